@@ -1,0 +1,56 @@
+# Every command people, hooks and CI run. `make` alone lists them.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# uv does not read pip's settings: hand it the folder of local wheels where pip has one.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export DVC_NO_ANALYTICS := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+.PHONY: env
+env: $(STAMP)  ## make the environment in .venv
+
+$(STAMP): requirements.txt pyproject.toml src/environment.sh
+	@bash src/environment.sh $(VENV)
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP)  ## from nothing to a served cartoon: every stage, promoted, answered by Triton
+	@p2c demo
+
+.PHONY: test
+test: $(STAMP)  ## lint and every test (at most 15 minutes on 2 cores)
+	@ruff check -q . && ruff format -q --check .
+	@python -m pytest
+
+.PHONY: test-long
+test-long: $(STAMP)  ## the tests that take minutes each
+	@python -m pytest -m long
+
+.PHONY: repro
+repro: $(STAMP)  ## dvc repro: run what has changed
+	@dvc repro
+
+.PHONY: serve
+serve: $(STAMP)  ## Triton on loopback, until Ctrl-C
+	@p2c serve
+
+.PHONY: mlflow
+mlflow: $(STAMP)  ## MLflow's page on the runs made here: http://127.0.0.1:5000
+	@p2c mlflow
+
+.PHONY: remote
+remote: $(STAMP)  ## share data: make remote URL=s3://bucket/path (gs:// azure:// ssh:// too)
+	@p2c remote "$(URL)"
+
+.PHONY: format
+format: $(STAMP)  ## put the code in its standard form
+	@ruff check -q --fix . ; ruff format -q .

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Makes the one environment of the project: uv from the registry, the lock without resolving, then what torch asks for.
+set -euo pipefail
+venv=$1
+fail() { echo "make env: $*" >&2; exit 1; }
+
+[ "$(uname -sm)" = "Linux x86_64" ] || fail "needs Linux on x86-64 (Windows: WSL2; Mac: a container), because Triton and dlib are installed as binaries. This is $(uname -sm)."
+
+python=""
+for candidate in "${PYTHON:-}" python3.11 python3 python3.12; do
+    [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { python=$candidate; break; }
+done
+[ -n "$python" ] || fail "needs Python 3.11 or 3.12. Install one, or name it: make env PYTHON=/path/to/python3.11"
+
+[ -x "$venv/bin/python" ] && [ -x "$venv/bin/pip" ] || { rm -rf "$venv"; "$python" -m venv "$venv" || fail "'$python -m venv' failed (Debian and Ubuntu: apt-get install python3-venv)."; }
+echo "Environment in $venv with $("$venv/bin/python" -V), $(grep -cE '^[a-z]' requirements.txt) packages"
+[ -x "$venv/bin/uv" ] || "$venv/bin/pip" install -q --disable-pip-version-check "$(grep -E '^uv==' requirements.txt)" 2> >(grep -v 'is ignored: it is neither' >&2)
+
+uv() { "$venv/bin/uv" pip install --python "$venv/bin/python" "$@"; }
+# --no-deps: the lock is complete, and face-alignment's wish for opencv with a display is answered by the headless one.
+uv --no-deps -q -r requirements.txt
+# A CUDA build of torch brings libraries of its own that a flat lock for every machine cannot name; a CPU build brings none.
+uv -q -c requirements.txt "$(grep -E '^torch==' requirements.txt)"
+uv --no-deps --no-build-isolation -q -e .

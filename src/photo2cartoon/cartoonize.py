@@ -1,0 +1,144 @@
+"""Photographs to cartoons for people: a file or a folder, drawn here by torch or onnxruntime, or by a Triton server."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import whole_file
+from photo2cartoon.params import Portrait as PortraitParams
+from photo2cartoon.pictures import encode_png
+from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.progress import bar, note
+from photo2cartoon.serving import repository
+
+Drawer = Callable[[bytes], bytes]  # an encoded photograph to PNG
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def make_drawer(
+    checkpoint: Path | None,
+    model: Path | None,
+    server: str | None,
+    weights: Path,
+    portrait: PortraitParams,
+    model_repository: Path,
+) -> Drawer:
+    """What draws: a checkpoint by torch, a graph by onnxruntime, a server by gRPC, or else the newest promoted graph.
+
+    Raises:
+        UserError: more than one is named, or what is named cannot be used.
+    """
+    if sum(choice is not None for choice in (checkpoint, model, server)) > 1:
+        raise UserError("cartoonize: --checkpoint, --model and --server exclude one another")
+    if server:
+        from photo2cartoon.serving.client import Client
+
+        return Client(server).cartoonize
+    draw = _torch_drawer(checkpoint) if checkpoint else _onnx_drawer(model or _newest(model_repository))
+    maker = PortraitMaker.from_weights(weights, portrait.landmarks, portrait.min_face)
+
+    def drawer(photo: bytes) -> bytes:
+        made = maker(decode(photo, portrait.max_pixels, portrait.max_bytes))
+        return encode_png(draw(made.rgba[None])[0])
+
+    return drawer
+
+
+def cartoonize(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> list[str]:
+    """Draw a picture, or every picture below a folder.
+
+    Args:
+        source: a file or a folder.
+        out: a file for a file, else a folder; pictures keep their paths below it and become PNG.
+        drawer: from `make_drawer`.
+        max_bytes: largest file that is read.
+
+    Returns:
+        For a folder, a line for each picture that could not be drawn.
+
+    Raises:
+        UserError: the one picture, or none of a folder, could be drawn.
+    """
+    if not source.exists():
+        raise UserError(f"{source}: no such picture or folder")
+    if source.is_file():
+        if out.is_dir():
+            out = out / f"{source.stem}.png"
+        _check_suffix(out)
+        _draw_one(source, out, drawer, max_bytes)
+        return []
+    if out.is_file():
+        raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
+    names = sorted(path.relative_to(source) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not names:
+        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    failed = []
+    for name in bar(names, desc="cartoons", unit="picture"):
+        try:
+            _draw_one(source / name, (out / name).with_suffix(".png"), drawer, max_bytes)
+        except UserError as error:
+            failed.append(str(error))
+            note(str(error))
+    if len(failed) == len(names):
+        raise UserError(f"{source}: not one of {len(names)} pictures could be drawn; the last: {failed[-1]}")
+    return failed
+
+
+def _draw_one(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> None:
+    try:
+        if source.stat().st_size > max_bytes:
+            raise PictureError("too large", f"{source.stat().st_size} bytes, at most {max_bytes} are read")
+        png = drawer(source.read_bytes())
+    except PictureError as error:
+        raise UserError(f"{source}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{source}: {error.strerror or error}") from None
+    with whole_file(out) as partial:
+        if out.suffix.lower() == ".png":
+            partial.write_bytes(png)
+        else:
+            Image.open(io.BytesIO(png)).save(partial, FORMATS[out.suffix.lower()], quality=95)
+
+
+def _check_suffix(out: Path) -> None:
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(FORMATS)}")
+
+
+def _newest(model_repository: Path) -> Path:
+    versions = repository.list_versions(model_repository)
+    if not versions:
+        raise UserError(
+            "cartoonize: there is no promoted model yet; `make demo` makes one, or name --checkpoint, --model or --server"
+        )
+    return model_repository / repository.GENERATOR / str(versions[-1]) / repository.GRAPH
+
+
+def _torch_drawer(checkpoint: Path) -> Callable[[np.ndarray], np.ndarray]:
+    from photo2cartoon.export.graph import PortraitToCartoon, draw
+    from photo2cartoon.training.checkpoint import load_generator
+
+    model = PortraitToCartoon(load_generator(checkpoint))
+    return lambda portraits: draw(model, portraits)
+
+
+def _onnx_drawer(graph: Path) -> Callable[[np.ndarray], np.ndarray]:
+    from photo2cartoon.export.session import open_session
+
+    if not graph.is_file():
+        raise UserError(f"{graph}: no such model")
+    try:
+        session = open_session(graph)
+        names = {item.name for item in session.get_inputs()}, {item.name for item in session.get_outputs()}
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise UserError(f"{graph}: not a readable ONNX graph: {str(error).splitlines()[0]}") from None
+    if names != ({"portrait"}, {"cartoon"}):
+        raise UserError(f"{graph}: does not map 'portrait' to 'cartoon'; `p2c export` writes graphs that do")
+    return lambda portraits: session.run(["cartoon"], {"portrait": portraits})[0]

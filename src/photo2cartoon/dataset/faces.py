@@ -1,0 +1,138 @@
+"""What training and evaluation read: photo2cartoon's folders trainA, trainB, testA, testB, held in memory.
+
+The order of pictures and their crops and flips follow from the seed and the running number of the picture alone, so a run
+that goes on after an interruption sees just what it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from photo2cartoon.assets import sha256_of
+from photo2cartoon.errors import UserError
+from photo2cartoon.portrait import PictureError, decode
+from photo2cartoon.portrait.maker import on_white
+
+MARGIN = 30 / 256  # photo2cartoon enlarges 256 px to 286 before it crops at random
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures of one domain.
+
+    Args:
+        stems: file names without suffix.
+        pictures: uint8 `[n, 3, S, S]`, RGB on white.
+    """
+
+    stems: tuple[str, ...]
+    pictures: Tensor
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures of a dataset folder, by name.
+
+    Raises:
+        UserError: the folder is missing or holds none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of faces; `p2c preprocess` makes it")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    if not files:
+        raise UserError(f"{folder}: holds no pictures; the table pictures.csv beside it says why")
+    return files
+
+
+def read_rgba(path: Path) -> np.ndarray:
+    """A portrait as uint8 `[S, S, 4]`; a picture without alpha is taken as all person.
+
+    Raises:
+        UserError: the file is no picture.
+    """
+    rgba = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if rgba is not None and rgba.ndim == 3 and rgba.shape[2] == 4 and rgba.dtype == np.uint8:
+        return cv2.cvtColor(rgba, cv2.COLOR_BGRA2RGBA)
+    try:
+        rgb = decode(path)
+    except PictureError as error:
+        raise UserError(f"{path}: {error}") from None
+    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+
+
+def load_faces(folder: Path, side: int) -> Faces:
+    """Every picture of a folder at one size.
+
+    Args:
+        folder: one of trainA, trainB, testA, testB.
+        side: pixels; pictures are shrunk by averaging, enlarged linearly.
+    """
+    stems, pictures = [], []
+    for path in list_pictures(folder):
+        rgb = on_white(read_rgba(path))
+        shrinks = side < rgb.shape[0]
+        rgb = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        stems.append(path.stem)
+        pictures.append(torch.from_numpy(rgb).permute(2, 0, 1))
+    return Faces(tuple(stems), torch.stack(pictures))
+
+
+def faces_fingerprint(data: Path) -> str:
+    """sha256 over the names and contents of every picture of a dataset: equal exactly when the datasets are."""
+    digest = hashlib.sha256()
+    for path in sorted(data.glob("*/*.png")):
+        digest.update(f"{path.relative_to(data).as_posix()} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """uint8 `[..., 3, H, W]` to float32 in -1..1."""
+    return pictures.float() / 127.5 - 1
+
+
+class Sampler:
+    """Endless batches of one domain: shuffled every pass, cropped at random out of a larger picture, flipped.
+
+    Args:
+        faces: at the enlarged side.
+        size: side of the pictures that are handed out.
+        seed: of the run.
+        domain: 0 for photographs, 1 for cartoons, so that the two orders differ.
+        device: where the batches are wanted.
+    """
+
+    def __init__(self, faces: Faces, size: int, seed: int, domain: int, device: torch.device) -> None:
+        self.pictures = faces.pictures.to(device)
+        self.size, self.seed, self.domain = size, seed, domain
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+
+    @classmethod
+    def from_folder(cls, folder: Path, size: int, seed: int, domain: int, device: torch.device) -> Sampler:
+        """Over a dataset folder, enlarged by the margin that random crops need."""
+        return cls(load_faces(folder, size + round(size * MARGIN)), size, seed, domain, device)
+
+    def batch(self, first: int, count: int) -> Tensor:
+        """Pictures number `first` to `first + count - 1` of the run: float32 `[count, 3, S, S]` in -1..1."""
+        return to_float(torch.stack([self._picture(number) for number in range(first, first + count)]))
+
+    def _picture(self, number: int) -> Tensor:
+        passed, place = divmod(number, len(self.pictures))
+        if self._order[0] != passed:
+            self._order = (passed, self._random(passed, 0).permutation(len(self.pictures)))
+        picture = self.pictures[int(self._order[1][place])]
+        room = picture.shape[-1] - self.size
+        top, left, flip = self._random(number, 1).integers(0, [room + 1, room + 1, 2])
+        picture = picture[:, top : top + self.size, left : left + self.size]
+        return picture.flip(-1) if flip else picture
+
+    def _random(self, number: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.domain, purpose, number))

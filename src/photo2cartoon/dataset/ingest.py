@@ -1,0 +1,185 @@
+"""The `ingest` stage: pictures from wherever they are to `photos/` and `cartoons/`, with a card that names their source."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from photo2cartoon import assets
+from photo2cartoon.dataset import sample
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import whole_folder
+from photo2cartoon.params import Ingest
+from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.progress import bar
+
+WORLDWIDE_URL = "https://github.com/faker-js/assets-person-portrait.git"
+# The commit's own id is the pin: git refuses content that does not hash to it.
+WORLDWIDE_COMMIT = "63aef57b5a839aebe3ad913ec7c76469aabbb6c5"
+WORLDWIDE_FOLDERS = ("female/512", "male/512")
+
+
+def ingest(params: Ingest, out: Path) -> dict[str, int]:
+    """Bring photographs and cartoons to `out/photos` and `out/cartoons`.
+
+    Args:
+        params: the `ingest` section.
+        out: replaced as a whole when all pictures are there.
+
+    Returns:
+        How many pictures each folder holds.
+
+    Raises:
+        UserError: a source cannot be read or holds no pictures.
+    """
+    counts, cards = {}, []
+    with whole_folder(out) as partial:
+        for domain in ("photos", "cartoons"):
+            folder = partial / domain
+            folder.mkdir()
+            cards.append(_bring(domain, getattr(params, domain), getattr(params, f"{domain}_at"), folder, params))
+            counts[domain] = len(list(folder.iterdir()))
+        (partial / "CARD.md").write_text("# Where this data comes from\n\n" + "\n".join(cards), encoding="utf-8")
+    return counts
+
+
+def _bring(domain: str, kind: str, place: str | None, folder: Path, params: Ingest) -> str:
+    if kind == "sample":
+        return _sample_photos(folder) if domain == "photos" else _sample_cartoons(folder, params.sample_cartoons)
+    if kind == "worldwide":
+        return from_worldwide(folder)
+    bring = from_folder if kind == "folder" else from_url
+    count = bring(place, folder)
+    return f"## {domain.capitalize()}: {count} pictures\n\nFrom `{place}`. Their licence is for you to state.\n"
+
+
+def _sample_photos(folder: Path) -> str:
+    pictures = sample.photographs()
+    assets.collect(folder, assets=pictures, label="photographs")
+    rows = [f"| {item.file} | {item.what} | {item.package} | {item.licence} |" for item in pictures]
+    people = len({item.file.split("--")[0].split(".")[0] for item in pictures})
+    head = (
+        f"## Photos: {len(rows)} pictures of {people} people\n\n| file | who | package | licence |\n|---|---|---|---|\n"
+    )
+    return head + "\n".join(rows) + "\n"
+
+
+def _sample_cartoons(folder: Path, count: int) -> str:
+    import cv2
+
+    for number in bar(range(count), desc="cartoons", unit="head"):
+        head = cv2.cvtColor(sample.draw_head(number), cv2.COLOR_RGBA2BGRA)
+        cv2.imwrite(str(folder / f"head-{number:03d}.png"), head)
+    return (
+        f"## Cartoons: {count} generated heads\n\nDrawn by python_avatars (MIT), whose parts are the Avataaars of Pablo"
+        " Stanley (free for personal and commercial use), rendered by resvg-py (MPL-2.0).\n"
+    )
+
+
+def from_folder(place: str | Path, folder: Path) -> int:
+    """Copy every picture below a folder; its path below it, joined by `__`, becomes its name.
+
+    Raises:
+        UserError: there is no such folder, or no picture in it.
+    """
+    source = Path(place).expanduser()
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder of pictures")
+    names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file()]
+    return _copy(pictures_among(names, source), folder, lambda name, target: shutil.copyfile(source / name, target))
+
+
+def from_url(url: str, folder: Path) -> int:
+    """Copy every picture below an fsspec URL (`s3://bucket/path`, `gs://`, `zip::https://…`) or from a DVC repository.
+
+    A DVC repository is written `dvc+REPOSITORY#PATH` or, at a git revision, `dvc+REPOSITORY#PATH@REVISION`.
+
+    Raises:
+        UserError: it cannot be reached or read, or holds no picture.
+    """
+    import fsspec
+
+    try:
+        if url.startswith("dvc+"):
+            from dvc.api import DVCFileSystem
+
+            repository, _, place = url.removeprefix("dvc+").partition("#")
+            root, _, revision = place.partition("@")
+            system = DVCFileSystem(repository, rev=revision or None)
+        else:
+            system, root = fsspec.core.url_to_fs(url)
+        root = root.rstrip("/")
+        files = {str(PurePosixPath(path).relative_to(root or ".")): path for path in sorted(system.find(root))}
+        chosen = pictures_among(files, url)
+        return _copy(chosen, folder, lambda name, target: system.get_file(files[name], str(target)))
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"{url}: needs another package: {error}") from None
+    except Exception as error:  # each of fsspec's file systems has errors of its own
+        raise UserError(f"{url}: cannot be read: {type(error).__name__}: {error}") from None
+
+
+def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWIDE_COMMIT) -> str:
+    """200 AI-made portraits of people of the whole world (faker-js, CC0), at a pinned commit; needs git and the internet.
+
+    Returns:
+        The card.
+
+    Raises:
+        UserError: git is missing, or the repository cannot be reached or has no such commit.
+    """
+    clone = folder.with_name(".worldwide")
+
+    def git(*arguments: str) -> None:
+        command = ["git", "-C", str(clone), "-c", "advice.detachedHead=false", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            line = (done.stderr.strip().splitlines() or ["git failed"])[-1]
+            raise UserError(f"worldwide photographs: {url} at {commit[:10]}: {line}")
+
+    if shutil.which("git") is None:
+        raise UserError("worldwide photographs: need git, which is not installed")
+    try:
+        clone.mkdir()
+        git("init", "-q")
+        git("fetch", "-q", "--depth", "1", url, commit)
+        git("checkout", "-q", commit, "--", *WORLDWIDE_FOLDERS)
+        names = [
+            path.relative_to(clone).as_posix() for place in WORLDWIDE_FOLDERS for path in (clone / place).iterdir()
+        ]
+        count = _copy(
+            pictures_among(sorted(names), url),
+            folder,
+            lambda name, target: shutil.copyfile(clone / name, target),
+            rename=lambda name: name.replace("/512/", "_"),
+        )
+    finally:
+        shutil.rmtree(clone, ignore_errors=True)
+    return f"## Photos: {count} pictures\n\nAI-made portraits, CC0, {url} at {commit}.\n"
+
+
+def pictures_among(names: Iterable[str], source: object) -> list[str]:
+    """The names that end as pictures do.
+
+    Raises:
+        UserError: there are none.
+    """
+    chosen = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    if not chosen:
+        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return chosen
+
+
+def _copy(names: list[str], folder: Path, copy_one, rename=lambda name: name.replace("/", "__")) -> int:
+
+    targets = [rename(name) for name in names]
+    twice = [name for name, count in Counter(targets).items() if count > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: two pictures would get this name")
+    for name, target in zip(bar(names, desc="pictures", unit="file"), targets, strict=True):
+        copy_one(name, folder / target)
+    return len(names)

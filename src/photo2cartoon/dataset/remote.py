@@ -1,0 +1,49 @@
+"""Where DVC keeps a second copy of the data: a folder by default, object storage or SSH by one command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from photo2cartoon.errors import UserError
+
+NAME = "storage"
+LOCAL = Path("var/dvc-remote")
+# DVC reaches each of these through a package of its own, at the versions that go with the locked dvc.
+PLUGINS = {
+    "s3": "dvc-s3",
+    "gs": "dvc-gs",
+    "azure": "dvc-azure",
+    "ssh": "dvc-ssh",
+    "http": None,
+    "https": None,
+    "": None,
+}
+
+
+def add_remote(url: str) -> None:
+    """Make a URL or folder the default DVC remote of this clone; nothing that git tracks is changed.
+
+    Raises:
+        UserError: the kind of URL is unknown, or its package cannot be installed.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in PLUGINS:
+        known = ", ".join(f"{name}://" for name in PLUGINS if name)
+        raise UserError(f"{url}: DVC remotes here are a folder or {known}")
+    plugin = PLUGINS[scheme]
+    if plugin:
+        lock = Path("requirements.txt")
+        constraint = ["-c", str(lock)] if lock.exists() else []
+        _run([sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, *constraint, plugin], plugin)
+    place = url if scheme else str(Path(url).resolve())
+    _run([sys.executable, "-m", "dvc", "remote", "add", "--local", "--default", "--force", NAME, place], "dvc")
+
+
+def _run(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stderr.strip() or done.stdout.strip() or "failed").splitlines()
+        raise UserError(f"{what}: {lines[-1]}")

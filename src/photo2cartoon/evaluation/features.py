@@ -1,0 +1,114 @@
+"""Networks that turn pictures into feature vectors for the distances.
+
+Only `inception` gives what is called FID; the other two can be had from a package registry, and their distances carry
+their own names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from photo2cartoon import assets
+from photo2cartoon.networks.face import DlibFaceNet
+
+Extractor = Callable[[Tensor], Tensor]
+EFFICIENTNET_SIDE = 224
+
+
+def face_features(weights: Path) -> Extractor:
+    """dlib's face network: `[N, 3, S, S]` in -1..1 to `[N, 128]`, each of length 1."""
+    net = DlibFaceNet.from_dat(assets.find("dlib_face", weights))
+    return torch.no_grad()(net.features)
+
+
+def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | None = None) -> Extractor:
+    """EfficientNet-Lite0 before its head, averaged over the picture: `[N, 3, S, S]` in -1..1 to `[N, 320]`.
+
+    Args:
+        weights: folder that the `assets` stage filled.
+        on_map: is shown the maps `[N, 320, 7, 7]` before they are averaged.
+    """
+    from efficientnet_lite_pytorch import EfficientNet
+
+    net = EfficientNet.from_name("efficientnet-lite0")
+    net.load_state_dict(torch.load(assets.find("efficientnet_lite0", weights), weights_only=True))
+    net.eval().requires_grad_(False)
+    kept: list[Tensor] = []
+    net._conv_head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+
+    @torch.no_grad()
+    def extract(pictures: Tensor) -> Tensor:
+        # The network was trained on (level - 127) / 128.
+        side = (EFFICIENTNET_SIDE, EFFICIENTNET_SIDE)
+        x = F.interpolate(pictures, size=side, mode="bilinear", antialias=True)
+        net.extract_features(((x + 1) * 127.5 - 127) / 128)
+        maps = kept.pop()
+        if on_map:
+            on_map(maps)
+        return maps.mean(dim=(2, 3))
+
+    return extract
+
+
+def inception_features(weights: Path) -> Extractor | None:
+    """pytorch-fid's Inception, 2048 numbers a picture, or None when its weights are not in the folder."""
+    path = assets.find_optional("inception_fid", weights)
+    if path is None:
+        return None
+    prepare_torchvision()
+    from pytorch_fid import inception
+
+    with _weights_from(inception, path):
+        net = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()
+
+    @torch.no_grad()
+    def extract(pictures: Tensor) -> Tensor:
+        # pytorch-fid resizes to 299 px and normalises by itself; it expects 0..1.
+        return net((pictures + 1) / 2)[0].mean(dim=(2, 3))
+
+    return extract
+
+
+def extractors(weights: Path, fid: bool = True) -> dict[str, Extractor]:
+    """Every extractor that can be had here, by name."""
+    found: dict[str, Extractor] = {"face": face_features(weights), "efficientnet": efficientnet_features(weights)}
+    inception = inception_features(weights) if fid else None
+    return found | ({"inception": inception} if inception else {})
+
+
+def prepare_torchvision() -> None:
+    """Make `import torchvision` work beside a CPU torch.
+
+    torchvision's wheel is built for CUDA; its operators do not load beside another torch, and its import then fails on
+    two of them that nothing here uses. They are declared, without an implementation.
+    """
+    import importlib.util
+
+    location = importlib.util.find_spec("torchvision").submodule_search_locations[0]
+    with contextlib.suppress(OSError):
+        torch.ops.load_library(str(Path(location) / "_C.so"))
+    if not hasattr(torch.ops.torchvision, "nms"):
+        global _library
+        _library = torch.library.Library("torchvision", "DEF")
+        _library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+_library: torch.library.Library | None = None
+
+
+@contextlib.contextmanager
+def _weights_from(module, path: Path):
+    """Let pytorch-fid build its network from a verified file instead of from a download."""
+    original = module.load_state_dict_from_url
+    module.load_state_dict_from_url = lambda *_, **__: torch.load(path, weights_only=True)
+    try:
+        yield
+    finally:
+        module.load_state_dict_from_url = original

@@ -1,0 +1,131 @@
+"""The `select` stage: the best checkpoint becomes a version of the registered model.
+
+It takes the alias `candidate`, and `champion` too when `select.champion` says so; a person moves the aliases in MLflow's
+page as they like, and `promote` deploys what `champion` points at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from photo2cartoon import registry, tracking
+from photo2cartoon.assets import sha256_of
+from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation.evaluate import SCORES
+from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.params import Select
+from photo2cartoon.training import checkpoint
+from photo2cartoon.training.loop import CHECKPOINTS, RUN
+
+SELECTION = "selection.json"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen and why; `selection.json`.
+
+    Args:
+        checkpoint: name of the checkpoint.
+        metric: what decided; lower is better.
+        score: its value.
+        photographs_score: the same of the photographs themselves.
+        version: of the registered model.
+        champion: did it take that alias?
+        model, mlflow_run, data_sha256: where it belongs.
+    """
+
+    checkpoint: str
+    metric: str
+    score: float
+    photographs_score: float
+    model: str
+    version: int
+    champion: bool
+    mlflow_run: str
+    data_sha256: str
+
+
+def best(scores: dict[str, dict[str, float]], metric: str) -> str:
+    """The checkpoint with the lowest score; the earliest of equals.
+
+    Raises:
+        UserError: nothing was scored by this metric.
+    """
+    candidates = {
+        name: values[metric]
+        for name, values in scores.items()
+        if name.startswith("step-") and math.isfinite(values.get(metric, math.nan))
+    }
+    if not candidates:
+        known = sorted({key for values in scores.values() for key in values if not key.endswith("_interval")})
+        hint = " (true FID needs Inception's weights in the weights folder)" if metric == "fid" else ""
+        raise UserError(f"select.metric: no checkpoint has a '{metric}' score{hint}; there are {', '.join(known)}")
+    return min(sorted(candidates), key=candidates.__getitem__)
+
+
+def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selection:
+    """Choose, copy the generator to `out`, register it.
+
+    Args:
+        params: the `select` section.
+        scores_folder: what the `evaluate` stage wrote.
+        train: what the `train` stage wrote.
+        out: becomes a checkpoint of the chosen generator alone, with `selection.json`.
+
+    Raises:
+        UserError: scores are missing, or MLflow cannot be reached.
+    """
+    result = read_json(scores_folder / SCORES, "`p2c evaluate` writes it")
+    run_info = read_json(train / RUN, "`p2c train` writes it")
+    name = best(result["scores"], params.metric)
+    score = result["scores"][name][params.metric]
+    with whole_folder(out) as partial:
+        checkpoint.copy_generator(train / CHECKPOINTS / name, partial, weights=result["weights"])
+        run = tracking.find_run(run_info["mlflow_run"], train.name)
+        version = registry.register(
+            params.model_name,
+            partial,
+            run,
+            place=f"models/{name}",
+            tags={
+                "checkpoint": name,
+                "generator_sha256": sha256_of(partial / "genA2B.safetensors"),
+                "metric": params.metric,
+                "score": repr(score),
+                "data_sha256": result["data_sha256"],
+                "git_commit": run_info["git_commit"],
+            },
+        )
+        registry.set_alias(params.model_name, registry.CANDIDATE, version)
+        champion = _becomes_champion(params, version, score, result["data_sha256"])
+        selection = Selection(
+            checkpoint=name,
+            metric=params.metric,
+            score=score,
+            photographs_score=result["scores"]["photographs"][params.metric],
+            model=params.model_name,
+            version=version,
+            champion=champion,
+            mlflow_run=run.run_id,
+            data_sha256=result["data_sha256"],
+        )
+        write_json(partial / SELECTION, asdict(selection))
+        run.tags({"selected": name})
+        run.finish()
+    if champion:
+        registry.set_champion(params.model_name, version)
+    return selection
+
+
+def _becomes_champion(params: Select, version: int, score: float, data_sha256: str) -> bool:
+    if params.champion != "better":
+        return params.champion == "always"
+    current = registry.find_alias(params.model_name, registry.CHAMPION)
+    if current is None or int(current.version) == version:
+        return True
+    # Scores of different metrics or data say nothing about one another: a person decides.
+    tags = current.tags
+    same = tags.get("metric") == params.metric and tags.get("data_sha256") == data_sha256
+    return same and score <= float(tags.get("score", "-inf"))

@@ -1,0 +1,99 @@
+"""The `export` stage: a checkpoint to `generator.onnx`, with a report on real portraits, refused when they differ."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from photo2cartoon import registry, tracking
+from photo2cartoon.dataset.faces import list_pictures, read_rgba
+from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation.selection import SELECTION
+from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
+from photo2cartoon.export.parity import Parity, compare
+from photo2cartoon.files import read_json, whole_file, write_json
+from photo2cartoon.lineage import lineage
+from photo2cartoon.params import Export
+from photo2cartoon.pictures import encode_png, grid
+from photo2cartoon.portrait.maker import SIZE, on_white
+from photo2cartoon.training import checkpoint
+
+GRAPH, REPORT = "generator.onnx", "parity.json"
+
+
+def export(params: Export, source: Path, data: Path | None, out: Path, report: Path | None = None) -> Parity:
+    """Write the graph of a checkpoint's generator.
+
+    Args:
+        params: the `export` section.
+        source: a checkpoint; one that `select` wrote is also put to its version in MLflow.
+        data: dataset whose portraits torch and onnxruntime are compared on; without one, scikit-image's astronaut.
+        out: the ONNX file; nothing is written when the comparison fails.
+        report: where the comparison goes as JSON, with a picture beside it.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        UserError: the checkpoint is unusable, or the graph draws something else.
+    """
+    model = PortraitToCartoon(checkpoint.load_generator(source))
+    card = checkpoint.read_card(source)
+    selection = read_json(source / SELECTION) if (source / SELECTION).exists() else None
+    metadata = {
+        "checkpoint": card.path.name if selection is None else selection["checkpoint"],
+        "step": card.step,
+        "trained_size": card.train.size,
+        "channels": card.train.channels,
+        "mlflow_version": selection["version"] if selection else "none",
+        "data_sha256": selection["data_sha256"] if selection else "unknown",
+        **lineage(),
+    }
+    portraits = real_portraits(data, params.portraits)
+    with whole_file(out) as partial:
+        write_onnx(model, partial, metadata, params.opset)
+        parity, expected, got = compare(model, partial, portraits, params.max_mean_difference, params.max_difference)
+        if not parity.passed:
+            raise UserError(
+                f"{out}: not written: onnxruntime and torch differ by {parity.mean_difference:.3f} levels on average and"
+                f" {parity.max_difference:.0f} at most, allowed are {params.max_mean_difference} and {params.max_difference}"
+            )
+    if report is not None:
+        write_json(report, {**asdict(parity), "metadata": {key: str(value) for key, value in metadata.items()}})
+        rows = [("portrait", list(on_white(portraits))), ("torch", list(expected)), ("onnxruntime", list(got))]
+        with whole_file(report.with_suffix(".png")) as partial:
+            partial.write_bytes(encode_png(grid(rows)))
+    if selection is not None:
+        _register(selection, out, report, parity)
+    return parity
+
+
+def real_portraits(data: Path | None, count: int) -> np.ndarray:
+    """Portraits to compare on, held-out ones first: uint8 `[N, 256, 256, 4]`."""
+    if data is None:
+        from skimage.data import astronaut
+
+        rgb = astronaut()[:SIZE, 96 : 96 + SIZE]
+        return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])[None]
+    files = []
+    for folder in (data / "testA", data / "trainA"):
+        if folder.is_dir() and any(folder.iterdir()):
+            files += list_pictures(folder)
+    if not files:
+        raise UserError(f"{data}: testA and trainA hold no portraits; `p2c preprocess` makes them")
+    portraits = [read_rgba(path) for path in files[:count]]
+    wrong = next((path for path, portrait in zip(files, portraits, strict=False) if len(portrait) != SIZE), None)
+    if wrong:
+        raise UserError(f"{wrong}: is not {SIZE}x{SIZE}")
+    return np.stack(portraits)
+
+
+def _register(selection: dict, graph: Path, report: Path | None, parity: Parity) -> None:
+    files = {GRAPH: graph} | ({REPORT: report, "parity.png": report.with_suffix(".png")} if report else {})
+    tags = {"parity_mean": f"{parity.mean_difference:.4f}", "parity_max": f"{parity.max_difference:.0f}"}
+    registry.add_files(selection["model"], selection["version"], files, tags)
+    run = tracking.find_run(selection["mlflow_run"], "export")
+    run.metrics({"parity/mean_difference": parity.mean_difference, "parity/max_difference": parity.max_difference}, 0)
+    run.finish()

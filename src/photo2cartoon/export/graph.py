@@ -1,0 +1,91 @@
+"""The generator as one graph from portrait to cartoon: bytes in, bytes out.
+
+Laying on white, normalising, shrinking to the size the generator was trained at, drawing, enlarging and cutting out all
+happen inside, so that whoever calls it cannot do any of them wrongly.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from photo2cartoon.networks.generator import Generator
+from photo2cartoon.portrait.maker import SIZE
+
+
+class PortraitToCartoon(nn.Module):
+    """Draws portraits as cartoons on white.
+
+    Args:
+        generator: trained; its `size` is what the portrait is shrunk to.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator.eval()
+
+    def forward(self, portrait: Tensor) -> Tensor:
+        """uint8 RGBA `[N, S, S, 4]` to uint8 RGB `[N, S, S, 3]`; background as alpha says, white."""
+        x = portrait.permute(0, 3, 1, 2).float()
+        alpha = x[:, 3:] / 255
+        # Training reads pictures that were rounded on white first; so does this.
+        x = torch.round(x[:, :3] * alpha + 255 * (1 - alpha))
+        side, size = portrait.shape[1], self.generator.size
+        if size != side:
+            x = torch.round(_resize(x, side, size))
+        y = (self.generator(x / 127.5 - 1).picture + 1) * 127.5
+        if size != side:
+            y = _resize(y, size, side)
+        y = y * alpha + 255 * (1 - alpha)
+        return y.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _resize(x: Tensor, side: int, size: int) -> Tensor:
+    if size < side and side % size == 0:
+        return F.avg_pool2d(x, side // size)  # what cv2's INTER_AREA does at a whole ratio
+    return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def draw(model: PortraitToCartoon, portraits: np.ndarray) -> np.ndarray:
+    """Draw with torch: uint8 `[N, S, S, 4]` to uint8 `[N, S, S, 3]`."""
+    with torch.inference_mode():
+        return model(torch.from_numpy(np.ascontiguousarray(portraits))).numpy()
+
+
+def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str], opset: int, size: int = SIZE) -> None:
+    """Write `portrait` uint8 `[N, S, S, 4]` to `cartoon` uint8 `[N, S, S, 3]`, N free.
+
+    Args:
+        model: what to export.
+        path: the file.
+        metadata: goes into the graph's properties.
+        opset: ONNX operator set.
+        size: S.
+    """
+    import onnx
+
+    example = torch.randint(0, 256, (2, size, size, 4), dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=["portrait"],
+            output_names=["cartoon"],
+            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=64)},),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {key: str(value) for key, value in metadata.items()})
+    onnx.checker.check_model(proto)
+    onnx.save_model(proto, str(path))

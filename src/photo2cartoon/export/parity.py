@@ -1,0 +1,55 @@
+"""Does the exported graph draw what torch draws? Compared on real portraits, in levels of 0..255."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from photo2cartoon.export.graph import PortraitToCartoon, draw
+from photo2cartoon.export.session import open_session
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far two drawings of the same portraits are apart.
+
+    Args:
+        portraits: how many were drawn.
+        mean_difference, max_difference: over all pixels and colours, in levels of 0..255.
+        share_different: of the values, how many differ at all.
+        passed: both differences within their tolerance.
+    """
+
+    portraits: int
+    mean_difference: float
+    max_difference: float
+    share_different: float
+    passed: bool
+
+
+def compare(
+    model: PortraitToCartoon, graph: Path, portraits: np.ndarray, max_mean: float, max_any: float
+) -> tuple[Parity, np.ndarray, np.ndarray]:
+    """Draw portraits with torch and with onnxruntime.
+
+    Args:
+        model: the reference.
+        graph: the ONNX file.
+        portraits: uint8 `[N, S, S, 4]`.
+        max_mean, max_any: tolerances in levels.
+
+    Returns:
+        The report, torch's drawings, onnxruntime's drawings.
+    """
+    session = open_session(graph)
+    expected = np.concatenate([draw(model, portrait[None]) for portrait in portraits])
+    # One at a time and together: N is free, and must not change the picture.
+    got = np.concatenate([session.run(["cartoon"], {"portrait": portrait[None]})[0] for portrait in portraits])
+    together = session.run(["cartoon"], {"portrait": portraits[:4]})[0]
+    gap = np.abs(expected.astype(int) - got)
+    gap_together = np.abs(expected[:4].astype(int) - together)
+    mean, largest = float(gap.mean()), float(max(gap.max(), gap_together.max()))
+    report = Parity(len(portraits), mean, largest, float((gap > 0).mean()), mean <= max_mean and largest <= max_any)
+    return report, expected, got

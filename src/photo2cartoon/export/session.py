@@ -1,0 +1,15 @@
+"""onnxruntime, as everything here runs it. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def open_session(graph: Path, threads: int = 0):
+    """An onnxruntime session on the CPU; 0 threads means every core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,86 @@
+"""Writing so that nothing is ever half there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon.errors import UserError
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `target` when all went well and vanishes when not.
+
+    What `target` held before stays until then.
+
+    Raises:
+        UserError: the target is a file, or the disk is full or cannot be written.
+    """
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is a file, a folder is to be written there")
+    target = target.absolute()
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        replace_folder(partial, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Rename a folder to its final name; one of that name is moved aside first and removed last."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        target.rename(old)
+    source.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A file name to write to, renamed to `target` when all went well.
+
+    Raises:
+        UserError: the target is a folder, or the disk is full or cannot be written.
+    """
+    if target.is_dir():
+        raise UserError(f"{target}: is a folder, a file is to be written there")
+    partial = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that a person can read and a diff can compare."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, hint: str = "") -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: the file is missing or damaged; `hint` says what makes it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file{f'; {hint}' if hint else ''}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON: {error}") from None

@@ -1,0 +1,54 @@
+"""The discriminators: patch classifiers with attention, one that sees the whole face and one that sees its parts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from photo2cartoon.networks.generator import Attention
+
+GLOBAL_LAYERS, LOCAL_LAYERS = 7, 5
+SLOPE = 0.2
+
+
+class Verdict(NamedTuple):
+    """What a discriminator returns.
+
+    Args:
+        logit: `[N, 1, h, w]`, a number a patch.
+        cam_logit: `[N, 2]`.
+        heatmap: `[N, 1, h + 1, w + 1]`, where it looks.
+    """
+
+    logit: Tensor
+    cam_logit: Tensor
+    heatmap: Tensor
+
+
+class Discriminator(nn.Module):
+    """Is a picture of this domain?
+
+    Args:
+        channels: width of the first layer (`ndf` in U-GAT-IT).
+        layers: 7 for the global one, 5 for the local one.
+    """
+
+    def __init__(self, channels: int = 32, layers: int = GLOBAL_LAYERS) -> None:
+        super().__init__()
+        widths = [3] + [channels * 2**power for power in range(layers - 1)]
+        strides = [2] * (layers - 2) + [1]
+        body = []
+        for before, after, stride in zip(widths, widths[1:], strides, strict=False):
+            body += [nn.ReflectionPad2d(1), spectral_norm(nn.Conv2d(before, after, 4, stride)), nn.LeakyReLU(SLOPE)]
+        self.body = nn.Sequential(*body)
+        wide = widths[-1]
+        average_fc, maximum_fc = (spectral_norm(nn.Linear(wide, 1, bias=False)) for _ in range(2))
+        self.attention = Attention(average_fc, maximum_fc, wide, nn.LeakyReLU(SLOPE))
+        self.head = nn.Sequential(nn.ReflectionPad2d(1), spectral_norm(nn.Conv2d(wide, 1, 4, bias=False)))
+
+    def forward(self, x: Tensor) -> Verdict:
+        """`[N, 3, H, W]` in -1..1 to a `Verdict`; H and W at least 128 with 7 layers."""
+        x, cam_logit, heatmap = self.attention(self.body(x))
+        return Verdict(self.head(x), cam_logit, heatmap)

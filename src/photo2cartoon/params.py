@@ -1,0 +1,226 @@
+"""Everything a run can be told, with its type, range and default: `params.yaml` read, checked and resolved.
+
+A file may hold only what it changes. `profiles:` holds named sets of changes and `profile:` picks one, so that
+`profile: full` is the paper's run. Nothing here is imported by `portrait` or `networks`: they take plain values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from photo2cartoon.errors import UserError
+
+DEFAULT_FILE = Path("params.yaml")
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: strict types, unknown keys refused, never changed after it was read."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Assets(Section):
+    """Third-party weights."""
+
+    folder: str | None = Field(None, description="a folder that already holds weights files, looked in first")
+
+
+class Ingest(Section):
+    """Where raw pictures come from: `sample`, `worldwide` (photographs only), `folder`, or `url` (fsspec or DVC)."""
+
+    photos: Literal["sample", "worldwide", "folder", "url"] = "sample"
+    photos_at: str | None = Field(None, description="the folder or URL that `photos: folder | url` means")
+    cartoons: Literal["sample", "folder", "url"] = "sample"
+    cartoons_at: str | None = Field(None, description="the folder or URL that `cartoons: folder | url` means")
+    sample_cartoons: Annotated[int, Field(ge=2, le=5000)] = Field(200, description="generated heads in the sample")
+
+    @model_validator(mode="after")
+    def _place_is_named(self) -> Ingest:
+        for domain in ("photos", "cartoons"):
+            kind, place = getattr(self, domain), getattr(self, f"{domain}_at")
+            if (kind in ("folder", "url")) != (place is not None):
+                needs = "needs" if place is None else "takes no"
+                raise ValueError(f"{domain}: {kind} {needs} {domain}_at")
+        return self
+
+
+class Portrait(Section):
+    """A photograph to an aligned, cut-out portrait; training and serving share it."""
+
+    landmarks: Literal["dlib", "face-alignment"] = Field("dlib", description="who finds the face and its 68 points")
+    min_face: Annotated[int, Field(ge=16)] = Field(64, description="smallest width of the landmarks, pixels")
+    max_pixels: Annotated[int, Field(ge=65_536)] = Field(50_000_000, description="largest picture that is decoded")
+    max_bytes: Annotated[int, Field(ge=1024)] = Field(64_000_000, description="largest file that is read")
+
+
+class Preprocess(Section):
+    """Raw pictures to the dataset."""
+
+    cartoons: Literal["keep", "align"] = Field("keep", description="keep: cartoons are portraits already")
+    test_share: Share = Field(0.2, description="share of each domain held out for evaluation")
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 means every core")
+
+
+class Weights(Section):
+    """What each loss counts; 0 switches it off. Defaults are the original's."""
+
+    adversarial: NonNegative = 1.0
+    adversarial_cam: NonNegative = 1.0
+    cycle: NonNegative = 50.0
+    identity: NonNegative = 10.0
+    cam: NonNegative = 1000.0
+    face_id: NonNegative = 1.0
+
+
+class Train(Section):
+    """One run of training."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    size: Literal[128, 256] = Field(256, description="side of the picture that is trained on")
+    channels: Annotated[int, Field(ge=4, multiple_of=4)] = Field(32, description="width of generator and discriminator")
+    light: bool = Field(True, description="pooled style features: any size, far fewer weights")
+    steps: Positive = 200_000
+    batch: Positive = 1
+    lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    betas: tuple[Share, Share] = Field((0.5, 0.999), strict=False)
+    weight_decay: NonNegative = 1e-4
+    ema_halflife: NonNegative = Field(
+        500.0, description="half-life of the averaged generators in pictures; 0: no average"
+    )
+    checkpoint_every: Positive = Field(5000, description="steps between checkpoints")
+    keep: Positive = Field(10, description="how many checkpoints stay on disk")
+    sample_every: Positive = Field(1000, description="steps between grids of sample pictures")
+    log_every: Positive = 10
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 means every core")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    loss: Weights = Weights()
+
+
+class Evaluate(Section):
+    """Scores of every checkpoint."""
+
+    photos: Literal["test", "all"] = Field("test", description="held-out photographs, or all where those are few")
+    weights: Literal["average", "raw"] = Field("average", description="averaged generators, or the last step's")
+    batch: Positive = 8
+    fid: bool = Field(True, description="true FID as well, when Inception's weights are in the weights folder")
+
+
+class Select(Section):
+    """The choice among checkpoints, and whether it may become champion by itself."""
+
+    metric: Literal[
+        "kernel_face", "kernel_efficientnet", "frechet_face", "frechet_efficientnet", "fid", "face_distance"
+    ] = "kernel_efficientnet"
+    champion: Literal["better", "always", "never"] = Field(
+        "better", description="when the pick takes the alias champion"
+    )
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = "photo2cartoon"
+
+
+class Export(Section):
+    """The graph, and how far it may be from torch on real portraits, in levels of 255."""
+
+    opset: Annotated[int, Field(ge=18, le=23)] = 18
+    max_mean_difference: NonNegative = 0.5
+    max_difference: NonNegative = 2.0
+    portraits: Positive = Field(8, description="real portraits on which torch and onnxruntime are compared")
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    profile: str = "default"
+    assets: Assets = Assets()
+    ingest: Ingest = Ingest()
+    portrait: Portrait = Portrait()
+    preprocess: Preprocess = Preprocess()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    select: Select = Select()
+    export: Export = Export()
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, section by section; neither argument is touched."""
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def check(values: dict[str, Any], source: str) -> Params:
+    """`values` as `Params`.
+
+    Raises:
+        UserError: an unknown key or an impossible value; the message names the key.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """A pydantic error in one line: every offending key and what is wrong with it."""
+    parts = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"]) or "params"
+        if item["type"] == "extra_forbidden":
+            parts.append(f"unknown key '{key}'")
+        else:
+            what = item["msg"].removeprefix("Value error, ")
+            got = "" if isinstance(item["input"], dict | Section) else f" (got {item['input']!r})"
+            parts.append(f"'{key}': {what}{got}")
+    return "; ".join(parts)
+
+
+def load(path: Path | str | None = None, profile: str | None = None) -> Params:
+    """Read, resolve and check a params file; without a path, `params.yaml` here or the defaults.
+
+    Args:
+        path: a YAML file; it may leave out whatever keeps its default.
+        profile: overrides the file's own `profile`.
+
+    Raises:
+        UserError: the file is missing, is not YAML, names no such profile, or holds an unknown key or a bad value.
+    """
+    file = Path(path) if path is not None else DEFAULT_FILE
+    if not file.exists():
+        if path is not None:
+            raise UserError(f"{file}: no such params file")
+        return check({} if profile is None else {"profile": profile}, "defaults")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{file}: not readable as YAML: {error}") from None
+    values = {} if values is None else values
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: expected sections such as 'train:', found {type(values).__name__}")
+
+    profiles = values.pop("profiles", None) or {}
+    if not isinstance(profiles, dict) or not all(isinstance(changes, dict) for changes in profiles.values()):
+        raise UserError(f"{file}: 'profiles': expected named sets of sections")
+    chosen = profile or values.get("profile", "default")
+    if chosen != "default" and profiles and chosen not in profiles:
+        raise UserError(f"{file}: 'profile': there is no '{chosen}'; known: {', '.join(['default', *profiles])}")
+    # Every profile is checked, not only the chosen one: a typing error must not wait until somebody needs it.
+    for name, changes in profiles.items():
+        check(merge(values, {**changes, "profile": name}), f"{file}: profiles.{name}")
+    return check(merge(values, {**profiles.get(chosen, {}), "profile": chosen}), str(file))
+
+
+def dump(params: Params, path: Path) -> None:
+    """Write the resolved params, every default filled in; the file can be read again by `load`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = params.model_dump(mode="json")
+    text = f"# Written by `p2c params` from {DEFAULT_FILE}: edit that file, not this one.\n"
+    path.write_text(text + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

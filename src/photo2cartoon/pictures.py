@@ -1,0 +1,53 @@
+"""Pictures for people to look at: grids with captions, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+CAPTION = 26
+
+
+def grid(rows: Sequence[tuple[str, Sequence[np.ndarray]]], side: int = 160) -> np.ndarray:
+    """Rows of pictures under one another, each row with its caption above.
+
+    Args:
+        rows: a caption and pictures, uint8 RGB `[H, W, 3]` of any size, squared to `side`.
+        side: pixels.
+
+    Returns:
+        uint8 RGB `[H, W, 3]`.
+    """
+    width = side * max(len(pictures) for _, pictures in rows)
+    parts = []
+    for caption, pictures in rows:
+        head = np.full((CAPTION, width, 3), 255, np.uint8)
+        cv2.putText(head, caption, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
+        line = np.full((side, width, 3), 255, np.uint8)
+        for column, picture in enumerate(pictures):
+            shrinks = side < len(picture)
+            small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+            line[:, column * side : (column + 1) * side] = small
+        parts += [head, line]
+    return np.vstack(parts)
+
+
+def heatmap_on(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """A heat map laid over a picture, red where it is hottest.
+
+    Args:
+        picture: uint8 RGB `[S, S, 3]`.
+        heatmap: floats `[h, w]`, any range.
+    """
+    low, high = float(heatmap.min()), float(heatmap.max())
+    level = np.uint8(255 * (heatmap - low) / max(high - low, 1e-12))
+    level = cv2.resize(level, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    colours = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    return cv2.addWeighted(picture, 0.5, colours, 0.5, 0)
+
+
+def encode_png(rgb: np.ndarray) -> bytes:
+    """uint8 RGB `[H, W, 3]` as PNG."""
+    return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -1,0 +1,103 @@
+"""One photograph in, one portrait out: find, level, crop, cut out, shrink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from photo2cartoon.portrait.align import level_and_crop
+from photo2cartoon.portrait.decode import PictureError
+from photo2cartoon.portrait.find import DlibFinder, FaceAlignmentFinder, Finder
+from photo2cartoon.portrait.segment import SelfieSegmenter
+
+SIZE = 256  # side of every portrait; photo2cartoon's own
+# Beyond this the portrait is shrunk before it is cut out; a mask of 256 px gains nothing from more.
+LARGEST_CROP = 1024
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """An aligned face on its own.
+
+    Args:
+        rgba: uint8 `[256, 256, 4]`; alpha is 255 for the person, 0 for the background; colours are the photograph's.
+        faces: how many were found; the largest was taken.
+        face_width: width of the landmarks in the photograph, pixels.
+    """
+
+    rgba: np.ndarray
+    faces: int
+    face_width: int
+
+
+class PortraitMaker:
+    """Makes portraits of photographs. Cheap to call, a second to build, one to a process.
+
+    Args:
+        finder: where faces and points come from.
+        segmenter: who is the person; RGB uint8 `[H, W, 3]` to uint8 `[H, W]`.
+        min_face: smallest width of the landmarks that is worth drawing, pixels.
+    """
+
+    def __init__(self, finder: Finder, segmenter: SelfieSegmenter, min_face: int = 64) -> None:
+        self.finder, self.segmenter, self.min_face = finder, segmenter, min_face
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Path | str,
+        landmarks: str = "dlib",
+        min_face: int = 64,
+        check: bool = True,
+    ) -> PortraitMaker:
+        """With the files of a weights folder.
+
+        Args:
+            weights: folder that the `assets` stage filled.
+            landmarks: `dlib` or `face-alignment`.
+            min_face: as above.
+            check: compare the files' hashes; off only where the caller has just done it.
+
+        Raises:
+            UserError: a file is missing or its hash is wrong.
+        """
+        from photo2cartoon import assets
+
+        find = assets.find if check else assets.path_of
+        if landmarks == "face-alignment":
+            finder = FaceAlignmentFinder(find("face_alignment_2dfan4", weights))
+        else:
+            finder = DlibFinder(find("dlib_landmarks", weights))
+        return cls(finder, SelfieSegmenter(find("selfie_segmentation", weights)), min_face)
+
+    def __call__(self, rgb: np.ndarray) -> Portrait:
+        """The portrait of the largest face.
+
+        Args:
+            rgb: uint8 `[H, W, 3]`, upright.
+
+        Raises:
+            PictureError: there is no face, or only one that is too small.
+        """
+        faces = self.finder(rgb)
+        if not faces:
+            raise PictureError("no face", "no face was found in the picture")
+        points = faces[0].points
+        width = int(np.ptp(points[:, 0]))
+        if width < self.min_face:
+            raise PictureError("too small", f"the face is {width} pixels wide, at least {self.min_face} are needed")
+        crop = level_and_crop(rgb, points)
+        if len(crop) > LARGEST_CROP:
+            crop = cv2.resize(crop, (LARGEST_CROP, LARGEST_CROP), interpolation=cv2.INTER_AREA)
+        rgba = np.dstack([crop, self.segmenter(crop)])
+        interpolation = cv2.INTER_AREA if len(crop) > SIZE else cv2.INTER_LINEAR
+        return Portrait(cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation), len(faces), width)
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """A portrait laid on white: uint8 `[..., 4]` to uint8 `[..., 3]`, rounded to nearest."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)

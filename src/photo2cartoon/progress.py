@@ -1,0 +1,35 @@
+"""Progress bars: live on a terminal, a line every ten seconds in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+
+class _Lines:
+    """Standard error for a log: what would redraw a line begins a new one."""
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            sys.stderr.write(text + "\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def note(text: str) -> None:
+    """Say something above the bar that is being shown, on standard error."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)
+
+
+def bar(items: Iterable | None = None, **options: Any):
+    """tqdm over `items`; takes tqdm's own options."""
+    from tqdm import tqdm
+
+    if sys.stderr.isatty():
+        return tqdm(items, dynamic_ncols=True, **options)
+    return tqdm(items, mininterval=10, maxinterval=10, ascii=True, ncols=110, file=_Lines(), **options)

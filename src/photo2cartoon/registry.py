@@ -1,0 +1,100 @@
+"""MLflow's model registry: versions, the aliases candidate, champion and previous, and the files of a version."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.tracking import Run, connect, tracking_uri
+
+CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+
+
+def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, str]) -> int:
+    """Log a folder to a run and make it a version of the registered model.
+
+    A generator that is registered already, told by its hash, keeps its version.
+
+    Args:
+        model: name of the registered model.
+        folder: files of the version.
+        run: the run they come from.
+        place: where they go among the run's artifacts.
+        tags: of the version; `generator_sha256` tells generators apart.
+
+    Returns:
+        The version number.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        with contextlib.suppress(mlflow.MlflowException):
+            client.create_registered_model(model)
+        for version in client.search_model_versions(f"name = '{model}'"):
+            if version.tags.get("generator_sha256") == tags["generator_sha256"]:
+                for key, value in tags.items():
+                    client.set_model_version_tag(model, version.version, key, value)
+                return int(version.version)
+        run.files(folder, place)
+        source = f"{client.get_run(run.run_id).info.artifact_uri}/{place}"
+        return int(client.create_model_version(model, source, run.run_id, tags=dict(tags)).version)
+    except mlflow.MlflowException as error:
+        raise UserError(f"MLflow at {tracking_uri()}: {error}") from None
+
+
+def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping[str, str]) -> None:
+    """Put more files, by the names they get there, and tags to a version: the exported graph and its report."""
+    client = connect().MlflowClient()
+    found = client.get_model_version(model, str(version))
+    run = Run(client, found.run_id)
+    place = found.source.split("/artifacts/", 1)[1]
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, path in files.items():
+            shutil.copyfile(path, Path(temporary) / name)
+        run.files(Path(temporary), place)
+    for key, value in tags.items():
+        client.set_model_version_tag(model, str(version), key, value)
+
+
+def find_alias(model: str, alias: str) -> Any | None:
+    """The version that an alias points at, or None."""
+    mlflow = connect()
+    try:
+        return mlflow.MlflowClient().get_model_version_by_alias(model, alias)
+    except mlflow.MlflowException:
+        return None
+
+
+def set_alias(model: str, alias: str, version: int) -> None:
+    """Point an alias at a version."""
+    connect().MlflowClient().set_registered_model_alias(model, alias, str(version))
+
+
+def set_champion(model: str, version: int) -> None:
+    """Make a version champion; the one that was becomes `previous`."""
+    before = find_alias(model, CHAMPION)
+    if before is not None and int(before.version) != version:
+        set_alias(model, PREVIOUS, int(before.version))
+    set_alias(model, CHAMPION, version)
+
+
+def download(model: str, version: int, name: str, folder: Path) -> Path:
+    """Fetch a file of a version.
+
+    Raises:
+        UserError: the version has no such file, or MLflow cannot be reached.
+    """
+    mlflow = connect()
+    found = mlflow.MlflowClient().get_model_version(model, str(version))
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{found.source}/{name}", dst_path=str(folder)))
+    except (mlflow.MlflowException, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{model} version {version} has no {name} in MLflow ({first}); `p2c export` puts it there"
+        ) from None

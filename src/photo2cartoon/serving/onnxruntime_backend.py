@@ -1,0 +1,53 @@
+"""Triton's `onnxruntime` backend for servers that come without it, as a python-based backend.
+
+`server.py` puts a copy of this file where Triton looks for the backend, so it imports nothing of ours. Configurations are
+those of NVIDIA's own backend; every instance of a model has a session of its own.
+"""
+
+import json
+from pathlib import Path
+
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    """Runs `model.onnx` of a version's folder."""
+
+    def initialize(self, args):
+        """Open the graph; `intra_op_thread_count` 0 means every core, as in NVIDIA's backend."""
+        config = json.loads(args["model_config"])
+        parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
+        options.log_severity_level = 3
+        graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self.inputs = [item["name"] for item in config["input"]]
+        self.outputs = [item["name"] for item in config["output"]]
+
+    def execute(self, requests):
+        """One run for the whole batch when the requests' shapes allow, else one a request."""
+        feeds = [
+            {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
+            for request in requests
+        ]
+        if len({tuple(feed[name].shape[1:] for name in self.inputs) for feed in feeds}) > 1:
+            return [self._answer(self.session.run(self.outputs, feed)) for feed in feeds]
+        return self._together(feeds)
+
+    def _together(self, feeds):
+        import numpy as np
+
+        counts = [len(feed[self.inputs[0]]) for feed in feeds]
+        joined = {name: np.concatenate([feed[name] for feed in feeds]) for name in self.inputs}
+        outputs = self.session.run(self.outputs, joined)
+        ends = np.cumsum(counts)
+        return [
+            self._answer([output[end - count : end] for output in outputs])
+            for count, end in zip(counts, ends, strict=True)
+        ]
+
+    def _answer(self, outputs):
+        tensors = [pb_utils.Tensor(name, output) for name, output in zip(self.outputs, outputs, strict=True)]
+        return pb_utils.InferenceResponse(tensors)

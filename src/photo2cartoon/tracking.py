@@ -1,0 +1,169 @@
+"""MLflow: one run from training to export, its pictures, and the model registry with its aliases.
+
+By default everything is in `var/` of the working folder, on sqlite; MLFLOW_TRACKING_URI names any server instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon.errors import UserError
+
+EXPERIMENT = "photo2cartoon"
+DEFAULT_FOLDER = Path("var")
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+def tracking_uri() -> str:
+    """Where runs are tracked."""
+    return os.environ.get(URI_VARIABLE) or f"sqlite:///{(DEFAULT_FOLDER / 'mlflow.db').resolve()}"
+
+
+def connect():
+    """The mlflow module, set up and quiet. Imported late: it takes seconds."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    warnings.filterwarnings("ignore", module="mlflow|alembic")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    uri = tracking_uri()
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(uri)
+    return mlflow
+
+
+def _unreachable(error: Exception) -> UserError:
+    return UserError(f"MLflow at {tracking_uri()}: {error}")
+
+
+class Run:
+    """A run that stages write to, one after another.
+
+    Args:
+        client: `mlflow.MlflowClient`.
+        run_id: of an existing run.
+    """
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self.client, self.run_id = client, run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters, nested sections flattened with dots."""
+        for key, value in flatten(values).items():
+            self.client.log_param(self.run_id, key, value)
+
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Log numbers at a step."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        metrics = [Metric(key, float(value), now, step) for key, value in values.items()]
+        self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
+
+    def image(self, rgb: Any, key: str, step: int) -> None:
+        """Log a picture, uint8 RGB; pictures of one key get a slider over steps."""
+        self.client.log_image(self.run_id, rgb, key=key, step=step)
+
+    def files(self, path: Path, folder: str) -> None:
+        """Log a file, or everything in a folder, below `folder` of the run's artifacts."""
+        log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        log(self.run_id, str(path), folder)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        for key, value in values.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """Mark the run as ended: FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(self.run_id, status)
+
+
+def start_run(name: str) -> Run:
+    """A new run.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            experiment = found.experiment_id
+        else:
+            uri = tracking_uri()
+            # A database has no idea where files could go; beside it is where a person would look.
+            local = uri.startswith("sqlite:///")
+            place = (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri() if local else None
+            experiment = client.create_experiment(EXPERIMENT, artifact_location=place)
+        return Run(client, client.create_run(experiment, run_name=name).info.run_id)
+    except (mlflow.MlflowException, OSError) as error:
+        raise _unreachable(error) from None
+
+
+def find_run(run_id: str | None, name: str) -> Run:
+    """A run that an earlier stage began, or a new one where that is gone (a database that was deleted, say)."""
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    if run_id:
+        try:
+            return Run(client, client.get_run(run_id).info.run_id)
+        except mlflow.MlflowException:
+            pass
+    return start_run(name)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def run_page(port: int) -> None:
+    """MLflow's page on what is tracked here, on loopback, in place of this process.
+
+    Raises:
+        UserError: nothing was tracked yet, or another server does it already.
+    """
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        raise UserError(f"runs are tracked at {uri}: open that page")
+    if not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError("nothing was tracked here yet: `make demo` or `dvc repro` does")
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Its job runner needs 240 MB and serves features that are not used here.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    print(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops)", flush=True)
+    os.execve(sys.executable, command, environment)

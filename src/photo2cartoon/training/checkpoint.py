@@ -1,0 +1,199 @@
+"""Checkpoints: a folder of safetensors and a JSON that says what it is. Loading never runs pickled code.
+
+    step-000300/
+        checkpoint.json             format, step, the train section, which networks are inside
+        genA2B.safetensors …        each network; genA2B.average.safetensors: its average
+        optimizers.safetensors      moments of both optimizers
+        random.safetensors          torch's generators of random numbers
+
+A checkpoint with `genA2B.average` alone is enough to draw with; one with everything is enough to go on from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.networks.generator import Generator
+from photo2cartoon.params import Train
+from photo2cartoon.training.step import Step
+
+FORMAT = 1
+CARD = "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `checkpoint.json` says.
+
+    Args:
+        path: the folder.
+        step: optimisation steps done.
+        train: the section it was trained with.
+        networks: names of the networks inside.
+    """
+
+    path: Path
+    step: int
+    train: Train
+    networks: tuple[str, ...]
+
+
+def save(folder: Path, state: Step, step: int) -> Path:
+    """Write `folder/step-NNNNNN`, whole or not at all.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    target = folder / f"step-{step:06d}"
+    with whole_folder(target) as partial:
+        for name, network in state.networks.items():
+            _save_network(partial / f"{name}.safetensors", network.state_dict())
+        for name, network in state.averages.items():
+            _save_network(partial / f"{name}.average.safetensors", network.state_dict())
+        save_file(_optimizers(state), partial / "optimizers.safetensors")
+        save_file(_random(), partial / "random.safetensors")
+        _write_card(partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.averages)])
+    return target
+
+
+def load(path: Path, state: Step) -> int:
+    """Bring a state to where a checkpoint left it; returns the step it had reached.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, or of other networks.
+    """
+    card = read_card(path)
+    device = next(state.networks.parameters()).device
+    for name, network in state.networks.items():
+        _load_into(network, path / f"{name}.safetensors")
+    for name, network in state.averages.items():
+        _load_into(network, path / f"{name}.average.safetensors")
+    _restore_optimizers(state, read_tensors(path / "optimizers.safetensors"))
+    random = read_tensors(path / "random.safetensors")
+    torch.set_rng_state(random["cpu"])
+    if device.type == "cuda" and "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"], device)
+    return card.step
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Every checkpoint below a folder, earliest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / CARD).is_file())
+
+
+def read_card(path: Path) -> Card:
+    """What a checkpoint is.
+
+    Raises:
+        UserError: the folder is no checkpoint, or of a format this version does not know.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path}: no such checkpoint folder")
+    values = read_json(path / CARD, "this folder is not a checkpoint")
+    try:
+        if values["format"] != FORMAT:
+            raise UserError(f"{path / CARD}: format {values['format']}, this version reads {FORMAT}")
+        return Card(path, values["step"], Train.model_validate(values["train"]), tuple(values["networks"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / CARD}: not a checkpoint's card: {error}") from None
+
+
+def load_generator(path: Path, name: str = "genA2B", weights: str = "average") -> Generator:
+    """The generator of a checkpoint, ready to draw.
+
+    Args:
+        path: the checkpoint's folder.
+        name: genA2B draws cartoons, genB2A photographs.
+        weights: `average`, or `raw` for the last step's; the other is used where the wanted one is not inside.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, or has no such generator.
+    """
+    card = read_card(path)
+    names = [f"{name}.average", name] if weights == "average" else [name, f"{name}.average"]
+    inside = next((candidate for candidate in names if candidate in card.networks), None)
+    if inside is None:
+        raise UserError(f"{path}: holds no {name}; it holds {', '.join(card.networks)}")
+    generator = Generator(card.train.channels, card.train.size, card.train.light)
+    _load_into(generator, path / f"{inside}.safetensors")
+    return generator.eval().requires_grad_(False)
+
+
+def copy_generator(source: Path, target: Path, name: str = "genA2B", weights: str = "average") -> None:
+    """A checkpoint of one generator alone: what is needed to draw, a tenth of the size."""
+    card = read_card(source)
+    generator = load_generator(source, name, weights)
+    target.mkdir(parents=True, exist_ok=True)
+    _save_network(target / f"{name}.safetensors", generator.state_dict())
+    _write_card(target, card.step, card.train, [name])
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing from the checkpoint") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+
+
+def _save_network(path: Path, tensors: dict[str, Tensor]) -> None:
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+
+
+def _load_into(network: torch.nn.Module, path: Path) -> None:
+    try:
+        network.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"{path}: of another network: {first}") from None
+
+
+def _write_card(folder: Path, step: int, train: Train, networks: list[str]) -> None:
+    card: dict[str, Any] = {
+        "format": FORMAT,
+        "step": step,
+        "networks": networks,
+        "train": train.model_dump(mode="json"),
+    }
+    write_json(folder / CARD, card)
+
+
+def _optimizers(state: Step) -> dict[str, Tensor]:
+    return {
+        f"{which}.{index}.{moment}": value.detach().cpu().contiguous()
+        for which, optimizer in state.optimizers.items()
+        for index, moments in optimizer.state_dict()["state"].items()
+        for moment, value in moments.items()
+    }
+
+
+def _restore_optimizers(state: Step, tensors: dict[str, Tensor]) -> None:
+    for which, optimizer in state.optimizers.items():
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            owner, index, moment = key.split(".")
+            if owner == which:
+                moments.setdefault(int(index), {})[moment] = value
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _random() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states

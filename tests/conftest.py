@@ -1,0 +1,132 @@
+"""What the tests stand on: real photographs out of installed packages, real weights, a real (tiny) training run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tracked_elsewhere(tmp_path_factory):
+    """No test writes to the runs of the clone it runs in."""
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """The verified weights folder."""
+    from photo2cartoon import assets
+
+    out = tmp_path_factory.mktemp("weights")
+    assets.collect(out, ROOT / "weights" if (ROOT / "weights").is_dir() else None)
+    return out
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Path:
+    """Eileen Collins, NASA, 512x512 PNG."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / "astronaut.png"
+
+
+@pytest.fixture(scope="session")
+def hopper() -> Path:
+    """Grace Hopper, US Navy, 512x600 JPEG."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory, astronaut, hopper) -> Path:
+    """Raw pictures: two people, three pictures each, and eight cartoon heads."""
+    from photo2cartoon.dataset.sample import draw_head
+
+    folder = tmp_path_factory.mktemp("raw")
+    (folder / "photos").mkdir()
+    (folder / "cartoons").mkdir()
+    for person, path in (("collins", astronaut), ("hopper", hopper)):
+        picture = cv2.imread(str(path))
+        for name, angle in (("straight", 0), ("left", 12), ("right", -9)):
+            height, width = picture.shape[:2]
+            matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+            turned = cv2.warpAffine(picture, matrix, (width, height), borderValue=(90, 90, 90))
+            cv2.imwrite(str(folder / "photos" / f"{person}--{name}.png"), turned)
+    for number in range(8):
+        cv2.imwrite(
+            str(folder / "cartoons" / f"head-{number}.png"), cv2.cvtColor(draw_head(number), cv2.COLOR_RGBA2BGRA)
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory, raw, weights) -> Path:
+    """The dataset that `preprocess` makes of them."""
+    from photo2cartoon.dataset.preprocess import preprocess
+    from photo2cartoon.params import Portrait, Preprocess
+
+    out = tmp_path_factory.mktemp("data") / "faces"
+    preprocess(raw / "photos", raw / "cartoons", weights, out, Portrait(), Preprocess(test_share=0.4))
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The `train` section of the smallest run that is still the real thing."""
+    from photo2cartoon.params import Train
+
+    return Train(
+        size=128, channels=4, steps=4, lr=1e-3, ema_halflife=2.0, checkpoint_every=2, sample_every=2, log_every=1
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, faces, weights, tiny) -> Path:
+    """What the `train` stage wrote: four steps, two checkpoints."""
+    from photo2cartoon.training.loop import train
+
+    out = tmp_path_factory.mktemp("models") / "train"
+    train(tiny, faces, weights, out)
+    return out
+
+
+@pytest.fixture
+def checkpoint(trained) -> Path:
+    """The last checkpoint of that run."""
+    return trained / "checkpoints" / "step-000004"
+
+
+@pytest.fixture
+def p2c(tmp_path):
+    """Run the command line as a user does; gives the finished process."""
+
+    def run(*arguments: object, cwd: Path = tmp_path, code: int | None = 0, **environment: str):
+        done = subprocess.run(
+            [sys.executable, "-m", "photo2cartoon", *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        if code is not None:
+            assert done.returncode == code, done.stderr + done.stdout
+        return done
+
+    return run
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    """Reproducible uint8 noise."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

@@ -1,0 +1,64 @@
+"""Training sees the same pictures in the same order whenever it is run or resumed."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from photo2cartoon.dataset.faces import Sampler, faces_fingerprint, load_faces
+from photo2cartoon.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def sampler(faces, letter="B", seed=0, domain=1):
+    return Sampler.from_folder(faces / f"train{letter}", 128, seed, domain, CPU)
+
+
+def test_batches_depend_on_seed_domain_and_number_alone(faces):
+    a, b = sampler(faces), sampler(faces)
+    later = b.batch(40, 3)
+    assert torch.equal(torch.cat([a.batch(40, 1), a.batch(41, 2)]), later)
+    assert not torch.equal(sampler(faces, seed=1).batch(40, 3), later)
+    assert not torch.equal(sampler(faces, domain=0).batch(40, 3), later)
+    assert later.shape == (3, 3, 128, 128) and later.min() >= -1 and later.max() <= 1
+
+
+def test_every_picture_is_seen_once_a_pass(faces):
+    items = sampler(faces)
+    n = len(items.pictures)
+    for start in (0, n, 7 * n):
+        seen = set()
+        for number in range(start, start + n):
+            items.batch(number, 1)
+            seen.add(int(items._order[1][number % n]))
+        assert seen == set(range(n))
+
+
+def test_pictures_are_on_white_and_shrunk_by_averaging(faces):
+    loaded = load_faces(faces / "trainB", 128)
+    rgba = cv2.imread(str(faces / "trainB" / f"{loaded.stems[0]}.png"), cv2.IMREAD_UNCHANGED).astype(float)
+    alpha = rgba[..., 3:] / 255
+    white = (rgba[..., 2::-1] * alpha + 255 * (1 - alpha)).reshape(128, 2, 128, 2, 3).mean(axis=(1, 3))
+    assert np.abs(loaded.pictures[0].permute(1, 2, 0).numpy() - white).max() <= 1
+
+
+def test_an_empty_or_missing_folder_says_how_to_fill_it(tmp_path):
+    with pytest.raises(UserError, match="p2c preprocess"):
+        load_faces(tmp_path / "trainA", 128)
+    (tmp_path / "trainA").mkdir()
+    with pytest.raises(UserError, match=r"holds no pictures.*pictures\.csv"):
+        load_faces(tmp_path / "trainA", 128)
+    (tmp_path / "trainA/a.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"a\.png: unreadable"):
+        load_faces(tmp_path / "trainA", 128)
+
+
+def test_the_fingerprint_tells_datasets_apart(faces, tmp_path):
+    import shutil
+
+    shutil.copytree(faces, tmp_path / "copy")
+    assert faces_fingerprint(tmp_path / "copy") == faces_fingerprint(faces)
+    first = next((tmp_path / "copy/trainB").iterdir())
+    first.rename(first.with_name("other.png"))
+    assert faces_fingerprint(tmp_path / "copy") != faces_fingerprint(faces)

@@ -1,0 +1,116 @@
+"""A row for every picture: kept, or why not; people stay on one side of the split."""
+
+import cv2
+import numpy as np
+import pytest
+
+from photo2cartoon.dataset.preprocess import face_names, preprocess, read_table
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import Portrait, Preprocess
+from tests.conftest import noise
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory, hopper):
+    """A folder as people have them."""
+    folder = tmp_path_factory.mktemp("mixed")
+    photo = cv2.imread(str(hopper))
+    cv2.imwrite(str(folder / "good.jpg"), photo)
+    cv2.imwrite(str(folder / "good.png"), photo)
+    cv2.imwrite(str(folder / "noise.png"), noise(300, 300, 3))
+    cv2.imwrite(str(folder / "small.png"), cv2.resize(photo, None, fx=0.2, fy=0.2))
+    cv2.imwrite(str(folder / "icon.png"), photo[:12, :12])
+    cv2.imwrite(str(folder / "huge.png"), np.zeros((3000, 3000, 3), np.uint8))
+    (folder / "broken.jpg").write_bytes(hopper.read_bytes()[:20_000])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.webp").write_text("no picture")
+    small = cv2.resize(photo, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
+    both = np.hstack([photo, cv2.copyMakeBorder(small, 0, len(photo) - len(small), 0, 0, cv2.BORDER_REPLICATE)])
+    cv2.imwrite(str(folder / "two.png"), both)
+    (folder / "notes.txt").write_text("not listed")
+    return folder
+
+
+def test_a_row_for_every_picture(mixed, weights, tmp_path):
+    out = tmp_path / "faces"
+    limits = Portrait(max_pixels=4_000_000)
+    rows = preprocess(mixed, None, weights, out, limits, Preprocess(test_share=0.0, workers=2))
+    assert rows == read_table(out / "pictures.csv")
+    assert {row.picture: row.result for row in rows} == {
+        "broken.jpg": "unreadable",
+        "empty.png": "unreadable",
+        "good.jpg": "kept",
+        "good.png": "kept",
+        "huge.png": "too large",
+        "icon.png": "too small",
+        "noise.png": "no face",
+        "small.png": "too small",
+        "text.webp": "unreadable",
+        "two.png": "kept",
+    }
+    notes = {row.picture: row.note for row in rows}
+    assert notes["two.png"] == "several faces (2): largest taken"
+    assert notes["empty.png"] == "empty file"
+    # Two pictures of one stem: both survive, by names that tell them apart.
+    assert sorted(path.name for path in (out / "trainA").iterdir()) == ["good-jpg.png", "good-png.png", "two.png"]
+    face = cv2.imread(str(out / "trainA/two.png"), cv2.IMREAD_UNCHANGED)
+    assert face.shape == (256, 256, 4) and face.dtype == np.uint8
+
+
+def test_a_person_is_never_on_both_sides(faces):
+    train, test = (
+        {path.name.split("--")[0] for path in (faces / f"{split}A").iterdir()} for split in ("train", "test")
+    )
+    assert train and test and not train & test
+    assert len(list((faces / "trainB").iterdir())) + len(list((faces / "testB").iterdir())) == 8
+
+
+def test_cartoons_are_kept_as_they_are_or_aligned(raw, weights, tmp_path):
+    kept = tmp_path / "kept"
+    preprocess(None, raw / "cartoons", weights, kept, Portrait(), Preprocess(test_share=0.0))
+    source = cv2.imread(str(raw / "cartoons/head-1.png"), cv2.IMREAD_UNCHANGED)
+    got = cv2.imread(str(kept / "trainB/head-1.png"), cv2.IMREAD_UNCHANGED)
+    person = source[..., 3] == 255
+    assert (got[..., 3] == source[..., 3]).all() and (got[person] == source[person]).all()
+    assert not (kept / "trainA").exists()
+    params = Preprocess(cartoons="align", test_share=0.0)
+    rows = preprocess(None, raw / "photos", weights, tmp_path / "aligned", Portrait(), params)
+    assert {row.result for row in rows} == {"kept"}
+    assert not {row.note for row in rows} & {"already a portrait"}
+
+
+def test_one_process_and_two_give_the_same_bytes(raw, weights, tmp_path):
+    for workers in (1, 2):
+        preprocess(raw / "photos", None, weights, tmp_path / str(workers), Portrait(), Preprocess(workers=workers))
+    for path in (tmp_path / "1").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
+
+
+def test_nothing_is_half_written(weights, tmp_path):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    cv2.imwrite(str(bad / "noise.png"), noise(300, 300, 3))
+    with pytest.raises(UserError, match="bad: not one of 1 pictures could be used: 1 no face"):
+        preprocess(bad, None, weights, tmp_path / "out", Portrait(), Preprocess())
+    with pytest.raises(UserError, match="missing: no such folder"):
+        preprocess(tmp_path / "missing", None, weights, tmp_path / "out", Portrait(), Preprocess())
+    assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+
+
+def test_damaged_weights_are_refused_in_one_line(p2c, raw, weights, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for path in weights.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes()[:-1] if path.suffix == ".tflite" else path.read_bytes())
+    done = p2c("preprocess", "--photos", raw / "photos", "--weights", folder, "--out", "out", code=1)
+    assert done.stderr.startswith(f"p2c: {folder}/selfie_segmentation.tflite: sha256 is ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_command_says_what_became_of_them(p2c, mixed, weights):
+    done = p2c("preprocess", "--photos", mixed, "--weights", weights, "--out", "faces")
+    assert done.stdout.startswith("faces: 4 kept, 3 unreadable, 2 too small, 1 no face;")
+
+
+def test_names():
+    assert face_names(["a.jpg", "b/c.png", "a.png", "d.e.jpg"]) == ["a-jpg.png", "b__c.png", "a-png.png", "d.e.png"]

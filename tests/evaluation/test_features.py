@@ -1,0 +1,95 @@
+"""Features are what their networks' own packages compute; FID is pytorch-fid's when Inception's weights are there."""
+
+import hashlib
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from photo2cartoon import assets
+from photo2cartoon.dataset.faces import load_faces, to_float
+from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation import features as module
+from photo2cartoon.evaluation.distances import frechet_distance
+
+
+@pytest.fixture(scope="module")
+def pictures(faces):
+    return to_float(load_faces(faces / "trainB", 256).pictures[:4])
+
+
+@pytest.mark.parametrize(("picture", "label"), [("coffee.png", 967), ("chelsea.png", 285)])  # espresso, Egyptian cat
+def test_efficientnet_knows_what_it_sees(weights, astronaut, picture, label):
+    """What the package's own head makes of the features we take is the right class of ImageNet."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    photo = cv2.cvtColor(cv2.imread(str(astronaut.with_name(picture))), cv2.COLOR_BGR2RGB)
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
+    kept = []
+    extract = module.efficientnet_features(weights, on_map=kept.append)
+    features = extract(x)
+    assert features.shape == (1, 320)
+    assert torch.allclose(kept[0].mean((2, 3)), features)
+
+    net = EfficientNet.from_name("efficientnet-lite0")
+    net.load_state_dict(torch.load(assets.find("efficientnet_lite0", weights), weights_only=True))
+    with torch.no_grad():
+        head = net.eval()._swish(net._bn1(net._conv_head(kept[0]))).mean((2, 3))
+        assert net._fc(head).argmax() == label
+
+
+def test_face_features_are_of_length_one(weights, pictures):
+    assert torch.allclose(module.face_features(weights)(pictures).norm(dim=1), torch.ones(4), atol=1e-5)
+
+
+def test_without_inceptions_weights_there_is_no_fid(weights):
+    assert set(module.extractors(weights)) == {"face", "efficientnet"}
+
+
+def test_wrong_inception_weights_are_refused(tmp_path):
+    (tmp_path / assets.catalogue()["inception_fid"].file).write_bytes(b"not these")
+    with pytest.raises(UserError, match=r"pt_inception.*refused"):
+        module.inception_features(tmp_path)
+
+
+def test_fid_is_pytorch_fids(pictures, tmp_path, monkeypatch):
+    """The true weights cannot be fetched here: random ones take the same way through both programs."""
+    module.prepare_torchvision()
+    from pytorch_fid import fid_score, inception
+
+    torch.manual_seed(0)
+    path = tmp_path / assets.catalogue()["inception_fid"].file
+    monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: (_ for _ in ()).throw(OSError))
+    net = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None)
+    for name, kind, pool in (
+        ("Mixed_5b", "FIDInceptionA", 32),
+        ("Mixed_5c", "FIDInceptionA", 64),
+        ("Mixed_5d", "FIDInceptionA", 64),
+    ):
+        setattr(
+            net,
+            name,
+            getattr(inception, kind)({"Mixed_5b": 192, "Mixed_5c": 256, "Mixed_5d": 288}[name], pool_features=pool),
+        )
+    for name, size in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
+        setattr(net, name, inception.FIDInceptionC(768, channels_7x7=size))
+    net.Mixed_7b, net.Mixed_7c = inception.FIDInceptionE_1(1280), inception.FIDInceptionE_2(2048)
+    torch.save(net.state_dict(), path)
+
+    entry = assets.catalogue()["inception_fid"]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(
+        assets, "catalogue", lambda: {"inception_fid": assets.Asset(**{**vars(entry), "sha256": sha256})}
+    )
+    extract = module.inception_features(tmp_path)
+
+    for name, part in (("a", pictures[:2]), ("b", pictures[2:])):
+        (tmp_path / name).mkdir()
+        for number, picture in enumerate(part):
+            rgb = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.ascontiguousarray(rgb[..., ::-1]))
+    monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: torch.load(path, weights_only=True))
+    expected = fid_score.calculate_fid_given_paths([str(tmp_path / "a"), str(tmp_path / "b")], 2, "cpu", 2048, 0)
+    got = frechet_distance(extract(pictures[:2]).numpy(), extract(pictures[2:]).numpy())
+    assert got == pytest.approx(expected, rel=1e-4, abs=1e-6)

@@ -1,0 +1,111 @@
+"""The graph keeps its contract and draws what torch draws, on real portraits, or is not written."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.export import export as module
+from photo2cartoon.export.export import real_portraits
+from photo2cartoon.export.graph import PortraitToCartoon, draw, write_onnx
+from photo2cartoon.export.session import open_session
+from photo2cartoon.networks.generator import Generator
+from photo2cartoon.params import Export
+from tests.conftest import noise
+
+
+@pytest.fixture(scope="module")
+def exported(trained, faces, tmp_path_factory):
+    """By the command line, as a person does it; gives the folder and what was printed."""
+    folder = tmp_path_factory.mktemp("export")
+    command = [sys.executable, "-m", "photo2cartoon", "export", "--checkpoint", trained / "checkpoints/step-000004"]
+    command += ["--out", "g.onnx", "--data", faces, "--report", "parity.json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return folder, done.stdout
+
+
+def test_the_contract(exported):
+    graph = onnx.load(str(exported[0] / "g.onnx"))
+    for values, name, channels in ((graph.graph.input, "portrait", 4), (graph.graph.output, "cartoon", 3)):
+        (value,) = values
+        dims = value.type.tensor_type.shape.dim
+        assert value.name == name and value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        assert dims[0].dim_param and [dim.dim_value for dim in dims[1:]] == [256, 256, channels]
+    metadata = {item.key: item.value for item in graph.metadata_props}
+    assert {"mlflow_version", "git_commit", "data_sha256", "step"} <= set(metadata)
+    assert metadata["step"] == "4"
+
+
+def test_it_draws_what_torch_draws(exported):
+    folder, told = exported
+    report = json.loads((folder / "parity.json").read_text())
+    assert report["passed"] and report["portraits"] == 6
+    assert report["mean_difference"] < 0.05 and report["max_difference"] <= 1
+    assert told.startswith("g.onnx: differs from torch by 0.0")
+    assert sorted(path.name for path in folder.iterdir()) == ["g.onnx", "parity.json", "parity.png"]
+
+
+def test_any_number_of_portraits(exported):
+    session = open_session(exported[0] / "g.onnx")
+    portraits = noise(5, 256, 256, 4)
+    together = session.run(None, {"portrait": portraits})[0]
+    assert together.shape == (5, 256, 256, 3) and together.dtype == np.uint8
+    alone = np.concatenate([session.run(None, {"portrait": one[None]})[0] for one in portraits])
+    assert np.abs(together.astype(int) - alone).max() <= 1
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_the_background_is_white_and_the_maths_is_the_training_sets(size):
+    torch.manual_seed(0)
+    generator = Generator(4, size)
+    model = PortraitToCartoon(generator)
+    portrait = noise(1, 256, 256, 4)
+    portrait[:, :100, :, 3], portrait[:, 100:, :, 3] = 0, 255
+    got = draw(model, portrait)
+    assert (got[:, :100] == 255).all()
+    assert got[:, 100:].std() > 1
+    rgb = portrait[..., :3].astype(np.float64)
+    rgb[:, :100] = 255
+    if size == 128:
+        rgb = np.rint(rgb.reshape(1, 128, 2, 128, 2, 3).mean(axis=(2, 4)))
+    with torch.inference_mode():
+        drawn = generator(torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1).picture
+    if size == 256:
+        expected = ((drawn + 1) * 127.5).permute(0, 2, 3, 1).numpy()[:, 100:]
+        assert np.abs(got[:, 100:] - expected).max() <= 0.51
+
+
+def test_a_graph_that_differs_is_not_written(exported, trained, faces, tmp_path, monkeypatch):
+    # The graph of another checkpoint stands for any way an export can go wrong.
+    monkeypatch.setattr(module, "write_onnx", lambda _, path, *__: shutil.copy(exported[0] / "g.onnx", path))
+    with pytest.raises(UserError, match=r"g\.onnx: not written: onnxruntime and torch differ by"):
+        module.export(
+            Export(), trained / "checkpoints/step-000002", faces, tmp_path / "g.onnx", tmp_path / "parity.json"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_dataset_it_is_still_a_real_portrait():
+    portraits = real_portraits(None, 8)
+    assert portraits.shape == (1, 256, 256, 4) and portraits[..., :3].std() > 40
+
+
+def test_a_missing_checkpoint_is_named(p2c, tmp_path):
+    done = p2c("export", "--checkpoint", "nowhere", "--out", "x.onnx", code=1)
+    assert done.stderr == "p2c: nowhere: no such checkpoint folder\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_a_full_generator_exports_too(tmp_path):
+    model = PortraitToCartoon(Generator(4, 128, light=False))
+    write_onnx(model, tmp_path / "g.onnx", {}, 18)
+    portrait = noise(2, 256, 256, 4)
+    got = open_session(tmp_path / "g.onnx").run(None, {"portrait": portrait})[0]
+    assert np.abs(got.astype(int) - draw(model, portrait)).max() <= 1

@@ -1,0 +1,83 @@
+"""A photograph becomes an aligned, cut-out portrait, whichever way it was held."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait.align import eye_angle
+from photo2cartoon.portrait.maker import on_white
+from tests.conftest import noise
+
+
+@pytest.fixture(scope="module")
+def maker(weights):
+    return PortraitMaker.from_weights(weights)
+
+
+@pytest.mark.parametrize("angle", [-25, -10, 0, 15, 25])
+def test_eyes_are_level_whatever_the_photograph(maker, hopper, angle):
+    tilted = np.asarray(Image.fromarray(decode(hopper)).rotate(angle, resample=2, fillcolor=(128, 128, 128)))
+    portrait = maker(tilted)
+    assert portrait.rgba.shape == (256, 256, 4) and portrait.rgba.dtype == np.uint8
+    points = maker.finder(on_white(portrait.rgba))[0].points
+    assert abs(np.degrees(eye_angle(points))) < 3
+
+
+@pytest.mark.parametrize("photo", ["astronaut", "hopper"])
+def test_the_face_is_kept_and_the_background_is_not(maker, photo, request):
+    portrait = maker(decode(request.getfixturevalue(photo)))
+    alpha = portrait.rgba[..., 3]
+    assert alpha[110:190, 95:160].mean() > 250
+    assert alpha[5:40, :30].mean() < 60
+    assert portrait.faces == 1
+
+
+def test_the_largest_of_several_faces(maker, hopper):
+    large = decode(hopper)
+    small = cv2.resize(large, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
+    both = np.full((600, 512 + small.shape[1], 3), 255, np.uint8)
+    both[: len(small), : small.shape[1]] = small
+    both[:, small.shape[1] :] = large
+    portrait = maker(both)
+    assert portrait.faces == 2
+    assert portrait.face_width == pytest.approx(maker(large).face_width, rel=0.1)
+
+
+def test_no_face_and_too_small_a_face(maker, hopper):
+    with pytest.raises(PictureError) as caught:
+        maker(noise(400, 400, 3))
+    assert caught.value.reason == "no face"
+    with pytest.raises(PictureError) as caught:
+        maker(cv2.resize(decode(hopper), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA))
+    assert caught.value.reason == "too small"
+
+
+def test_a_large_photograph_gives_the_same_portrait(maker, hopper):
+    rgb = decode(hopper)
+    large = cv2.resize(rgb, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    a, b = (maker.finder(on_white(maker(picture).rgba))[0].points for picture in (rgb, large))
+    assert np.abs(a - b).mean() < 6  # of 256 pixels
+
+
+def test_on_white_rounds_to_nearest():
+    rgba = noise(8, 8, 4)
+    alpha = rgba[..., 3:] / 255
+    exact = rgba[..., :3] * alpha + 255 * (1 - alpha)
+    assert np.abs(on_white(rgba) - exact).max() <= 0.5001
+
+
+def test_face_alignment_without_its_weights_says_what_is_missing(weights):
+    from photo2cartoon.errors import UserError
+
+    with pytest.raises(UserError, match="2DFAN4"):
+        PortraitMaker.from_weights(weights, landmarks="face-alignment")
+
+
+def test_no_torch_here():
+    code = "import sys, photo2cartoon.portrait, photo2cartoon.dataset.preprocess; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,188 @@
+"""A real Triton serves the whole ensemble in one call, takes new versions while it runs, and refuses in plain words."""
+
+import concurrent.futures
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+
+from photo2cartoon import registry
+from photo2cartoon.cartoonize import make_drawer
+from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation.evaluate import evaluate
+from photo2cartoon.evaluation.selection import select
+from photo2cartoon.export.export import export
+from photo2cartoon.params import Evaluate, Export, Portrait, Select
+from photo2cartoon.portrait import PictureError
+from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.repository import list_versions, promote, rollback
+from photo2cartoon.serving.server import Ports, Server, free_ports
+from tests.conftest import ROOT, noise
+
+MODEL = Select(model_name="served", metric="kernel_face", champion="always")
+
+
+@pytest.fixture(scope="module")
+def versions(trained, faces, weights, tmp_path_factory):
+    """Two exported versions in the registry, drawing differently; gives the folders of their checkpoints."""
+    folder = tmp_path_factory.mktemp("versions")
+    result = evaluate(Evaluate(photos="all"), trained, faces, weights, folder / "scores")
+    selected = []
+    for name in ("step-000002", "step-000004"):
+        only = {key: value for key, value in result["scores"].items() if key in ("photographs", name)}
+        (folder / "scores/scores.json").write_text(json.dumps(result | {"scores": only}))
+        selection = select(MODEL, folder / "scores", trained, folder / name)
+        export(Export(), folder / name, faces, folder / f"{name}.onnx")
+        selected.append((selection.version, folder / name))
+    return selected
+
+
+@pytest.fixture(scope="module")
+def repository(versions, tmp_path_factory):
+    """A copy of the project's repository with version 1 promoted."""
+    folder = tmp_path_factory.mktemp("triton") / "triton_repo"
+    shutil.copytree(ROOT / "triton_repo", folder, ignore=shutil.ignore_patterns("[0-9]*[0-9]", ".retired"))
+    for name in ("portrait", "picture", "photo2cartoon"):
+        shutil.copytree(ROOT / "triton_repo" / name, folder / name, dirs_exist_ok=True)
+    registry.set_champion("served", versions[0][0])
+    promote(folder, MODEL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(repository, weights, tmp_path_factory):
+    with Server(repository, tmp_path_factory.mktemp("run"), free_ports(), weights, None) as running:
+        yield running
+
+
+def drawer(weights, checkpoint):
+    return make_drawer(checkpoint, None, None, weights, Portrait(), ROOT / "triton_repo")
+
+
+def levels(png):
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).astype(int)
+
+
+def test_one_call_draws_what_the_checkpoint_draws(server, versions, weights, hopper, astronaut):
+    registry.set_champion("served", versions[0][0])
+    promote(server.repository, MODEL, server.grpc)
+    for photo in (hopper, astronaut):
+        served = levels(Client(server.grpc).cartoonize(photo.read_bytes()))
+        assert served.shape == (256, 256, 3)
+        assert np.abs(served - levels(drawer(weights, versions[0][1])(photo.read_bytes()))).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("photo", "reason"),
+    [(b"", "unreadable"), (b"no picture", "unreadable"), ("truncated", "unreadable"), ("noise", "no face")],
+)
+def test_a_bad_picture_is_an_invalid_argument_in_plain_words(server, hopper, photo, reason):
+    if photo == "truncated":
+        photo = hopper.read_bytes()[:9000]
+    elif photo == "noise":
+        photo = cv2.imencode(".png", noise(300, 300, 3))[1].tobytes()
+    with pytest.raises(PictureError) as caught:
+        Client(server.grpc).cartoonize(photo)
+    assert caught.value.reason == reason
+    assert "Traceback" not in str(caught.value)
+
+
+def test_several_photographs_in_a_call(server, hopper, astronaut):
+    from tritonclient import grpc
+
+    given = grpc.InferInput("photo", [2], "BYTES")
+    given.set_data_from_numpy(np.array([hopper.read_bytes(), astronaut.read_bytes()], dtype=np.object_))
+    answer = grpc.InferenceServerClient(server.grpc).infer("photo2cartoon", [given]).as_numpy("cartoon")
+    alone = [levels(Client(server.grpc).cartoonize(path.read_bytes())) for path in (hopper, astronaut)]
+    for together, one in zip(answer, alone, strict=True):
+        assert np.abs(levels(together) - one).max() <= 1
+
+
+def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, weights, hopper):
+    photo = hopper.read_bytes()
+    first, second = (number for number, _ in versions)
+    expected = {number: levels(drawer(weights, path)(photo)) for number, path in versions}
+    assert np.abs(expected[first] - expected[second]).max() > 3
+
+    def which(picture):
+        return next(number for number, drawn in expected.items() if np.abs(levels(picture) - drawn).max() <= 1)
+
+    registry.set_champion("served", first)
+    promote(server.repository, MODEL, server.grpc)
+    client = Client(server.grpc)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(client.cartoonize, photo) for _ in range(24)]
+        registry.set_champion("served", second)
+        assert promote(server.repository, MODEL, server.grpc) == second
+        assert list_versions(server.repository)[-1] == second
+        answers = [which(call.result()) for call in calls]  # none failed, each is one version or the other
+    assert which(client.cartoonize(photo)) == second
+    assert answers == sorted(answers)
+
+    assert rollback(server.repository, MODEL, server.grpc) == first
+    assert which(client.cartoonize(photo)) == first
+    assert int(registry.find_alias("served", "champion").version) == first
+    assert rollback(server.repository, MODEL, server.grpc) == second
+    assert which(client.cartoonize(photo)) == second
+
+
+def test_loopback_only_and_metrics(server):
+    text = urllib.request.urlopen(f"http://127.0.0.1:{server.ports.metrics}/metrics", timeout=10).read().decode()
+    assert 'nv_inference_request_success{model="photo2cartoon"' in text
+    listening = subprocess.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], capture_output=True, text=True).stdout
+    for port in vars(server.ports).values():
+        places = {line.split()[1] for line in listening.splitlines() if f":{port:04X} " in line and " 0A " in line}
+        loopback = {f"0100007F:{port:04X}", f"0000000000000000FFFF00000100007F:{port:04X}"}  # plain, and inside IPv6
+        assert places and places <= loopback
+
+
+def test_the_command_line_draws_through_it(server, p2c, hopper, tmp_path):
+    p2c("cartoonize", hopper, "--server", server.grpc, "--out", "cartoon.png")
+    assert levels((tmp_path / "cartoon.png").read_bytes()).shape == (256, 256, 3)
+    (tmp_path / "bad.png").write_text("no picture")
+    done = p2c("cartoonize", "bad.png", "--server", server.grpc, "--out", "x.png", code=1)
+    assert done.stderr == "p2c: bad.png: unreadable: not a picture of a known format\n"
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_taken_port_an_empty_repository_and_a_missing_server_are_named(server, repository, weights, tmp_path, hopper):
+    with pytest.raises(UserError, match=f"port {server.ports.grpc} on 127.0.0.1 is taken"):
+        Server(repository, tmp_path, Ports(grpc=server.ports.grpc), weights, None).start()
+    with pytest.raises(UserError, match="holds no version yet"):
+        Server(tmp_path, tmp_path, free_ports(), weights, None).start()
+    with pytest.raises(UserError, match=r"Triton at 127\.0\.0\.1:1: "):
+        Client("127.0.0.1:1").cartoonize(hopper.read_bytes(), timeout=5)
+
+
+def test_a_graph_that_cannot_be_loaded_ends_in_a_sentence(repository, weights, tmp_path):
+    copy = tmp_path / "triton_repo"
+    shutil.copytree(repository, copy)
+    (copy / "generator/99").mkdir()
+    (copy / "generator/99/model.onnx").write_bytes(b"no graph")
+    with pytest.raises(UserError, match="Triton ended while starting"):
+        Server(copy, tmp_path / "run", free_ports(), weights, None).start()
+
+
+def test_promoting_without_a_champion_or_an_export_says_what_to_do(repository, tmp_path):
+    with pytest.raises(UserError, match="no version with the alias 'champion'"):
+        promote(repository, Select(model_name="nobody"))
+    with pytest.raises(UserError, match="is not the model repository"):
+        promote(tmp_path, MODEL)
+
+
+def test_serve_runs_until_it_is_told_to_stop(repository, weights, tmp_path):
+    ports = free_ports()
+    command = [sys.executable, "-m", "photo2cartoon", "serve", "--repository", repository, "--weights", weights]
+    command += [f"--{name}-port={port}" for name, port in vars(ports).items()] + ["--run-folder", tmp_path / "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert f"gRPC 127.0.0.1:{ports.grpc}" in process.stdout.readline()
+    process.terminate()
+    assert process.wait(60) == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", ports.grpc)) != 0

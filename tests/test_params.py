@@ -1,0 +1,80 @@
+"""params.yaml is refused before any work when something in it is wrong, and the key is named."""
+
+import pytest
+import yaml
+
+from photo2cartoon import params
+from photo2cartoon.errors import UserError
+from tests.conftest import ROOT
+
+
+def write(folder, text):
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("train: {lerning_rate: 0.1}", "train.lerning_rate"),
+        ("tarin: {lr: 0.1}", "tarin"),
+        ("train: {lr: -1.0}", "train.lr"),
+        ("train: {lr: fast}", "train.lr"),
+        ("train: {steps: 1.5}", "train.steps"),
+        ("train: {channels: 6}", "train.channels"),
+        ("train: {size: 100}", "train.size"),
+        ("train: {loss: {cycle: .nan}}", "train.loss.cycle"),
+        ("portrait: {landmarks: mediapipe}", "portrait.landmarks"),
+        ("preprocess: {test_share: 1.2}", "preprocess.test_share"),
+        ("ingest: {photos: folder}", "photos_at"),
+        ("ingest: {photos: sample, photos_at: here}", "photos_at"),
+        ("profile: fulll\nprofiles: {full: {train: {lr: 0.1}}}", "fulll"),
+        ("profiles: {full: {train: {stepps: 3}}}", "train.stepps"),
+        ("train: [1, 2]", "train"),
+        ("- a\n- b", "sections"),
+        ("train: {lr: [", "YAML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_key(tmp_path, text, key):
+    with pytest.raises(UserError, match=key):
+        params.load(write(tmp_path, text))
+
+
+def test_what_is_left_out_keeps_its_default(tmp_path):
+    assert params.load(write(tmp_path, "")) == params.Params()
+    assert params.load(write(tmp_path, "train: {lr: 0.5}")).train.lr == 0.5
+
+
+def test_resolved_params_can_be_read_again(tmp_path):
+    first = params.load(ROOT / "params.yaml", profile="full")
+    params.dump(first, tmp_path / "resolved.yaml")
+    assert params.load(tmp_path / "resolved.yaml") == first
+
+
+def test_the_full_profile_is_the_papers():
+    train = params.load(ROOT / "params.yaml", profile="full").train
+    paper = {"size": 256, "channels": 32, "steps": 200_000, "lr": 1e-4, "batch": 1, "weight_decay": 1e-4, "light": True}
+    assert {key: getattr(train, key) for key in paper} == paper
+    assert train.betas == (0.5, 0.999)
+    assert train.loss.model_dump() == {
+        "adversarial": 1, "adversarial_cam": 1, "cycle": 50, "identity": 10, "cam": 1000, "face_id": 1,
+    }  # fmt: skip
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        params.load("nowhere.yaml")
+
+
+def test_the_command_line_says_it_in_one_line(p2c, tmp_path):
+    write(tmp_path, "train: {lerning_rate: 0.1}")
+    for verb in (["params"], ["train", "--out", "out"], ["preprocess", "--photos", ".", "--out", "out"]):
+        done = p2c(*verb, code=1)
+        assert done.stderr.strip().splitlines() == ["p2c: params.yaml: unknown key 'train.lerning_rate'"]
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_schema_describes_every_key(p2c):
+    schema = yaml.safe_load(p2c("params", "--schema").stdout)
+    assert set(schema["properties"]) == set(params.Params.model_fields)

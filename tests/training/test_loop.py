@@ -1,0 +1,71 @@
+"""A run leaves curves, pictures, checkpoints and an MLflow run, and ends in a sentence when it must."""
+
+import json
+import math
+
+import cv2
+import pytest
+
+from photo2cartoon import tracking
+from photo2cartoon.errors import UserError
+from photo2cartoon.training.loop import train
+
+
+def test_what_a_run_leaves(trained):
+    lines = [json.loads(line) for line in (trained / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    terms = {"adversarial", "adversarial_cam", "cycle", "identity", "cam", "face_id", "total"}
+    for line in lines:
+        assert terms <= {key.split("/")[1] for key in line if key.startswith("generator/")}
+        assert all(math.isfinite(value) for value in line.values())
+    assert [path.name for path in sorted((trained / "checkpoints").iterdir())] == ["step-000002", "step-000004"]
+    assert [path.name for path in sorted((trained / "samples").iterdir())] == [
+        "step-000001.png", "step-000002.png", "step-000004.png",
+    ]  # fmt: skip
+    assert cv2.imread(str(trained / "samples/step-000004.png")).std() > 20
+
+
+def test_mlflow_holds_the_run(faces, weights, tiny, tmp_path):
+    out = tmp_path / "run"
+    train(tiny.model_copy(update={"steps": 2}), faces, weights, out)
+    client = tracking.connect().MlflowClient()
+    run = client.get_run(json.loads((out / "run.json").read_text())["mlflow_run"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.channels"] == "4" and run.data.params["train.loss.face_id"] == "1.0"
+    assert len(run.data.params["data_sha256"]) == 64
+    assert {point.step for point in client.get_metric_history(run.info.run_id, "generator/face_id")} == {1, 2}
+    images = [item.path for item in client.list_artifacts(run.info.run_id, "images")]
+    assert any("samples" in path and path.endswith(".png") for path in images)
+
+
+def test_two_runs_of_one_seed_are_equal(faces, weights, tiny, tmp_path):
+    short = tiny.model_copy(update={"steps": 2})
+    first, second = (train(short, faces, weights, tmp_path / name) for name in "ab")
+    for path in first.glob("gen*.safetensors"):
+        assert path.read_bytes() == (second / path.name).read_bytes()
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(trained, faces, weights, tiny):
+    with pytest.raises(UserError, match="--resume"):
+        train(tiny, faces, weights, trained)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(faces, weights, tiny, tmp_path):
+    wild = tiny.model_copy(update={"lr": 1e30, "steps": 40, "checkpoint_every": 1})
+    with pytest.raises(UserError, match=r"is (nan|inf|-inf) at step \d+: try a lower train.lr"):
+        train(wild, faces, weights, tmp_path / "run")
+    client = tracking.connect().MlflowClient()
+    run = json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"]
+    assert client.get_run(run).info.status == "FAILED"
+
+
+def test_bad_input_is_named(p2c, faces, weights, tmp_path):
+    (tmp_path / "params.yaml").write_text("train: {size: 128, channels: 4, steps: 2, device: cuda}")
+    done = p2c("train", "--data", faces, "--weights", weights, "--out", "out", code=1)
+    assert done.stderr == "p2c: train.device: 'cuda', but torch sees no GPU here\n"
+    (tmp_path / "params.yaml").write_text("train: {size: 128, channels: 4, steps: 2}")
+    done = p2c("train", "--data", "nowhere", "--weights", weights, "--out", "out", code=1)
+    assert done.stderr == "p2c: nowhere/trainA: no such folder of faces; `p2c preprocess` makes it\n"
+    done = p2c("train", "--data", faces, "--weights", "nowhere", "--out", "out", code=1)
+    assert done.stderr.startswith("p2c: nowhere/dlib_face_recognition_resnet_model_v1.dat: missing")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,128 @@
+"""The step saves work and changes nothing: one step of the original's order of work gives the same gradients."""
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from photo2cartoon import assets
+from photo2cartoon.networks.face import DlibFaceNet
+from photo2cartoon.params import Train
+from photo2cartoon.training.step import DISCRIMINATORS, GENERATORS, Step, learning_rate
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def face(weights):
+    return DlibFaceNet.from_dat(assets.find("dlib_face", weights))
+
+
+def pictures(seed):
+    """Smooth pictures: of pure noise, instance normalisation of 8x8 features is all rounding."""
+    noise = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(noise, size=(128, 128), mode="bicubic").clamp(0, 1) * 2 - 1
+
+
+def build(face, **changes):
+    torch.manual_seed(0)
+    state = Step(Train(size=128, channels=4, steps=10, **changes), face, CPU)
+    for name in DISCRIMINATORS:
+        # One power iteration a call is what batching changes; in evaluation mode there is none.
+        state.networks[name].eval()
+    return state
+
+
+def plain_gradients(state, real_A, real_B):
+    """The losses as the original writes them: every picture through every network by itself, nothing shared."""
+    nets, face, w = state.networks, state.face, state.weights
+    mse, bce = F.mse_loss, F.binary_cross_entropy_with_logits
+    one, zero = torch.ones_like, torch.zeros_like
+    fake_B, fake_A = nets["genA2B"](real_A).picture, nets["genB2A"](real_B).picture
+    loss = 0
+    for letter, real, fake in (("A", real_A, fake_A), ("B", real_B, fake_B)):
+        for kind in "GL":
+            on_real, on_fake = nets[f"dis{kind}{letter}"](real), nets[f"dis{kind}{letter}"](fake.detach())
+            for r, f in ((on_real.logit, on_fake.logit), (on_real.cam_logit, on_fake.cam_logit)):
+                loss = loss + mse(r, one(r)) + mse(f, zero(f))
+    parameters_D = nets.parameters_of(DISCRIMINATORS)
+    gradients_D = torch.autograd.grad(loss, parameters_D)
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad()
+    for parameter, gradient in zip(parameters_D, gradients_D, strict=True):
+        parameter.grad = gradient
+    state.optimizers["discriminators"].step()
+
+    drawn_B, drawn_A = nets["genA2B"](real_A), nets["genB2A"](real_B)
+    same_A, same_B = nets["genB2A"](real_A), nets["genA2B"](real_B)
+    back_A, back_B = nets["genB2A"](drawn_B.picture).picture, nets["genA2B"](drawn_A.picture).picture
+    loss = 0
+    for letter, fake in (("A", drawn_A.picture), ("B", drawn_B.picture)):
+        for kind in "GL":
+            verdict = nets[f"dis{kind}{letter}"](fake)
+            loss = loss + mse(verdict.logit, one(verdict.logit)) + mse(verdict.cam_logit, one(verdict.cam_logit))
+    for real, back, same in ((real_A, back_A, same_A), (real_B, back_B, same_B)):
+        loss = loss + w.cycle * (back - real).abs().mean() + w.identity * (same.picture - real).abs().mean()
+    for source, target in ((drawn_A.cam_logit, same_A.cam_logit), (drawn_B.cam_logit, same_B.cam_logit)):
+        loss = loss + w.cam * (bce(source, one(source)) + bce(target, zero(target)))
+    if face is not None:
+        for real, fake in ((real_A, drawn_B.picture), (real_B, drawn_A.picture)):
+            loss = loss + w.face_id * (1 - F.cosine_similarity(face.features(real), face.features(fake))).mean()
+    return loss, torch.autograd.grad(loss, nets.parameters_of(GENERATORS))
+
+
+def test_gradients_are_those_of_the_original_order_of_work(face):
+    real_A, real_B = pictures(1), pictures(2)
+    state = build(face)
+    for part in (state.networks, state.averages, state.face):
+        part.double()
+    reference = build(copy.deepcopy(face))
+    for part in (reference.networks, reference.averages, reference.face):
+        part.double()
+    real_A, real_B = real_A.double(), real_B.double()
+    loss, expected = plain_gradients(reference, real_A, real_B)
+
+    seen = []
+    state.optimizers["generators"].register_step_pre_hook(
+        lambda optimizer, *_: seen.extend(p.grad.clone() for p in optimizer.param_groups[0]["params"])
+    )
+    report = state(real_A, real_B, 0)
+    assert report["generator/total"].item() == pytest.approx(loss.item(), rel=1e-9)
+    for got, wanted in zip(seen, expected, strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-6, atol=1e-9)
+    for name in DISCRIMINATORS:
+        for a, b in zip(state.networks[name].parameters(), reference.networks[name].parameters(), strict=True):
+            assert torch.allclose(a, b, atol=1e-9)
+    face.float()
+
+
+def test_each_loss_can_be_switched_off(face):
+    for name in ("cycle", "identity", "cam", "face_id", "adversarial"):
+        state = build(face, loss={name: 0.0})
+        total = state(pictures(1), pictures(2), 0)
+        terms = {key.split("/")[1]: value for key, value in total.items() if key.startswith("generator/")}
+        rest = sum(getattr(state.weights, key) * value for key, value in terms.items() if key not in (name, "total"))
+        assert terms["total"].item() == pytest.approx(rest.item(), rel=1e-5)
+    assert "generator/face_id" not in build(None)(pictures(1), pictures(2), 0)
+
+
+def test_mixtures_stay_between_0_and_1_and_averages_follow(face):
+    state = build(face, lr=0.5, ema_halflife=2.0)
+    before = copy.deepcopy(state.averages["genA2B"].state_dict())
+    state(pictures(1), pictures(2), 0)
+    current = state.networks["genA2B"].state_dict()
+    for name, value in current.items():
+        if name.endswith(("rho", "w_gamma", "w_beta")):
+            assert value.min() >= 0 and value.max() <= 1, name
+        # Two pictures and a half-life of two: half old, half new.
+        assert torch.allclose(state.averages["genA2B"].state_dict()[name], (before[name] + value) / 2, atol=1e-6)
+
+
+def test_the_learning_rate_is_constant_then_falls_to_zero():
+    params = Train(steps=100, lr=1e-4)
+    rates = [learning_rate(step, params) for step in range(101)]
+    assert rates[:50] == [1e-4] * 50
+    assert rates[75] == pytest.approx(5e-5) and rates[100] == 0
+    assert all(a - b == pytest.approx(2e-6) for a, b in pairwise(rates[50:]))

@@ -1,0 +1,19 @@
+"""Triton's `picture` model: cartoons to PNG."""
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from photo2cartoon.pictures import encode_png
+
+
+class TritonPythonModel:
+    """Encodes."""
+
+    def execute(self, requests):
+        """uint8 `[N, 256, 256, 3]` to N PNG files."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        drawn = pb_utils.get_input_tensor_by_name(request, "drawn").as_numpy()
+        files = np.array([encode_png(picture) for picture in drawn], dtype=np.object_)
+        return pb_utils.InferenceResponse([pb_utils.Tensor("cartoon", files)])

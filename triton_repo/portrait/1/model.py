@@ -1,0 +1,33 @@
+"""Triton's `portrait` model: photographs to portraits, by `photo2cartoon.portrait` and nothing else."""
+
+import os
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from photo2cartoon import params
+from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+
+
+class TritonPythonModel:
+    """Answers what no portrait can be made of with INVALID_ARGUMENT and the reason."""
+
+    def initialize(self, args):
+        """Load detector, points and segmentation once, as params.yaml's `portrait` section says."""
+        portrait = params.load(os.environ.get("P2C_PARAMS") or None).portrait
+        self.limits = portrait.max_pixels, portrait.max_bytes
+        weights = os.environ.get("P2C_WEIGHTS", "weights")
+        self.maker = PortraitMaker.from_weights(weights, portrait.landmarks, portrait.min_face)
+
+    def execute(self, requests):
+        """Each request by itself: a bad picture fails its own request, never a neighbour's."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        photos = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().reshape(-1)
+        try:
+            portraits = [self.maker(decode(bytes(photo), *self.limits)).rgba for photo in photos]
+        except PictureError as error:
+            code = pb_utils.TritonError.INVALID_ARG
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"photo: {error}", code))
+        return pb_utils.InferenceResponse([pb_utils.Tensor("portrait", np.stack(portraits))])
