@@ -39,6 +39,14 @@ test-long: $(STAMP)  ## the tests that take minutes each
 repro: $(STAMP)  ## dvc repro: run what has changed
 	@dvc repro
 
+.PHONY: pipeline
+pipeline: $(STAMP)  ## compile the Kubeflow pipeline to pipelines/photo2cartoon.yaml
+	@python -m pipelines.photo2cartoon
+
+.PHONY: pipeline-local
+pipeline-local: $(STAMP)  ## run the Kubeflow pipeline here, without a cluster
+	@python -m pipelines.run_local
+
 .PHONY: serve
 serve: $(STAMP)  ## Triton on loopback, until Ctrl-C
 	@p2c serve

@@ -97,7 +97,9 @@ def preprocess(
     values = _params(params)
     rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess)
     counts = Counter(row.result for row in rows)
-    told = ", ".join(f"{count} {result}" for result, count in counts.most_common())
+    told = ", ".join(
+        f"{count} {result}" for result, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
     typer.echo(f"{out}: {told}; {out / TABLE} says what became of each picture")
 
 
@@ -205,20 +207,25 @@ def serve(
 ) -> None:
     """Run Triton on loopback until Ctrl-C or SIGTERM."""
     import signal
+    import time
 
     from photo2cartoon.serving.server import Ports, Server
 
     _params(params)
-    stop = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
+
+    def stop(*_: object) -> None:
+        raise SystemExit(0)
+
+    # From here on the server is stopped on the way out, however early the signal comes.
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     with Server(repository, run_folder, Ports(grpc_port, http_port, metrics_port), weights, params) as server:
         typer.echo(
             f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://127.0.0.1:{metrics_port}/metrics\n"
             f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"
         )
         while server.process.poll() is None:
-            if signal.sigtimedwait(stop, 0.5):
-                return
+            time.sleep(0.3)
         raise UserError(f"Triton ended by itself (log: {server.log})")
 
 

@@ -8,7 +8,9 @@ import tempfile
 from pathlib import Path
 
 from photo2cartoon import registry
+from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import replace_folder
 from photo2cartoon.params import Select
 
 ENSEMBLE, GENERATOR = "photo2cartoon", "generator"
@@ -25,8 +27,8 @@ def list_versions(repository: Path) -> list[int]:
 def promote(repository: Path, params: Select, server: str | None = None) -> int:
     """Deploy the version that `champion` points at; the `promote` stage.
 
-    The graph is written beside and renamed, so a server never sees half of it. A version that is there already is left
-    as it is.
+    The graph is written beside and renamed, so a server never sees half of it. A version that is there already, with
+    the same bytes, is left as it is.
 
     Args:
         repository: with the folder `generator` in it.
@@ -48,13 +50,8 @@ def promote(repository: Path, params: Select, server: str | None = None) -> int:
             " the alias in MLflow's page (`make mlflow`)"
         )
     version = int(champion.version)
+    _publish(repository, params.model_name, version)
     _retire_newer(repository, version)
-    if version not in list_versions(repository):
-        back = repository / GENERATOR / RETIRED / str(version)
-        if back.is_dir():
-            back.rename(repository / GENERATOR / str(version))
-        else:
-            _publish(repository, params.model_name, version)
     if server:
         reload_generator(server)
     return version
@@ -94,10 +91,12 @@ def _publish(repository: Path, model: str, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         graph = registry.download(model, version, "generator.onnx", Path(temporary))
         _check_version(graph, version)
+        if (target / GRAPH).is_file() and sha256_of(target / GRAPH) == sha256_of(graph):
+            return
         try:
             partial.mkdir()
             shutil.copyfile(graph, partial / GRAPH)
-            partial.rename(target)
+            replace_folder(partial, target)
         except OSError as error:
             raise UserError(f"{target}: cannot be written: {error}") from None
         finally:
