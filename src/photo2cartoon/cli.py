@@ -145,8 +145,8 @@ def select(
 
     chosen = stage(_params(params).select, scores, train, out)
     typer.echo(
-        f"{chosen.checkpoint}: {chosen.metric} {chosen.score:.4f} (the photographs themselves: "
-        f"{chosen.photographs_score:.4f}); registered as {chosen.model} version {chosen.version}, "
+        f"{chosen.checkpoint}: {chosen.metric} {chosen.score:.4g} (the photographs themselves: "
+        f"{chosen.photographs_score:.4g}); registered as {chosen.model} version {chosen.version}, "
         f"{'champion' if chosen.champion else 'candidate: a person may make it champion in MLflow'}"
     )
 

@@ -108,8 +108,8 @@ def _tell(out: Path, version: int, seconds: float, total: float) -> None:
     print(
         f"\nThe picture:    {out / CARTOON}, beside the photograph in {out / SIDE_BY_SIDE}"
         f"\nDrawn by:       version {version}, trained here from scratch on the built-in sample"
-        f" ({selection['checkpoint']}, {selection['metric']} {selection['score']:.3f};"
-        f" the photographs themselves: {selection['photographs_score']:.3f})."
+        f" ({selection['checkpoint']}, {selection['metric']} {selection['score']:.3g};"
+        f" the photographs themselves: {selection['photographs_score']:.3g})."
         "\n                Minutes of training on a few people give a rough sketch; `profile: full` is the real run."
         f"\nOne call took:  {seconds * 1000:.0f} ms, from encoded photograph to encoded cartoon"
         "\nMLflow's page:  make mlflow     runs, curves, sample pictures, scores, the registered model"

@@ -55,6 +55,17 @@ def test_the_lowest_score_wins_and_the_earliest_of_equals():
         best(scores, "fid")
 
 
+def test_of_those_that_cannot_be_told_apart_the_most_recognisable_wins():
+    scores = {
+        "step-000001": {"m": 1.00, "m_interval": 0.2, "face_distance": 0.9},
+        "step-000002": {"m": 1.19, "m_interval": 0.9, "face_distance": 0.4},
+        "step-000003": {"m": 1.21, "m_interval": 0.9, "face_distance": 0.1},
+    }
+    assert best(scores, "m") == "step-000002"
+    scores["step-000001"]["m_interval"] = 0.1
+    assert best(scores, "m") == "step-000001"
+
+
 def chosen(out, trained, folder, **params):
     return select(Select(**params), out, trained, folder)
 

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import cv2
@@ -177,13 +178,18 @@ def test_promoting_without_a_champion_or_an_export_says_what_to_do(repository, t
         promote(tmp_path, MODEL)
 
 
-def test_serve_runs_until_it_is_told_to_stop(repository, weights, tmp_path):
+@pytest.mark.parametrize("how", ["terminate", "kill"])
+def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repository, weights, tmp_path, how):
     ports = free_ports()
     command = [sys.executable, "-m", "photo2cartoon", "serve", "--repository", repository, "--weights", weights]
     command += [f"--{name}-port={port}" for name, port in vars(ports).items()] + ["--run-folder", tmp_path / "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert f"gRPC 127.0.0.1:{ports.grpc}" in process.stdout.readline()
-    process.terminate()
-    assert process.wait(20) == 0  # well before it would have to be killed
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", ports.grpc)) != 0
+    getattr(process, how)()
+    assert process.wait(20) == (0 if how == "terminate" else -9)  # well before it would have to be killed
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", ports.grpc)) != 0:
+                return
+        time.sleep(0.2)
+    pytest.fail("the server is still there")

@@ -48,21 +48,28 @@ class Selection:
 
 
 def best(scores: dict[str, dict[str, float]], metric: str) -> str:
-    """The checkpoint with the lowest score; the earliest of equals.
+    """The checkpoint with the lowest score, or one that cannot be told from it and keeps the person more recognisable.
+
+    Where the metric has an interval, every checkpoint within the best one's interval is as good as it by that metric (the
+    one-standard-error rule of Breiman et al., 1984, with 95 %); of those, the lowest face distance decides. The earliest
+    of equals wins.
 
     Raises:
         UserError: nothing was scored by this metric.
     """
     candidates = {
         name: values[metric]
-        for name, values in scores.items()
+        for name, values in sorted(scores.items())
         if name.startswith("step-") and math.isfinite(values.get(metric, math.nan))
     }
     if not candidates:
         known = sorted({key for values in scores.values() for key in values if not key.endswith("_interval")})
         hint = " (true FID needs Inception's weights in the weights folder)" if metric == "fid" else ""
         raise UserError(f"select.metric: no checkpoint has a '{metric}' score{hint}; there are {', '.join(known)}")
-    return min(sorted(candidates), key=candidates.__getitem__)
+    lowest = min(candidates, key=candidates.__getitem__)
+    limit = candidates[lowest] + scores[lowest].get(f"{metric}_interval", 0.0)
+    alike = [name for name, score in candidates.items() if score <= limit]
+    return min(alike, key=lambda name: (scores[name].get("face_distance", 0.0), candidates[name]))
 
 
 def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selection:

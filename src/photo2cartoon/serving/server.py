@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -102,7 +103,12 @@ class Server:
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=self._environment(wheel), start_new_session=True
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment(wheel),
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         try:
             self._wait()
@@ -174,6 +180,12 @@ def install_backends(wheel: Path, folder: Path) -> Path:
     shutil.copy2(backend / "libtriton_python.so", onnx)
     shutil.copy2(ONNX_BACKEND, onnx / "model.py")
     return folder
+
+
+def _end_with_parent() -> None:
+    """In the child: be told to stop when whoever started us is gone, even by SIGKILL, so that no server is left over."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _wheel() -> Path:
