@@ -16,9 +16,13 @@ done
 echo "Environment in $venv with $("$venv/bin/python" -V), $(grep -cE '^[a-z]' requirements.txt) packages"
 [ -x "$venv/bin/uv" ] || "$venv/bin/pip" install -q --disable-pip-version-check "$(grep -E '^uv==' requirements.txt)" 2> >(grep -v 'is ignored: it is neither' >&2)
 
-uv() { "$venv/bin/uv" pip install --python "$venv/bin/python" "$@"; }
+# uv does not read pip's settings: hand it the folder of local wheels where pip has one.
+[ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$PIP_FIND_LINKS}"
+# On a terminal uv shows how far it is; in a log it would only list 220 names.
+quiet=-q; [ -t 2 ] && quiet=
+uv() { "$venv/bin/uv" pip install $quiet --python "$venv/bin/python" "$@"; }
 # --no-deps: the lock is complete, and face-alignment's wish for opencv with a display is answered by the headless one.
-uv --no-deps -q -r requirements.txt
+uv --no-deps -r requirements.txt
 # A CUDA build of torch brings libraries of its own that a flat lock for every machine cannot name; a CPU build brings none.
-uv -q -c requirements.txt "$(grep -E '^torch==' requirements.txt)"
-uv --no-deps --no-build-isolation -q -e .
+uv -c requirements.txt "$(grep -E '^torch==' requirements.txt)"
+uv --no-deps --no-build-isolation -e .

@@ -100,6 +100,18 @@ def trained(tmp_path_factory, faces, weights, tiny) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def tiny_params(raw, weights) -> dict:
+    """A params.yaml, as a mapping, that takes every stage through in seconds."""
+    train = {"size": 128, "channels": 4, "steps": 2, "checkpoint_every": 1, "sample_every": 2, "log_every": 1}
+    return {
+        "assets": {"folder": str(weights)},
+        "ingest": {"photos": "folder", "photos_at": str(raw / "photos"), "sample_cartoons": 6},
+        "train": train,
+        "evaluate": {"photos": "all"},
+    }
+
+
 @pytest.fixture
 def checkpoint(trained) -> Path:
     """The last checkpoint of that run."""

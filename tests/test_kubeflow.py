@@ -23,15 +23,8 @@ def test_its_steps_are_the_stages_of_dvc():
 
 
 @pytest.mark.long
-def test_it_runs_here_from_pictures_to_a_promoted_version(raw, weights, tmp_path):
-    train = {"size": 128, "channels": 4, "steps": 2, "checkpoint_every": 1, "sample_every": 2, "log_every": 1}
-    params = {
-        "assets": {"folder": str(weights)},
-        "ingest": {"photos": "folder", "photos_at": str(raw / "photos"), "sample_cartoons": 6},
-        "train": train,
-        "evaluate": {"photos": "all"},
-        "select": {"model_name": "kubeflow"},
-    }
+def test_it_runs_here_from_pictures_to_a_promoted_version(tiny_params, tmp_path):
+    params = {**tiny_params, "select": {"model_name": "kubeflow"}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copytree(ROOT / "triton_repo", tmp_path / "triton_repo", ignore=shutil.ignore_patterns(".retired"))
     shutil.rmtree(tmp_path / "triton_repo/generator/1", ignore_errors=True)
@@ -41,7 +34,7 @@ def test_it_runs_here_from_pictures_to_a_promoted_version(raw, weights, tmp_path
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / "triton_repo/generator/1/model.onnx").exists()
 
-    params["train"]["lr"] = "much"
+    params["train"] = {**params["train"], "lr": "much"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 1 and done.stderr.startswith("pipeline: ") and "train.lr" in done.stderr

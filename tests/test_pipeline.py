@@ -43,16 +43,9 @@ class Workspace:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory, raw, weights):
-    train = {"size": 128, "channels": 4, "steps": 2, "checkpoint_every": 1, "sample_every": 2, "log_every": 1}
-    params = {
-        "assets": {"folder": str(weights)},
-        "ingest": {"photos": "folder", "photos_at": str(raw / "photos"), "sample_cartoons": 6},
-        "train": train,
-        "evaluate": {"photos": "all"},
-    }
-    space = Workspace(tmp_path_factory.mktemp("pipeline"), params)
-    space.values = params
+def workspace(tmp_path_factory, tiny_params):
+    space = Workspace(tmp_path_factory.mktemp("pipeline"), tiny_params)
+    space.values = tiny_params
     space.first = space.repro()
     return space
 

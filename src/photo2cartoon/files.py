@@ -14,17 +14,23 @@ from photo2cartoon.errors import UserError
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, mark: str) -> Iterator[Path]:
     """A folder to write into, which takes the place of `target` when all went well and vanishes when not.
 
     What `target` held before stays until then.
 
+    Args:
+        target: the folder.
+        mark: name of a file that tells a folder written by this stage: one with other things in it is somebody's own.
+
     Raises:
-        UserError: the target is a file, or the disk is full or cannot be written.
+        UserError: the target is a file or holds something else, or the disk is full or cannot be written.
     """
     if target.exists() and not target.is_dir():
         raise UserError(f"{target}: is a file, a folder is to be written there")
-    target = target.absolute()
+    target = target.resolve()
+    if target.exists() and any(target.iterdir()) and not (target / mark).exists():
+        raise UserError(f"{target}: holds other files, which would be lost; name a new or empty folder")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)

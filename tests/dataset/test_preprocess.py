@@ -97,6 +97,16 @@ def test_nothing_is_half_written(weights, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
 
 
+def test_somebodys_own_folder_is_never_replaced(raw, weights, tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="letters: holds other files"):
+        preprocess(raw / "photos", None, weights, tmp_path / "letters", Portrait(), Preprocess())
+    with pytest.raises(UserError, match="photos: holds other files"):
+        preprocess(raw / "photos", None, weights, raw / "photos", Portrait(), Preprocess())
+    assert (tmp_path / "letters/mine.txt").read_text() == "mine" and len(list((raw / "photos").iterdir())) == 6
+
+
 def test_damaged_weights_are_refused_in_one_line(p2c, raw, weights, tmp_path):
     folder = tmp_path / "weights"
     folder.mkdir()

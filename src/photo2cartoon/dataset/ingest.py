@@ -16,6 +16,7 @@ from photo2cartoon.params import Ingest
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.progress import bar
 
+CARD = "CARD.md"
 WORLDWIDE_URL = "https://github.com/faker-js/assets-person-portrait.git"
 # The commit's own id is the pin: git refuses content that does not hash to it.
 WORLDWIDE_COMMIT = "63aef57b5a839aebe3ad913ec7c76469aabbb6c5"
@@ -36,13 +37,13 @@ def ingest(params: Ingest, out: Path) -> dict[str, int]:
         UserError: a source cannot be read or holds no pictures.
     """
     counts, cards = {}, []
-    with whole_folder(out) as partial:
+    with whole_folder(out, CARD) as partial:
         for domain in ("photos", "cartoons"):
             folder = partial / domain
             folder.mkdir()
             cards.append(_bring(domain, getattr(params, domain), getattr(params, f"{domain}_at"), folder, params))
             counts[domain] = len(list(folder.iterdir()))
-        (partial / "CARD.md").write_text("# Where this data comes from\n\n" + "\n".join(cards), encoding="utf-8")
+        (partial / CARD).write_text("# Where this data comes from\n\n" + "\n".join(cards), encoding="utf-8")
     return counts
 
 

@@ -87,7 +87,7 @@ def preprocess(
         raise UserError("preprocess: needs --photos, --cartoons or both")
     listed = {domain: list_raw(folder) for domain, folder in given.items()}
     _check_weights(weights, portrait.landmarks)
-    with whole_folder(out) as partial:
+    with whole_folder(out, TABLE) as partial:
         tasks = []
         for domain, names in listed.items():
             align = domain == "photos" or params.cartoons == "align"

@@ -11,12 +11,12 @@ from photo2cartoon.errors import UserError
 
 NAME = "storage"
 LOCAL = Path("var/dvc-remote")
-# DVC reaches each of these through a package of its own, at the versions that go with the locked dvc.
+# DVC reaches each of these through a package of its own; these versions go with the lock.
 PLUGINS = {
-    "s3": "dvc-s3",
-    "gs": "dvc-gs",
-    "azure": "dvc-azure",
-    "ssh": "dvc-ssh",
+    "s3": "dvc-s3==3.3.0",
+    "gs": "dvc-gs==3.1.0",
+    "azure": "dvc-azure==3.1.1",
+    "ssh": "dvc-ssh==4.3.0",
     "http": None,
     "https": None,
     "": None,

@@ -76,7 +76,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
         "scores": scores,
     }
     picture = grid(rows)
-    with whole_folder(out) as partial:
+    with whole_folder(out, SCORES) as partial:
         write_json(partial / SCORES, result)
         _write_csv(partial / "scores.csv", scores)
         (partial / "drawings.png").write_bytes(encode_png(picture))

@@ -88,7 +88,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     run_info = read_json(train / RUN, "`p2c train` writes it")
     name = best(result["scores"], params.metric)
     score = result["scores"][name][params.metric]
-    with whole_folder(out) as partial:
+    with whole_folder(out, SELECTION) as partial:
         checkpoint.copy_generator(train / CHECKPOINTS / name, partial, weights=result["weights"])
         run = tracking.find_run(run_info["mlflow_run"], train.name)
         version = registry.register(

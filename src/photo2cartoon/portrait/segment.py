@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -19,8 +23,9 @@ class SelfieSegmenter:
     def __init__(self, weights: Path, threads: int = 1) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter = Interpreter(model_path=str(weights), num_threads=threads)
-        self._interpreter.allocate_tensors()
+        with _silenced():
+            self._interpreter = Interpreter(model_path=str(weights), num_threads=threads)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
 
@@ -42,3 +47,17 @@ class SelfieSegmenter:
         mask = self._interpreter.get_tensor(self._output["index"])[0, :, :, 0]
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Without LiteRT's greeting, which it writes to standard error past Python; what goes wrong still raises."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from photo2cartoon import registry
 from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import replace_folder
+from photo2cartoon.files import whole_folder
 from photo2cartoon.params import Select
 
 ENSEMBLE, GENERATOR = "photo2cartoon", "generator"
@@ -87,20 +86,13 @@ def reload_generator(server: str) -> None:
 
 def _publish(repository: Path, model: str, version: int) -> None:
     target = repository / GENERATOR / str(version)
-    partial = repository / GENERATOR / f".{version}.{os.getpid()}"
     with tempfile.TemporaryDirectory() as temporary:
         graph = registry.download(model, version, "generator.onnx", Path(temporary))
         _check_version(graph, version)
         if (target / GRAPH).is_file() and sha256_of(target / GRAPH) == sha256_of(graph):
             return
-        try:
-            partial.mkdir()
+        with whole_folder(target, GRAPH) as partial:
             shutil.copyfile(graph, partial / GRAPH)
-            replace_folder(partial, target)
-        except OSError as error:
-            raise UserError(f"{target}: cannot be written: {error}") from None
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_version(graph: Path, version: int) -> None:

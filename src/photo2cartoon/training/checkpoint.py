@@ -54,7 +54,7 @@ def save(folder: Path, state: Step, step: int) -> Path:
         The checkpoint's folder.
     """
     target = folder / f"step-{step:06d}"
-    with whole_folder(target) as partial:
+    with whole_folder(target, CARD) as partial:
         for name, network in state.networks.items():
             _save_network(partial / f"{name}.safetensors", network.state_dict())
         for name, network in state.averages.items():
