@@ -6,10 +6,22 @@ fail() { echo "make env: $*" >&2; exit 1; }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || fail "needs Linux on x86-64 (Windows: WSL2; Mac: a container), because Triton and dlib are installed as binaries. This is $(uname -sm)."
 
+# A Python that brings libpython comes first: Triton's python backend is linked to it.
+usable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
+shared='import ctypes, sys, sysconfig
+name = "libpython%d.%d.so.1.0" % sys.version_info[:2]
+for place in (str(sysconfig.get_config_var("LIBDIR")) + "/" + name, name):
+    try: ctypes.CDLL(place); sys.exit(0)
+    except OSError: pass
+sys.exit(1)'
 python=""
-for candidate in "${PYTHON:-}" python3.11 python3 python3.12; do
-    [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { python=$candidate; break; }
+for wish in "$shared" "$usable"; do
+    for candidate in "${PYTHON:-}" python3.11 python3 python3.12 /usr/bin/python3.11 /usr/bin/python3.12; do
+        [ -z "$python" ] && [ -n "$candidate" ] && "$candidate" -c "$usable" 2>/dev/null && "$candidate" -c "$wish" 2>/dev/null && python=$candidate
+    done
+    [ -z "${PYTHON:-}" ] || python=$PYTHON
 done
+[ -z "$python" ] || "$python" -c "$usable" 2>/dev/null || fail "PYTHON=$python is not Python 3.11 or 3.12."
 [ -n "$python" ] || fail "needs Python 3.11 or 3.12. Install one, or name it: make env PYTHON=/path/to/python3.11"
 
 [ -x "$venv/bin/python" ] && [ -x "$venv/bin/pip" ] || { rm -rf "$venv"; "$python" -m venv "$venv" || fail "'$python -m venv' failed (Debian and Ubuntu: apt-get install python3-venv)."; }

@@ -17,7 +17,7 @@ from photo2cartoon.export.graph import PortraitToCartoon, draw, write_onnx
 from photo2cartoon.export.session import open_session
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Export
-from tests.conftest import noise
+from tests.conftest import ROOT, noise
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,9 @@ def test_the_contract(exported):
     metadata = {item.key: item.value for item in graph.metadata_props}
     assert {"mlflow_version", "git_commit", "data_sha256", "step"} <= set(metadata)
     assert metadata["step"] == "4"
+    # Nothing in it tells on the machine it was made on, and the weights are most of it.
+    data = (exported[0] / "g.onnx").read_bytes()
+    assert b".py" not in data and str(ROOT).encode() not in data
 
 
 def test_it_draws_what_torch_draws(exported):

@@ -193,3 +193,13 @@ def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repositor
                 return
         time.sleep(0.2)
     pytest.fail("the server is still there")
+
+
+def test_a_python_without_its_library_is_named_before_anything_starts(repository, weights, tmp_path, monkeypatch):
+    def no_library(name):
+        raise OSError(name)
+
+    monkeypatch.setattr("photo2cartoon.serving.server.ctypes.CDLL", no_library)
+    with pytest.raises(UserError, match=r"needs libpython3\.1\d\.so\.1\.0.*apt-get install libpython3"):
+        Server(repository, tmp_path / "run", free_ports(), weights, None).start()
+    assert not (tmp_path / "run").exists()

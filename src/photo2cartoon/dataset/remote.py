@@ -29,6 +29,8 @@ def add_remote(url: str) -> None:
     Raises:
         UserError: the kind of URL is unknown, or its package cannot be installed.
     """
+    if not url:
+        raise UserError("remote: name a URL or a folder: make remote URL=s3://bucket/path")
     scheme = urlsplit(url).scheme
     if scheme not in PLUGINS:
         known = ", ".join(f"{name}://" for name in PLUGINS if name)

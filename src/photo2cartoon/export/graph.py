@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.portrait.maker import SIZE
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class PortraitToCartoon(nn.Module):
@@ -53,6 +57,18 @@ def _resize(x: Tensor, side: int, size: int) -> Tensor:
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
 
 
+def _forget_where_it_was_made(proto: onnx.ModelProto) -> None:
+    """Drop the exporter's notes: half of the file, and the paths of the machine it was made on."""
+    graphs = [proto.graph, *proto.functions]
+    for graph in graphs:
+        del graph.metadata_props[:]
+        for item in [*graph.node, *graph.value_info]:
+            del item.metadata_props[:]
+            item.doc_string = ""
+    for item in [*proto.graph.input, *proto.graph.output, *proto.graph.initializer]:
+        del item.metadata_props[:]
+
+
 def draw(model: PortraitToCartoon, portraits: np.ndarray) -> np.ndarray:
     """Draw with torch: uint8 `[N, S, S, 4]` to uint8 `[N, S, S, 3]`."""
     with torch.inference_mode():
@@ -86,6 +102,7 @@ def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str]
             verbose=False,
         )
     proto = program.model_proto
+    _forget_where_it_was_made(proto)
     onnx.helper.set_model_props(proto, {key: str(value) for key, value in metadata.items()})
     onnx.checker.check_model(proto)
     onnx.save_model(proto, str(path))

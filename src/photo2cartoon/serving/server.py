@@ -80,7 +80,7 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until the ensemble answers."""
-        _check_numpy()
+        check_machine()
         if not list_versions(self.repository):
             raise UserError(f"{self.repository}/generator: holds no version yet; `p2c promote` puts one there")
         for name, port in vars(self.ports).items():
@@ -195,13 +195,34 @@ def _wheel() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _check_numpy() -> None:
+def check_machine() -> None:
+    """Can a server run here?
+
+    Raises:
+        UserError: something it needs is missing; the message says what to install.
+    """
     import numpy
 
+    _wheel()
+    _libpython()
     if int(numpy.__version__.split(".")[0]) >= 2:
         raise UserError(
             f"Triton's python backend gives wrong numbers under numpy {numpy.__version__}; `make env` installs 1.26"
         )
+
+
+def _libpython() -> None:
+    """The stub that runs python models is linked to libpython, which some systems package apart from python."""
+    name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    for place in (Path(sysconfig.get_config_var("LIBDIR") or "") / name, name):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(str(place))
+            return
+    package = name.split(".so", maxsplit=1)[0]
+    raise UserError(
+        f"Triton's python backend needs {name}, which the Python at {sys.base_prefix} comes without: `apt-get install"
+        f" {package}` (Debian, Ubuntu), or `make env PYTHON=…` with a Python that has it"
+    )
 
 
 def _check_free(name: str, port: int) -> None:
