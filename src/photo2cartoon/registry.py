@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.tracking import Run, connect, tracking_uri
+from photo2cartoon.tracking import Run, connect, unreachable
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 
@@ -44,7 +44,7 @@ def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, 
         source = f"{client.get_run(run.run_id).info.artifact_uri}/{place}"
         return int(client.create_model_version(model, source, run.run_id, tags=dict(tags)).version)
     except mlflow.MlflowException as error:
-        raise UserError(f"MLflow at {tracking_uri()}: {error}") from None
+        raise unreachable(error) from None
 
 
 def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping[str, str]) -> None:
@@ -62,12 +62,19 @@ def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping
 
 
 def find_alias(model: str, alias: str) -> Any | None:
-    """The version that an alias points at, or None."""
+    """The version that an alias points at, or None.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
     mlflow = connect()
     try:
         return mlflow.MlflowClient().get_model_version_by_alias(model, alias)
-    except mlflow.MlflowException:
-        return None
+    except mlflow.MlflowException as error:
+        # The first is said of a model that is not there, the second of an alias.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise unreachable(error) from None
 
 
 def set_alias(model: str, alias: str, version: int) -> None:

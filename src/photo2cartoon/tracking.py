@@ -43,7 +43,8 @@ def connect():
     return mlflow
 
 
-def _unreachable(error: Exception) -> UserError:
+def unreachable(error: Exception) -> UserError:
+    """What MLflow could not do, in a line that names the server."""
     return UserError(f"MLflow at {tracking_uri()}: {error}")
 
 
@@ -107,11 +108,11 @@ def start_run(name: str) -> Run:
             uri = tracking_uri()
             # A database has no idea where files could go; beside it is where a person would look.
             local = uri.startswith("sqlite:///")
-            place = (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri() if local else None
+            place = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri() if local else None
             experiment = client.create_experiment(EXPERIMENT, artifact_location=place)
         return Run(client, client.create_run(experiment, run_name=name).info.run_id)
     except (mlflow.MlflowException, OSError) as error:
-        raise _unreachable(error) from None
+        raise unreachable(error) from None
 
 
 def find_run(run_id: str | None, name: str) -> Run:

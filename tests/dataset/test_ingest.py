@@ -93,7 +93,7 @@ def test_a_failure_keeps_what_was_there(tmp_path, raw):
 @pytest.fixture
 def portraits_server(tmp_path, raw):
     """A git server on loopback with a repository of the same layout; gives its URL and commit."""
-    work = tmp_path / "work"
+    work = tmp_path / "served"
     for number, path in enumerate(sorted((raw / "photos").iterdir())):
         target = work / ("female" if number % 2 else "male") / "512" / f"{number}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def portraits_server(tmp_path, raw):
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.05)
-    yield f"git://127.0.0.1:{port}/work/.git", commit
+    yield f"git://127.0.0.1:{port}/served/.git", commit
     os.killpg(daemon.pid, 15)
 
 
@@ -124,13 +124,13 @@ def test_worldwide_takes_a_pinned_commit_from_a_server(portraits_server, out):
     card = from_worldwide(out, url, commit)
     assert names(out) == ["female_1.png", "female_3.png", "female_5.png", "male_0.png", "male_2.png", "male_4.png"]
     assert commit in card and "CC0" in card
-    assert names(out.parent) == ["out", "work"]
+    assert names(out.parent) == ["out", "served"]
 
 
 def test_worldwide_at_a_commit_the_server_has_not(portraits_server, out):
     with pytest.raises(UserError, match="worldwide photographs: git://"):
         from_worldwide(out, portraits_server[0], "0" * 40)
-    assert names(out.parent) == ["out", "work"]
+    assert names(out.parent) == ["out", "served"]
 
 
 def test_worldwide_is_pinned():

@@ -69,7 +69,9 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
                 first = step * params.batch
                 losses = state(photos.batch(first, params.batch), cartoons.batch(first, params.batch), step)
                 after = step + 1
-                if after % params.log_every == 0 or after in (1, params.steps):
+                keep = after % params.checkpoint_every == 0 or after == params.steps
+                # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
+                if keep or after % params.log_every == 0 or after == 1:
                     values = _checked(losses, after, saved)
                     speed = (after - done) * params.batch * 2 / (time.monotonic() - started)
                     values |= {"pictures_per_second": speed, "learning_rate": learning_rate(step, params)}
@@ -83,7 +85,7 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
                     )
                 if after % params.sample_every == 0 or after in (1, params.steps):
                     _draw(state, fixed, out, run, after)
-                if after % params.checkpoint_every == 0 or after == params.steps:
+                if keep:
                     saved.append(checkpoint.save(out / CHECKPOINTS, state, after))
                     while len(saved) > params.keep:
                         shutil.rmtree(saved.pop(0))
