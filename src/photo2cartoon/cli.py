@@ -162,7 +162,9 @@ def export(
     """Write the generator as ONNX and prove that it draws the same."""
     from photo2cartoon.export.export import export as stage
 
-    parity = stage(_params(params).export, checkpoint, data, out, report)
+    values = _params(params).export
+    typer.echo("Exporting, and comparing with torch: half a minute", err=True)
+    parity = stage(values, checkpoint, data, out, report)
     typer.echo(
         f"{out}: differs from torch by {parity.mean_difference:.4f} levels of 255 on average, {parity.max_difference:.0f}"
         f" at most, on {parity.portraits} portraits"
