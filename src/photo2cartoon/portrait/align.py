@@ -66,7 +66,7 @@ def square_box(points: np.ndarray) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
+def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The square around a face with its eyes level, white where the picture ends.
 
     Args:
@@ -74,7 +74,8 @@ def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
         points: `[68, 2]`, x and y in pixels of `rgb`.
 
     Returns:
-        uint8 `[S, S, 3]`, S being the side of the box in the picture's own pixels.
+        The square, uint8 `[S, S, 3]`, S being the side of the box in the picture's own pixels, and where it was taken
+        from: the affine matrix float64 `[2, 3]` from pixels of the picture to pixels of the square.
     """
     height, width = rgb.shape[:2]
     matrix, canvas = rotation(points, height, width)
@@ -83,12 +84,24 @@ def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
     # Rotating straight into the box costs only the box: moving the origin by whole pixels changes no interpolation.
     inside = np.array([max(left, 0), max(top, 0), min(right, canvas[0] - 1), min(bottom, canvas[1] - 1)])
     portrait = np.full((bottom - top + 1, right - left + 1, 3), 255, np.uint8)
+    to_square = matrix - np.array([[0, 0, left], [0, 0, top]])
     if (inside[2:] < inside[:2]).any():
-        return portrait
+        return portrait, to_square
     moved = matrix.copy()
     moved[:, 2] -= inside[:2]
     size = (int(inside[2] - inside[0] + 1), int(inside[3] - inside[1] + 1))
     part = cv2.warpAffine(rgb, moved, size, borderValue=WHITE)
     y, x = int(inside[1] - top), int(inside[0] - left)
     portrait[y : y + size[1], x : x + size[0]] = part
-    return portrait
+    return portrait, to_square
+
+
+def resized(matrix: np.ndarray, before: int, after: int) -> np.ndarray:
+    """What a matrix into a square becomes when the square is resized; pixels are counted from their corners.
+
+    Args:
+        matrix: float64 `[2, 3]` into a square of side `before`.
+        before, after: sides in pixels.
+    """
+    scale = after / before
+    return np.hstack([matrix[:, :2] * scale, (matrix[:, 2:] + 0.5) * scale - 0.5])

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from photo2cartoon.portrait.align import level_and_crop
+from photo2cartoon.portrait.align import level_and_crop, resized
 from photo2cartoon.portrait.decode import PictureError
 from photo2cartoon.portrait.find import DlibFinder, FaceAlignmentFinder, Finder
 from photo2cartoon.portrait.segment import SelfieSegmenter
@@ -26,11 +26,13 @@ class Portrait:
         rgba: uint8 `[256, 256, 4]`; alpha is 255 for the person, 0 for the background; colours are the photograph's.
         faces: how many were found; the largest was taken.
         face_width: width of the landmarks in the photograph, pixels.
+        matrix: float64 `[2, 3]`, from pixels of the photograph to pixels of the portrait.
     """
 
     rgba: np.ndarray
     faces: int
     face_width: int
+    matrix: np.ndarray
 
 
 class PortraitMaker:
@@ -85,16 +87,29 @@ class PortraitMaker:
         faces = self.finder(rgb)
         if not faces:
             raise PictureError("no face", "no face was found in the picture")
-        points = faces[0].points
+        return self.cut(rgb, faces[0].points, len(faces))
+
+    def cut(self, rgb: np.ndarray, points: np.ndarray, faces: int = 1) -> Portrait:
+        """The portrait of a face that was found already.
+
+        Args:
+            rgb: uint8 `[H, W, 3]`, upright.
+            points: `[68, 2]`, x and y in pixels of `rgb`.
+            faces: how many were found, for the record.
+
+        Raises:
+            PictureError: the face is too small.
+        """
         width = int(np.ptp(points[:, 0]))
         if width < self.min_face:
             raise PictureError("too small", f"the face is {width} pixels wide, at least {self.min_face} are needed")
-        crop = level_and_crop(rgb, points)
+        crop, matrix = level_and_crop(rgb, points)
+        matrix = resized(matrix, len(crop), SIZE)
         if len(crop) > LARGEST_CROP:
             crop = cv2.resize(crop, (LARGEST_CROP, LARGEST_CROP), interpolation=cv2.INTER_AREA)
         rgba = np.dstack([crop, self.segmenter(crop)])
         interpolation = cv2.INTER_AREA if len(crop) > SIZE else cv2.INTER_LINEAR
-        return Portrait(cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation), len(faces), width)
+        return Portrait(cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation), faces, width, matrix)
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:
