@@ -1,30 +1,25 @@
-"""`p2c`: the verbs, nothing else. Everything heavy is imported when a verb needs it."""
+"""The stages as verbs: each reads its options, calls its stage, and says what came of it."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from photo2cartoon.errors import UserError
-
-app = typer.Typer(
-    help="Portrait photographs to cartoons: train, compare, pick, ship, serve, roll back.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+from photo2cartoon.cli.common import (
+    DEFAULT_DATA,
+    DEFAULT_REPOSITORY,
+    DEFAULT_WEIGHTS,
+    STAGES,
+    Data,
+    ParamsFile,
+    Profile,
+    Repository,
+    Weights,
+    app,
+    load_params,
 )
-STAGES, MODELS, HELP = "Stages, as `dvc repro` runs them", "Models in use", "Help"
-
-ParamsFile = Annotated[Path | None, typer.Option("--params", help="Params file. [default: ./params.yaml]")]
-Profile = Annotated[str | None, typer.Option(help="Named set of changes in the params file, such as 'full'.")]
-Weights = Annotated[Path, typer.Option(help="Folder that `p2c assets` filled.")]
-Data = Annotated[Path, typer.Option(help="Dataset: trainA, trainB, testA, testB.")]
-Repository = Annotated[Path, typer.Option(help="Triton's model repository.")]
-DEFAULT_WEIGHTS, DEFAULT_DATA, DEFAULT_REPOSITORY = Path("weights"), Path("data/faces"), Path("triton_repo")
 
 
 @app.command("params", rich_help_panel=STAGES)
@@ -59,7 +54,7 @@ def assets(
     """Fetch third-party weights and verify them."""
     from photo2cartoon import assets as module
 
-    folder = _params(params).assets.folder
+    folder = load_params(params).assets.folder
     for asset, origin in module.collect(out, Path(folder) if folder else None):
         typer.echo(f"{origin:8} {asset.file}  ({asset.what}; {asset.licence})")
 
@@ -72,7 +67,7 @@ def ingest(
     """Bring raw photographs and cartoons from their source."""
     from photo2cartoon.dataset.ingest import ingest as stage
 
-    counts = stage(_params(params).ingest, out)
+    counts = stage(load_params(params).ingest, out)
     typer.echo(
         f"{out}: {counts['photos']} photographs, {counts['cartoons']} cartoons; {out / 'CARD.md'} names the sources"
     )
@@ -94,7 +89,7 @@ def preprocess(
     from photo2cartoon.dataset.preprocess import TABLE
     from photo2cartoon.dataset.preprocess import preprocess as stage
 
-    values = _params(params)
+    values = load_params(params)
     rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess)
     counts = Counter(row.result for row in rows)
     told = ", ".join(
@@ -115,7 +110,7 @@ def train(
     """Train the generators and discriminators."""
     from photo2cartoon.training.loop import train as stage
 
-    last = stage(_params(params, profile).train, data, weights, out, resume)
+    last = stage(load_params(params, profile).train, data, weights, out, resume)
     typer.echo(f"{last}: the last checkpoint; {out / 'samples'} shows how it got there")
 
 
@@ -130,7 +125,7 @@ def evaluate(
     """Score every checkpoint; lower is better."""
     from photo2cartoon.evaluation.evaluate import evaluate as stage
 
-    _show_scores(stage(_params(params).evaluate, train, data, weights, out)["scores"])
+    _show_scores(stage(load_params(params).evaluate, train, data, weights, out)["scores"])
 
 
 @app.command(rich_help_panel=STAGES)
@@ -143,7 +138,7 @@ def select(
     """Choose the best checkpoint and register it in MLflow."""
     from photo2cartoon.evaluation.selection import select as stage
 
-    chosen = stage(_params(params).select, scores, train, out)
+    chosen = stage(load_params(params).select, scores, train, out)
     typer.echo(
         f"{chosen.checkpoint}: {chosen.metric} {chosen.score:.4g} (the photographs themselves: "
         f"{chosen.photographs_score:.4g}); registered as {chosen.model} version {chosen.version}, "
@@ -162,7 +157,7 @@ def export(
     """Write the generator as ONNX and prove that it draws the same."""
     from photo2cartoon.export.export import export as stage
 
-    values = _params(params).export
+    values = load_params(params).export
     typer.echo("Exporting, and comparing with torch: half a minute", err=True)
     parity = stage(values, checkpoint, data, out, report)
     typer.echo(
@@ -180,108 +175,8 @@ def promote(
     """Deploy the version that the alias 'champion' points at in MLflow."""
     from photo2cartoon.serving.repository import promote as stage
 
-    version = stage(repository, _params(params).select, server)
+    version = stage(repository, load_params(params).select, server)
     typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
-
-
-@app.command(rich_help_panel=MODELS)
-def rollback(
-    params: ParamsFile = None,
-    repository: Repository = DEFAULT_REPOSITORY,
-    server: Annotated[str | None, typer.Option(help="HOST:PORT of a running Triton that shall load it now.")] = None,
-) -> None:
-    """Go back to the version that was champion before."""
-    from photo2cartoon.serving.repository import rollback as stage
-
-    version = stage(repository, _params(params).select, server)
-    typer.echo(f"{repository}/generator/{version}: back in place{f', loaded by {server}' if server else ''}")
-
-
-@app.command(rich_help_panel=MODELS)
-def serve(
-    repository: Repository = DEFAULT_REPOSITORY,
-    weights: Weights = DEFAULT_WEIGHTS,
-    params: ParamsFile = None,
-    grpc_port: Annotated[int, typer.Option(help="gRPC, on loopback.")] = 8001,
-    http_port: Annotated[int, typer.Option(help="HTTP, on loopback.")] = 8000,
-    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics, on loopback.")] = 8002,
-    run_folder: Annotated[Path, typer.Option(help="For backends and the log.")] = Path("var/triton"),
-) -> None:
-    """Run Triton on loopback until Ctrl-C or SIGTERM."""
-    import signal
-    import time
-
-    from photo2cartoon.serving.server import Ports, Server
-
-    _params(params)
-
-    def stop(*_: object) -> None:
-        raise SystemExit(0)
-
-    # From here on the server is stopped on the way out, however early the signal comes.
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    with Server(repository, run_folder, Ports(grpc_port, http_port, metrics_port), weights, params) as server:
-        typer.echo(
-            f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://127.0.0.1:{metrics_port}/metrics\n"
-            f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"
-        )
-        while server.process.poll() is None:
-            time.sleep(0.3)
-        raise UserError(f"Triton ended by itself (log: {server.log})")
-
-
-@app.command(rich_help_panel=MODELS)
-def cartoonize(
-    source: Annotated[Path, typer.Argument(metavar="PICTURE_OR_DIR", help="A photograph or a folder of them.")],
-    out: Annotated[Path, typer.Option(help="File (.png, .jpg, .webp) or folder.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Draw with a checkpoint, by torch.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Draw with an ONNX graph.")] = None,
-    server: Annotated[str | None, typer.Option(help="Let a Triton at HOST:PORT draw.")] = None,
-    params: ParamsFile = None,
-    weights: Weights = DEFAULT_WEIGHTS,
-    repository: Repository = DEFAULT_REPOSITORY,
-) -> None:
-    """Draw photographs; with the newest promoted model unless told otherwise."""
-    from photo2cartoon import cartoonize as module
-
-    portrait = _params(params).portrait
-    drawer = module.make_drawer(checkpoint, model, server, weights, portrait, repository)
-    failed = module.cartoonize(source, out, drawer, portrait.max_bytes)
-    typer.echo(f"{out}: drawn{f'; {len(failed)} could not be' if failed else ''}")
-
-
-@app.command(rich_help_panel=HELP)
-def demo(
-    out: Annotated[Path, typer.Option(help="Where cartoon.png and side-by-side.png go.")] = Path(),
-) -> None:
-    """From nothing to a served cartoon: every stage, promoted, answered by a real Triton."""
-    from photo2cartoon.demo import demo as run
-
-    run(out)
-
-
-@app.command(rich_help_panel=HELP)
-def mlflow(port: Annotated[int, typer.Option(help="On loopback.")] = 5000) -> None:
-    """Open MLflow's page on the runs made here, until Ctrl-C."""
-    from photo2cartoon.tracking import run_page
-
-    run_page(port)
-
-
-@app.command(rich_help_panel=HELP)
-def remote(url: Annotated[str, typer.Argument(help="s3://…, gs://…, azure://…, ssh://…, or a folder.")]) -> None:
-    """Share data: make URL the default DVC remote and install what DVC needs to reach it."""
-    from photo2cartoon.dataset.remote import add_remote
-
-    add_remote(url)
-    typer.echo(f"DVC's default remote is {url}: `dvc push` sends, `dvc pull` fetches")
-
-
-def _params(path: Path | None, profile: str | None = None):
-    from photo2cartoon.params import load
-
-    return load(path, profile)
 
 
 def _show_scores(scores: dict[str, dict[str, float]]) -> None:
@@ -303,15 +198,3 @@ def _show_scores(scores: dict[str, dict[str, float]]) -> None:
         table.add_row(name, *cells)
     Console().print(table)
     typer.echo("Lower is better; ± is half of a 95 % interval.")
-
-
-def main() -> None:
-    """The program: one line for what a user can cause, a traceback for a bug."""
-    try:
-        app()
-    except UserError as error:
-        print(f"p2c: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("p2c: interrupted", file=sys.stderr)
-        sys.exit(130)
