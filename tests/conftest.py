@@ -139,6 +139,15 @@ def p2c(tmp_path):
     return run
 
 
+def needs(weights: Path, *names: str) -> None:
+    """Skip a test whose assets no registry has; `weights` has what lies in the folder that P2C_WEIGHTS names."""
+    from photo2cartoon import assets
+
+    for name in names:
+        if not assets.path_of(name, weights).exists():
+            pytest.skip(f"no {assets.catalogue()[name].file}: P2C_WEIGHTS names no folder with it")
+
+
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     """Reproducible uint8 noise."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

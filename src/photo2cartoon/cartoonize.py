@@ -1,4 +1,4 @@
-"""Photographs to cartoons for people: a file or a folder, drawn here by torch or onnxruntime, or by a Triton server."""
+"""Photographs to cartoons for people: a file or a folder, as a portrait or in place in the photograph."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from photo2cartoon.drawing import make_draw
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_file
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
-from photo2cartoon.serving import repository
 
 Drawer = Callable[[bytes], bytes]  # an encoded photograph to PNG
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -29,24 +29,31 @@ def make_drawer(
     weights: Path,
     portrait: PortraitParams,
     model_repository: Path,
+    in_place: bool = False,
 ) -> Drawer:
-    """What draws: a checkpoint by torch, a graph by onnxruntime, a server by gRPC, or else the newest promoted graph.
+    """Makes an encoded photograph a PNG: a checkpoint, a graph, a server, or else the newest promoted graph draws.
+
+    Args:
+        checkpoint, model, server, model_repository: see `drawing.make_draw`.
+        weights: folder that the `assets` stage filled; a server alone needs none.
+        portrait: the section of params.yaml.
+        in_place: the whole photograph with the cartoon's head in it, instead of the portrait.
 
     Raises:
         UserError: more than one is named, or what is named cannot be used.
     """
-    if sum(choice is not None for choice in (checkpoint, model, server)) > 1:
-        raise UserError("cartoonize: --checkpoint, --model and --server exclude one another")
-    if server:
+    draw = make_draw(checkpoint, model, server, model_repository)
+    if server and not in_place:
         from photo2cartoon.serving.client import Client
 
         return Client(server).cartoonize
-    draw = _torch_drawer(checkpoint) if checkpoint else _onnx_drawer(model or _newest(model_repository))
-    maker = PortraitMaker.from_weights(weights, portrait.landmarks, portrait.min_face)
+    maker = PortraitMaker.from_params(weights, portrait)
 
     def drawer(photo: bytes) -> bytes:
-        made = maker(decode(photo, portrait.max_pixels, portrait.max_bytes))
-        return encode_png(draw(made.rgba[None])[0])
+        rgb = decode(photo, portrait.max_pixels, portrait.max_bytes)
+        made = maker(rgb)
+        cartoon = draw(made.rgba[None])[0]
+        return encode_png(paste(rgb, made, cartoon) if in_place else cartoon)
 
     return drawer
 
@@ -110,35 +117,3 @@ def _draw_one(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> None:
 def _check_suffix(out: Path) -> None:
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(FORMATS)}")
-
-
-def _newest(model_repository: Path) -> Path:
-    versions = repository.list_versions(model_repository)
-    if not versions:
-        raise UserError(
-            "cartoonize: there is no promoted model yet; `make demo` makes one, or name --checkpoint, --model or --server"
-        )
-    return model_repository / repository.GENERATOR / str(versions[-1]) / repository.GRAPH
-
-
-def _torch_drawer(checkpoint: Path) -> Callable[[np.ndarray], np.ndarray]:
-    from photo2cartoon.export.graph import PortraitToCartoon, draw
-    from photo2cartoon.training.checkpoint import load_generator
-
-    model = PortraitToCartoon(load_generator(checkpoint))
-    return lambda portraits: draw(model, portraits)
-
-
-def _onnx_drawer(graph: Path) -> Callable[[np.ndarray], np.ndarray]:
-    from photo2cartoon.export.session import open_session
-
-    if not graph.is_file():
-        raise UserError(f"{graph}: no such model")
-    try:
-        session = open_session(graph)
-        names = {item.name for item in session.get_inputs()}, {item.name for item in session.get_outputs()}
-    except Exception as error:  # onnxruntime's errors have no common class
-        raise UserError(f"{graph}: not a readable ONNX graph: {str(error).splitlines()[0]}") from None
-    if names != ({"portrait"}, {"cartoon"}):
-        raise UserError(f"{graph}: does not map 'portrait' to 'cartoon'; `p2c export` writes graphs that do")
-    return lambda portraits: session.run(["cartoon"], {"portrait": portraits})[0]

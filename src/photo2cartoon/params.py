@@ -6,6 +6,7 @@ A file may hold only what it changes. `profiles:` holds named sets of changes an
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,7 +56,9 @@ class Ingest(Section):
 class Portrait(Section):
     """A photograph to an aligned, cut-out portrait; training and serving share it."""
 
-    landmarks: Literal["dlib", "face-alignment"] = Field("dlib", description="who finds the face and its 68 points")
+    detector: Literal["hog", "mmod", "sfd", "blazeface"] = Field("hog", description="who finds the faces")
+    landmarks: Literal["dlib", "face-alignment"] = Field("dlib", description="who finds the 68 points of a face")
+    segmentation: Literal["selfie", "sinet", "photo2cartoon"] = Field("selfie", description="who cuts the person out")
     min_face: Annotated[int, Field(ge=16)] = Field(64, description="smallest width of the landmarks, pixels")
     max_pixels: Annotated[int, Field(ge=65_536)] = Field(50_000_000, description="largest picture that is decoded")
     max_bytes: Annotated[int, Field(ge=1024)] = Field(64_000_000, description="largest file that is read")
@@ -84,9 +87,17 @@ class Train(Section):
     """One run of training."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    size: Literal[128, 256] = Field(256, description="side of the picture that is trained on")
+    size: Annotated[int, Field(ge=128, le=1024, multiple_of=16)] = Field(
+        256, description="side of the picture that is trained on"
+    )
     channels: Annotated[int, Field(ge=4, multiple_of=4)] = Field(32, description="width of generator and discriminator")
     light: bool = Field(True, description="pooled style features: any size, far fewer weights")
+    norm: Literal["soft_adalin", "adalin"] = Field("soft_adalin", description="decoder: photo2cartoon's or U-GAT-IT's")
+    hourglasses: bool = Field(True, description="photo2cartoon's hourglass modules; false: none, as in U-GAT-IT")
+    face_network: Literal["dlib", "mobilefacenet", "mobilefacenet-128"] = Field(
+        "dlib", description="who recognises faces in the face_id loss; photo2cartoon's own is mobilefacenet"
+    )
+    start_from: str | None = Field(None, description="a checkpoint whose networks the run begins with")
     steps: Positive = 200_000
     batch: Positive = 1
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
@@ -132,6 +143,15 @@ class Export(Section):
     max_mean_difference: NonNegative = 0.5
     max_difference: NonNegative = 2.0
     portraits: Positive = Field(8, description="real portraits on which torch and onnxruntime are compared")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1, as PyYAML reads it, takes 1e-4 for a word; everybody else takes it for a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 class Params(Section):
@@ -199,7 +219,7 @@ def load(path: Path | str | None = None, profile: str | None = None) -> Params:
             raise UserError(f"{file}: no such params file")
         return check({} if profile is None else {"profile": profile}, "defaults")
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{file}: not readable as YAML: {error}") from None
     values = {} if values is None else values

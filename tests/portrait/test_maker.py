@@ -2,15 +2,22 @@
 
 import subprocess
 import sys
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from photo2cartoon import assets
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.align import eye_angle
-from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.portrait.detect import DETECTORS
+from photo2cartoon.portrait.landmarks import LANDMARKS
+from photo2cartoon.portrait.maker import check_weights, on_white
+from photo2cartoon.portrait.segment import SEGMENTERS
 from tests.conftest import noise
 
 
@@ -71,11 +78,38 @@ def test_on_white_rounds_to_nearest():
     assert np.abs(on_white(rgba) - exact).max() <= 0.5001
 
 
-def test_face_alignment_without_its_weights_says_what_is_missing(weights):
-    from photo2cartoon.errors import UserError
+@pytest.mark.parametrize(
+    ("choice", "file"),
+    [
+        ({"landmarks": "face-alignment"}, "2DFAN4-11f355bf06.pth.tar"),
+        ({"detector": "sfd"}, "s3fd-619a316812.pth"),
+        ({"detector": "blazeface"}, "blazeface.pth"),
+        ({"segmentation": "sinet"}, "SINet.pth"),
+        ({"segmentation": "photo2cartoon"}, "seg_model_384.pb"),
+    ],
+)
+def test_a_choice_without_its_weights_says_what_is_missing(weights, tmp_path, choice, file):
+    for entry in assets.catalogue().values():
+        if not entry.optional:
+            (tmp_path / entry.file).symlink_to(weights / entry.file)
+    for build in (PortraitMaker.from_params, check_weights):
+        with pytest.raises(UserError) as caught:
+            build(tmp_path, PortraitParams(**choice))
+        message = str(caught.value)
+        assert message.startswith(f"{tmp_path / file}: missing; no package registry has it: put the file from https://")
+        assert "assets.folder" in message and "\n" not in message
 
-    with pytest.raises(UserError, match="2DFAN4"):
-        PortraitMaker.from_weights(weights, landmarks="face-alignment")
+
+def test_a_maker_is_what_params_say(weights):
+    made = PortraitMaker.from_params(weights, PortraitParams(detector="mmod", min_face=99))
+    assert type(made.finder.detector).__name__ == "Mmod" and made.min_face == 99
+    check_weights(weights, PortraitParams(detector="mmod"))
+
+
+def test_every_choice_in_params_can_be_made():
+    for key, table in (("detector", DETECTORS), ("landmarks", LANDMARKS), ("segmentation", SEGMENTERS)):
+        assert list(get_args(PortraitParams.model_fields[key].annotation)) == list(table)
+        assert all(name in assets.catalogue() for _, names in table.values() for name in names)
 
 
 def test_no_torch_here():

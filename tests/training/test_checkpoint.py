@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.training import checkpoint as module
-from photo2cartoon.training.loop import load_face_network, train
+from photo2cartoon.training.loop import train
 from photo2cartoon.training.step import Step
 
 
@@ -61,7 +62,7 @@ def test_damage_is_named(checkpoint, tiny, weights, tmp_path, name, damage):
         data = (copy / name).read_bytes()
         (copy / name).write_bytes(data[:-100] if damage == "truncated" else b"\x80\x05" + data[2:])
     with pytest.raises(UserError, match=name):
-        module.load(copy, Step(tiny, load_face_network(weights), torch.device("cpu")))
+        module.load(copy, Step(tiny, load_face_network("dlib", weights), torch.device("cpu")))
 
 
 def test_what_is_no_checkpoint(tmp_path, checkpoint):

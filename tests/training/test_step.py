@@ -122,7 +122,8 @@ def test_mixtures_stay_between_0_and_1_and_averages_follow(face):
 
 def test_the_learning_rate_is_constant_then_falls_to_zero():
     params = Train(steps=100, lr=1e-4)
-    rates = [learning_rate(step, params) for step in range(101)]
+    rates = [learning_rate(step, params) for step in range(100)]
     assert rates[:50] == [1e-4] * 50
-    assert rates[75] == pytest.approx(5e-5) and rates[100] == 0
-    assert all(a - b == pytest.approx(2e-6) for a, b in pairwise(rates[50:]))
+    # As the original counts: from the first step of the second half on, one fiftieth less each, the last with nothing.
+    assert all(a - b == pytest.approx(2e-6) for a, b in pairwise(rates[49:])) and rates[99] == 0
+    assert learning_rate(0, Train(steps=1, lr=1e-4)) == 1e-4

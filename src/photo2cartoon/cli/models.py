@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from photo2cartoon.cli.common import (
+    DEFAULT_DATA,
     DEFAULT_REPOSITORY,
     DEFAULT_WEIGHTS,
     MODELS,
+    Data,
     ParamsFile,
     Repository,
     Weights,
@@ -18,6 +20,45 @@ from photo2cartoon.cli.common import (
     load_params,
 )
 from photo2cartoon.errors import UserError
+
+
+@app.command("import-weights", rich_help_panel=MODELS)
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="photo2cartoon's .pt or .onnx, or the Paddle port's .pdparams.")],
+    out: Annotated[Path, typer.Option(help="Becomes the checkpoint; a new folder.")],
+    size: Annotated[
+        int | None, typer.Option(help="Side of the pictures that a light generator was trained on. [default: 256]")
+    ] = None,
+) -> None:
+    """Read photo2cartoon's trained weights as a checkpoint, to draw with, export or train on.
+
+    Nothing pickled is run. Variant and sizes are told by the shapes; what is missing, left over or of another shape is named.
+    """
+    from photo2cartoon.importing.cartoon_weights import import_weights as importer
+
+    found = importer(file, out, size)
+    kind = "light" if found.train.light else "full"
+    typer.echo(
+        f"{out}: {', '.join(found.networks)} from a {found.kind} file; {kind}, {found.train.channels} channels, "
+        f"{found.train.size} px\nTry: p2c cartoonize PHOTO --checkpoint {out} --out cartoon.png"
+    )
+
+
+@app.command(rich_help_panel=MODELS)
+def test(
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint folder with both generators.")],
+    out: Annotated[Path, typer.Option(help="Gets A2B/, B2A/ and overview.png.")],
+    data: Data = DEFAULT_DATA,
+    split: Annotated[str, typer.Option(help="test, or train for the pictures that were learnt from.")] = "test",
+    raw: Annotated[bool, typer.Option(help="The last step's generators instead of the averaged ones.")] = False,
+) -> None:
+    """Draw every held-out picture in seven rows, both ways: picture, identity, translation, reconstruction, attention."""
+    from photo2cartoon.evaluation.test_phase import OVERVIEW, draw_dataset
+
+    if split not in ("test", "train"):
+        raise UserError(f"test: --split is '{split}', known are test and train")
+    counts = draw_dataset(checkpoint, data, out, "raw" if raw else "average", split)
+    typer.echo(f"{out}: {counts['A2B']} photographs and {counts['B2A']} cartoons; look at {out / OVERVIEW}")
 
 
 @app.command(rich_help_panel=MODELS)
@@ -74,6 +115,9 @@ def cartoonize(
     checkpoint: Annotated[Path | None, typer.Option(help="Draw with a checkpoint, by torch.")] = None,
     model: Annotated[Path | None, typer.Option(help="Draw with an ONNX graph.")] = None,
     server: Annotated[str | None, typer.Option(help="Let a Triton at HOST:PORT draw.")] = None,
+    paste: Annotated[
+        bool, typer.Option("--paste", help="The whole photograph with the cartoon's head in place, not the portrait.")
+    ] = False,
     params: ParamsFile = None,
     weights: Weights = DEFAULT_WEIGHTS,
     repository: Repository = DEFAULT_REPOSITORY,
@@ -82,6 +126,6 @@ def cartoonize(
     from photo2cartoon import cartoonize as module
 
     portrait = load_params(params).portrait
-    drawer = module.make_drawer(checkpoint, model, server, weights, portrait, repository)
+    drawer = module.make_drawer(checkpoint, model, server, weights, portrait, repository, paste)
     failed = module.cartoonize(source, out, drawer, portrait.max_bytes)
     typer.echo(f"{out}: drawn{f'; {len(failed)} could not be' if failed else ''}")

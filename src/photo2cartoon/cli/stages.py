@@ -106,11 +106,17 @@ def train(
     data: Data = DEFAULT_DATA,
     weights: Weights = DEFAULT_WEIGHTS,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
+    start_from: Annotated[
+        str | None, typer.Option(help="Begin with the networks of this checkpoint; the same as train.start_from.")
+    ] = None,
 ) -> None:
-    """Train the generators and discriminators."""
+    """Train the generators and discriminators: from scratch, from other networks, or on from where a run stopped."""
     from photo2cartoon.training.loop import train as stage
 
-    last = stage(load_params(params, profile).train, data, weights, out, resume)
+    section = load_params(params, profile).train
+    if start_from:
+        section = section.model_copy(update={"start_from": start_from})
+    last = stage(section, data, weights, out, resume)
     typer.echo(f"{last}: the last checkpoint; {out / 'samples'} shows how it got there")
 
 

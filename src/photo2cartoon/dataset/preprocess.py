@@ -10,6 +10,7 @@ import csv
 import hashlib
 import multiprocessing
 import os
+import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,7 @@ from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.params import Preprocess
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.decode import SUFFIXES
-from photo2cartoon.portrait.maker import SIZE
+from photo2cartoon.portrait.maker import SIZE, check_weights
 from photo2cartoon.progress import bar, note
 
 TABLE = "pictures.csv"
@@ -86,7 +87,8 @@ def preprocess(
     if not given:
         raise UserError("preprocess: needs --photos, --cartoons or both")
     listed = {domain: list_raw(folder) for domain, folder in given.items()}
-    _check_weights(weights, portrait.landmarks)
+    # Wrong weights are refused here, once, in a sentence, rather than in every worker.
+    check_weights(weights, portrait)
     with whole_folder(out, TABLE) as partial:
         tasks = []
         for domain, names in listed.items():
@@ -149,14 +151,6 @@ def read_table(path: Path) -> list[Row]:
         return [Row(**row) for row in csv.DictReader(file)]
 
 
-def _check_weights(weights: Path, landmarks: str) -> None:
-    """Refuse wrong weights here, once, in a sentence, rather than in every worker."""
-    from photo2cartoon import assets
-
-    assets.find("face_alignment_2dfan4" if landmarks == "face-alignment" else "dlib_landmarks", weights)
-    assets.find("selfie_segmentation", weights)
-
-
 def _run(tasks: list[_Task], weights: Path, portrait: PortraitParams, workers: int) -> list[Row]:
     workers = min(workers or os.cpu_count() or 1, len(tasks))
     context = multiprocessing.get_context("spawn")
@@ -183,7 +177,9 @@ def _start_worker(weights: Path, portrait: PortraitParams) -> None:
     global _maker, _limits
     cv2.setNumThreads(1)
     _limits = portrait
-    _maker = PortraitMaker.from_weights(weights, portrait.landmarks, portrait.min_face, check=False)
+    _maker = PortraitMaker.from_params(weights, portrait, check=False)
+    if torch := sys.modules.get("torch"):  # face-alignment brought it; the other cores have pictures of their own
+        torch.set_num_threads(1)
 
 
 def _work(task: _Task) -> Row:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def open_session(graph: Path, threads: int = 0):
-    """An onnxruntime session on the CPU; 0 threads means every core."""
+def open_session(graph: Path | bytes, threads: int = 0):
+    """An onnxruntime session on the CPU over a file or a serialised graph; 0 threads means every core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    source = graph if isinstance(graph, bytes) else str(graph)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -1,17 +1,23 @@
-"""Who is it? dlib's face network (King, 2017; CC0) in torch, so that the Face ID loss has gradients.
+"""Who is it? What a face network is to the Face ID loss, and the default one.
 
-A ResNet of 29 convolutions on 150x150 RGB that gives 128 numbers. Its weights are read out of dlib's own file, which is
+That is dlib's (King, 2017; CC0) in torch, so that the loss has gradients:
+a ResNet of 29 convolutions on 150x150 RGB that gives 128 numbers. Its weights are read out of dlib's own file, which is
 plain numbers, and dlib's forward pass is what the tests compare with.
 """
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from photo2cartoon import assets
+from photo2cartoon.errors import UserError
 
 SIDE = 150
 MEAN = (122.782, 117.001, 104.298)
@@ -46,6 +52,16 @@ class _Block(nn.Module):
 def _pad_to(x: Tensor, shape: list[int]) -> Tensor:
     missing = [want - have for want, have in zip(shape, x.shape[1:], strict=True)]
     return F.pad(x, (0, missing[2], 0, missing[1], 0, missing[0])) if any(missing) else x
+
+
+class FaceNetwork(Protocol):
+    """Anything that tells people apart by numbers."""
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """`[N, 3, H, W]` in -1..1, framed as `portrait` frames them, to `[N, D]`, each of length 1."""
+
+    def to(self, device: torch.device) -> FaceNetwork:
+        """Itself, on a device."""
 
 
 class DlibFaceNet(nn.Module):
@@ -122,6 +138,27 @@ def crop_face(pictures: Tensor) -> Tensor:
     bottom = int(side - side / 2.1 * 0.3)
     left = int(side / 2 - (bottom - top) / 2)
     return pictures[:, :, top:bottom, left : left + bottom - top]
+
+
+def load_face_network(kind: str, weights: Path) -> FaceNetwork:
+    """A face network by the name that `train.face_network` gives it, with its verified weights.
+
+    Args:
+        kind: `dlib`, `mobilefacenet` (512 numbers, as in photo2cartoon) or `mobilefacenet-128`.
+        weights: folder that the `assets` stage filled.
+
+    Raises:
+        UserError: the file is missing, is another one, or not of this network.
+    """
+    try:
+        if kind == "dlib":
+            return DlibFaceNet.from_dat(path := assets.find("dlib_face", weights))
+        from photo2cartoon.networks.mobilefacenet import MobileFaceNet
+
+        path = assets.find(kind.replace("-", "_"), weights)
+        return MobileFaceNet.from_tensors(torch.load(path, map_location="cpu", weights_only=True))
+    except (ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
 class _DatReader:

@@ -1,16 +1,21 @@
-"""The generator: U-GAT-IT's ResNet with class activation maps, framed by hourglasses, decoded through Soft-AdaLIN."""
+"""The generator: U-GAT-IT's ResNet with class activation maps, framed by hourglasses, decoded through Soft-AdaLIN.
+
+With `norm="adalin"` and `hourglasses=False` it is U-GAT-IT's own (arXiv:1907.10830), with the others photo2cartoon's.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from photo2cartoon.networks.hourglass import Hourglass, conv
-from photo2cartoon.networks.normalisation import LIN, SoftAdaLIN
+from photo2cartoon.networks.normalisation import LIN, AdaLIN, SoftAdaLIN
 
 BLOCKS = 4
+NORMS = {"soft_adalin": SoftAdaLIN, "adalin": AdaLIN}
 
 
 class Drawing(NamedTuple):
@@ -44,12 +49,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`[N, C, H, W]` to attended features of that shape, logits `[N, 2]` and a heat map `[N, 1, H, W]`."""
-        # The classifiers run first: under spectral normalisation the call is what refreshes their weight.
         logit = torch.cat([self.average_fc(x.mean(dim=(2, 3))), self.maximum_fc(x.amax(dim=(2, 3)))], dim=1)
-        by_average = x * self.average_fc.weight[:, :, None, None]
-        by_maximum = x * self.maximum_fc.weight[:, :, None, None]
+        by_average = x * _own_weight(self.average_fc)[:, :, None, None]
+        by_maximum = x * _own_weight(self.maximum_fc)[:, :, None, None]
         attended = self.activation(self.merge(torch.cat([by_average, by_maximum], dim=1)))
         return attended, logit, attended.sum(dim=1, keepdim=True)
+
+
+def _own_weight(linear: nn.Linear) -> Tensor:
+    """`[1, C]`; under spectral normalisation the weight before it, which is what U-GAT-IT's attention multiplies by."""
+    return linear.parametrizations.weight.original if is_parametrized(linear) else linear.weight
 
 
 class ResidualBlock(nn.Module):
@@ -70,20 +79,25 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
-class SoftAdaLINBlock(nn.Module):
-    """Two 3x3 convolutions with Soft-AdaLIN, added to the input."""
+class AdaptiveBlock(nn.Module):
+    """Two 3x3 convolutions, each with a normalisation that two vectors steer, added to the input.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: in and out.
+        norm: `SoftAdaLIN`, steered by content and style, or `AdaLIN`, by gamma and beta.
+    """
+
+    def __init__(self, channels: int, norm: type[SoftAdaLIN] | type[AdaLIN] = SoftAdaLIN) -> None:
         super().__init__()
         self.conv1 = nn.Sequential(*conv(channels, channels, 3))
-        self.norm1 = SoftAdaLIN(channels)
+        self.norm1 = norm(channels)
         self.conv2 = nn.Sequential(*conv(channels, channels, 3))
-        self.norm2 = SoftAdaLIN(channels)
+        self.norm2 = norm(channels)
 
-    def forward(self, x: Tensor, content: Tensor, style: Tensor) -> Tensor:
+    def forward(self, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """`[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
-        y = torch.relu(self.norm1(self.conv1(x), content, style))
-        return x + self.norm2(self.conv2(y), content, style)
+        y = torch.relu(self.norm1(self.conv1(x), first, second))
+        return x + self.norm2(self.conv2(y), first, second)
 
 
 class Generator(nn.Module):
@@ -93,16 +107,28 @@ class Generator(nn.Module):
         channels: width of the first layer (`ngf` in U-GAT-IT); a multiple of 4.
         size: side of the pictures; only the full generator depends on it.
         light: style features from pooled attention instead of from every pixel.
+        norm: what the decoder normalises with: photo2cartoon's Soft-AdaLIN or U-GAT-IT's AdaLIN.
+        hourglasses: two before the encoder and two behind the decoder, as in photo2cartoon.
+
+    Raises:
+        ValueError: channels or size do not divide as they must.
     """
 
-    def __init__(self, channels: int = 32, size: int = 256, light: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int = 32,
+        size: int = 256,
+        light: bool = True,
+        norm: Literal["soft_adalin", "adalin"] = "soft_adalin",
+        hourglasses: bool = True,
+    ) -> None:
         super().__init__()
         if channels % 4 or size % 16:
             raise ValueError(f"channels must be a multiple of 4 and size of 16, got {channels} and {size}")
-        self.channels, self.size, self.light = channels, size, light
+        self.channels, self.size, self.light, self.norm = channels, size, light, norm
         wide = channels * 4
         self.stem = nn.Sequential(*conv(3, channels, 7), nn.InstanceNorm2d(channels), nn.ReLU())
-        self.hourglasses_in = nn.Sequential(Hourglass(channels), Hourglass(channels))
+        self.hourglasses_in = nn.Sequential(*(Hourglass(channels) for _ in range(2 * hourglasses)))
         self.down = nn.Sequential(
             *conv(channels, channels * 2, 3, stride=2),
             nn.InstanceNorm2d(channels * 2),
@@ -115,7 +141,9 @@ class Generator(nn.Module):
         self.attention = Attention(nn.Linear(wide, 1), nn.Linear(wide, 1), wide, nn.ReLU())
         pixels = 1 if light else (size // 4) ** 2
         self.style = nn.Sequential(nn.Linear(wide * pixels, wide), nn.ReLU(), nn.Linear(wide, wide), nn.ReLU())
-        self.decoder = nn.ModuleList(SoftAdaLINBlock(wide) for _ in range(BLOCKS))
+        if norm == "adalin":
+            self.gamma, self.beta = nn.Linear(wide, wide), nn.Linear(wide, wide)
+        self.decoder = nn.ModuleList(AdaptiveBlock(wide, NORMS[norm]) for _ in range(BLOCKS))
         self.up = nn.Sequential(
             nn.Upsample(scale_factor=2.0),
             *conv(wide, channels * 2, 3),
@@ -126,8 +154,8 @@ class Generator(nn.Module):
             LIN(channels),
             nn.ReLU(),
         )
-        self.hourglasses_out = nn.Sequential(Hourglass(channels), Hourglass(channels, last=True))
-        self.head = nn.Sequential(*conv(3, 3, 7), nn.Tanh())
+        self.hourglasses_out = nn.Sequential(*(Hourglass(channels, last=index > 0) for index in range(2 * hourglasses)))
+        self.head = nn.Sequential(*conv(3 if hourglasses else channels, 3, 7), nn.Tanh())
 
     def forward(self, x: Tensor) -> Drawing:
         """`[N, 3, H, W]` in -1..1 to a `Drawing`; H and W multiples of 16."""
@@ -138,6 +166,10 @@ class Generator(nn.Module):
             contents.append(x.mean(dim=(2, 3)))
         x, cam_logit, heatmap = self.attention(x)
         style = self.style(x.mean(dim=(2, 3)) if self.light else x.flatten(1))
-        for block, content in zip(self.decoder, reversed(contents), strict=True):
-            x = block(x, content, style)
+        if self.norm == "adalin":
+            steering = [(self.gamma(style), self.beta(style))] * BLOCKS
+        else:
+            steering = [(content, style) for content in reversed(contents)]
+        for block, vectors in zip(self.decoder, steering, strict=True):
+            x = block(x, *vectors)
         return Drawing(self.head(self.hourglasses_out(self.up(x))), cam_logit, heatmap)

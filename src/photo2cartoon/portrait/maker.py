@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from photo2cartoon.portrait.align import level_and_crop, resized
 from photo2cartoon.portrait.decode import PictureError
-from photo2cartoon.portrait.find import DlibFinder, FaceAlignmentFinder, Finder
-from photo2cartoon.portrait.segment import SelfieSegmenter
+from photo2cartoon.portrait.detect import DETECTORS
+from photo2cartoon.portrait.find import Finder
+from photo2cartoon.portrait.landmarks import LANDMARKS
+from photo2cartoon.portrait.segment import SEGMENTERS, Segmenter
 
 SIZE = 256  # side of every portrait; photo2cartoon's own
 # Beyond this the portrait is shrunk before it is cut out; a mask of 256 px gains nothing from more.
 LARGEST_CROP = 1024
+
+
+class Choice(Protocol):
+    """Who finds faces and points and cuts out, by the names in params.yaml; its `portrait` section is one."""
+
+    detector: str
+    landmarks: str
+    segmentation: str
+    min_face: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class PortraitMaker:
         min_face: smallest width of the landmarks that is worth drawing, pixels.
     """
 
-    def __init__(self, finder: Finder, segmenter: SelfieSegmenter, min_face: int = 64) -> None:
+    def __init__(self, finder: Finder, segmenter: Segmenter, min_face: int = 64) -> None:
         self.finder, self.segmenter, self.min_face = finder, segmenter, min_face
 
     @classmethod
@@ -54,6 +66,8 @@ class PortraitMaker:
         landmarks: str = "dlib",
         min_face: int = 64,
         check: bool = True,
+        detector: str = "hog",
+        segmentation: str = "selfie",
     ) -> PortraitMaker:
         """With the files of a weights folder.
 
@@ -62,6 +76,8 @@ class PortraitMaker:
             landmarks: `dlib` or `face-alignment`.
             min_face: as above.
             check: compare the files' hashes; off only where the caller has just done it.
+            detector: `hog`, `mmod`, `sfd` or `blazeface`.
+            segmentation: `selfie`, `sinet` or `photo2cartoon`.
 
         Raises:
             UserError: a file is missing or its hash is wrong.
@@ -69,11 +85,19 @@ class PortraitMaker:
         from photo2cartoon import assets
 
         find = assets.find if check else assets.path_of
-        if landmarks == "face-alignment":
-            finder = FaceAlignmentFinder(find("face_alignment_2dfan4", weights))
-        else:
-            finder = DlibFinder(find("dlib_landmarks", weights))
-        return cls(finder, SelfieSegmenter(find("selfie_segmentation", weights)), min_face)
+        parts = [
+            (kind, [find(name, weights) for name in names])
+            for kind, names in (DETECTORS[detector], LANDMARKS[landmarks], SEGMENTERS[segmentation])
+        ]
+        detect, points, segmenter = (kind(*files) for kind, files in parts)
+        return cls(Finder(detect, points), segmenter, min_face)
+
+    @classmethod
+    def from_params(cls, weights: Path | str, portrait: Choice, check: bool = True) -> PortraitMaker:
+        """The same, as the `portrait` section of params.yaml says."""
+        return cls.from_weights(
+            weights, portrait.landmarks, portrait.min_face, check, portrait.detector, portrait.segmentation
+        )
 
     def __call__(self, rgb: np.ndarray) -> Portrait:
         """The portrait of the largest face.
@@ -110,6 +134,19 @@ class PortraitMaker:
         rgba = np.dstack([crop, self.segmenter(crop)])
         interpolation = cv2.INTER_AREA if len(crop) > SIZE else cv2.INTER_LINEAR
         return Portrait(cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation), faces, width, matrix)
+
+
+def check_weights(weights: Path | str, portrait: Choice) -> None:
+    """Refuse a weights folder without building anything of it.
+
+    Raises:
+        UserError: a file that the choice takes is missing or its hash is wrong.
+    """
+    from photo2cartoon import assets
+
+    for _, names in (DETECTORS[portrait.detector], LANDMARKS[portrait.landmarks], SEGMENTERS[portrait.segmentation]):
+        for name in names:
+            assets.find(name, weights)
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:

@@ -5,15 +5,46 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from photo2cartoon.errors import UserError
 
-class SelfieSegmenter:
-    """MediaPipe's selfie segmentation (Apache-2.0), a small network on 256x256 RGB, run by LiteRT.
+
+class Segmenter:
+    """A network on squares of RGB in 0..1, NHWC, which says for each pixel how surely it is the person, in 0..1.
+
+    Args:
+        side: of the square.
+        network: float32 `[1, side, side, 3]` to float32 `[1, side, side, 1]`.
+        enlarge: how a picture smaller than the square is made to fill it.
+    """
+
+    def __init__(self, side: int, network: Callable[[np.ndarray], np.ndarray], enlarge: int = cv2.INTER_LINEAR) -> None:
+        self._side, self._network, self._enlarge = side, network, enlarge
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        """How much each pixel belongs to the person.
+
+        Args:
+            rgb: uint8 `[H, W, 3]`.
+
+        Returns:
+            uint8 `[H, W]`, 255 for the person.
+        """
+        height, width = rgb.shape[:2]
+        shrinks = self._side**2 < height * width
+        small = cv2.resize(rgb, (self._side,) * 2, interpolation=cv2.INTER_AREA if shrinks else self._enlarge)
+        mask = self._network(small[None].astype(np.float32) / 255)[0, :, :, 0]
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)
+
+
+class SelfieSegmenter(Segmenter):
+    """MediaPipe's selfie segmentation (Apache-2.0), a small network on 256x256, run by LiteRT.
 
     Args:
         weights: `selfie_segmentation.tflite`.
@@ -28,25 +59,55 @@ class SelfieSegmenter:
             self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
+        super().__init__(int(self._input["shape"][1]), self._run)
 
-    def __call__(self, rgb: np.ndarray) -> np.ndarray:
-        """How much each pixel belongs to the person.
-
-        Args:
-            rgb: uint8 `[H, W, 3]`.
-
-        Returns:
-            uint8 `[H, W]`, 255 for the person.
-        """
-        height, width = rgb.shape[:2]
-        _, rows, columns, _ = self._input["shape"]
-        shrinks = rows * columns < height * width
-        small = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        self._interpreter.set_tensor(self._input["index"], small[None].astype(np.float32) / 255)
+    def _run(self, pictures: np.ndarray) -> np.ndarray:
+        self._interpreter.set_tensor(self._input["index"], pictures)
         self._interpreter.invoke()
-        mask = self._interpreter.get_tensor(self._output["index"])[0, :, :, 0]
-        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)
+        return self._interpreter.get_tensor(self._output["index"])
+
+
+class OnnxSegmenter(Segmenter):
+    """What `importing.segmenters` made of another project's network, run by onnxruntime: SINet, for one.
+
+    Args:
+        graph: from one float32 `[1, S, S, 3]` to one float32 `[1, S, S, 1]`.
+        threads: CPU threads.
+        enlarge: as above.
+
+    Raises:
+        UserError: the file is no such graph.
+    """
+
+    def __init__(self, graph: Path, threads: int = 1, enlarge: int = cv2.INTER_LINEAR) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+            (source,), (target,) = session.get_inputs(), session.get_outputs()
+            _, side, _, _ = source.shape
+        except Exception as error:  # onnxruntime's errors have no common class
+            why = str(error).splitlines()[0]
+            raise UserError(f"{graph}: damaged ({why}); delete it, and `p2c assets` makes it again") from None
+        super().__init__(side, lambda pictures: session.run([target.name], {source.name: pictures})[0], enlarge)
+
+
+class Photo2cartoonSegmenter(OnnxSegmenter):
+    """photo2cartoon's own U-Net on 384x384. Like its authors' code it never enlarges but by area."""
+
+    def __init__(self, graph: Path, threads: int = 1) -> None:
+        super().__init__(graph, threads, cv2.INTER_AREA)
+
+
+# What `portrait.segmentation` may say, and the assets that each takes.
+SEGMENTERS = {
+    "selfie": (SelfieSegmenter, ("selfie_segmentation",)),
+    "sinet": (OnnxSegmenter, ("sinet",)),
+    "photo2cartoon": (Photo2cartoonSegmenter, ("photo2cartoon_segmentation",)),
+}
 
 
 @contextlib.contextmanager

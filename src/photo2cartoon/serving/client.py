@@ -6,9 +6,10 @@ import numpy as np
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PictureError
-from photo2cartoon.serving.repository import ENSEMBLE
+from photo2cartoon.serving.repository import ENSEMBLE, GENERATOR
 
 TIMEOUT_SECONDS = 60.0
+MOST_AT_ONCE = 8  # the generator's max_batch_size
 
 
 class Client:
@@ -41,15 +42,38 @@ class Client:
             PictureError: the server could make no portrait of it.
             UserError: the server cannot be reached or does not answer.
         """
-        from tritonclient.utils import InferenceServerException
-
         given = self._grpc.InferInput("photo", [1], "BYTES")
         given.set_data_from_numpy(np.array([photo], dtype=np.object_))
+        return self._infer(ENSEMBLE, given, timeout)[0]
+
+    def draw(self, portraits: np.ndarray, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
+        """Draw portraits that were made here.
+
+        Args:
+            portraits: uint8 `[N, 256, 256, 4]`.
+            timeout: seconds, for each call.
+
+        Returns:
+            uint8 `[N, 256, 256, 3]`.
+
+        Raises:
+            UserError: the server cannot be reached or does not answer.
+        """
+        cartoons = []
+        for first in range(0, len(portraits), MOST_AT_ONCE):
+            part = np.ascontiguousarray(portraits[first : first + MOST_AT_ONCE])
+            given = self._grpc.InferInput("portrait", list(part.shape), "UINT8")
+            given.set_data_from_numpy(part)
+            cartoons.append(self._infer(GENERATOR, given, timeout))
+        return np.concatenate(cartoons)
+
+    def _infer(self, model: str, given: object, timeout: float) -> np.ndarray:
+        from tritonclient.utils import InferenceServerException
+
         try:
-            answer = self._client.infer(ENSEMBLE, [given], client_timeout=timeout)
+            return self._client.infer(model, [given], client_timeout=timeout).as_numpy("cartoon")
         except InferenceServerException as error:
-            if "INVALID_ARGUMENT" in str(error.status()):
+            if "INVALID_ARGUMENT" in str(error.status()) and model == ENSEMBLE:
                 text = error.message().split("photo: ", 1)[-1]
                 raise PictureError(*text.split(": ", 1)) from None
             raise UserError(f"Triton at {self.server}: {error.message()}") from None
-        return answer.as_numpy("cartoon")[0]

@@ -11,6 +11,7 @@ A checkpoint with `genA2B.average` alone is enough to draw with; one with everyt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Train
-from photo2cartoon.training.step import Step
+from photo2cartoon.training.step import Step, build_generator
 
 FORMAT = 1
 CARD = "checkpoint.json"
@@ -85,6 +86,35 @@ def load(path: Path, state: Step) -> int:
     return card.step
 
 
+def start_from(path: Path, state: Step) -> list[str]:
+    """Begin a run with another checkpoint's networks: of a run, or of `p2c import-weights`. Optimizers start afresh.
+
+    Args:
+        path: the checkpoint; a generator that is only there as an average is taken from that.
+        state: gets the networks, and their averages.
+
+    Returns:
+        Names of the networks that the checkpoint does not hold, which begin with fresh weights.
+
+    Raises:
+        UserError: the checkpoint is missing or damaged, or of networks of other sizes.
+    """
+    card = read_card(path)
+    for key in ("channels", "light", "norm", "hourglasses", *(() if card.train.light else ("size",))):
+        theirs, ours = getattr(card.train, key), getattr(state.params, key)
+        if theirs != ours:
+            raise UserError(f"{path}: has {key} {theirs}, train.{key} is {ours}")
+    for name, network in state.networks.items():
+        inside = next((option for option in (name, f"{name}.average") if option in card.networks), None)
+        if inside is None:
+            continue
+        _load_into(network, path / f"{inside}.safetensors")
+        if name in state.averages:
+            inside = f"{name}.average" if f"{name}.average" in card.networks else inside
+            _load_into(state.averages[name], path / f"{inside}.safetensors")
+    return [name for name in state.networks if not {name, f"{name}.average"} & set(card.networks)]
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Every checkpoint below a folder, earliest first."""
     return sorted(path for path in folder.glob("step-*") if (path / CARD).is_file())
@@ -123,7 +153,7 @@ def load_generator(path: Path, name: str = "genA2B", weights: str = "average") -
     inside = next((candidate for candidate in names if candidate in card.networks), None)
     if inside is None:
         raise UserError(f"{path}: holds no {name}; it holds {', '.join(card.networks)}")
-    generator = Generator(card.train.channels, card.train.size, card.train.light)
+    generator = build_generator(card.train)
     _load_into(generator, path / f"{inside}.safetensors")
     return generator.eval().requires_grad_(False)
 
@@ -133,8 +163,21 @@ def copy_generator(source: Path, target: Path, name: str = "genA2B", weights: st
     card = read_card(source)
     generator = load_generator(source, name, weights)
     target.mkdir(parents=True, exist_ok=True)
-    _save_network(target / f"{name}.safetensors", generator.state_dict())
-    _write_card(target, card.step, card.train, [name])
+    write_networks(target, card.train, {name: generator}, card.step)
+
+
+def write_networks(folder: Path, train: Train, networks: Mapping[str, torch.nn.Module], step: int = 0) -> None:
+    """A checkpoint of networks alone, without what training would go on from.
+
+    Args:
+        folder: exists; gets a file a network, and the card.
+        train: the section that describes the networks.
+        networks: by name.
+        step: optimisation steps done.
+    """
+    for name, network in networks.items():
+        _save_network(folder / f"{name}.safetensors", network.state_dict())
+    _write_card(folder, step, train, list(networks))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

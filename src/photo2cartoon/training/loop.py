@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 
-from photo2cartoon import assets, tracking
+from photo2cartoon import tracking
 from photo2cartoon.dataset.faces import Sampler, faces_fingerprint, load_faces
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_file, write_json
 from photo2cartoon.lineage import lineage
-from photo2cartoon.networks.face import DlibFaceNet
+from photo2cartoon.networks.face import FaceNetwork, load_face_network
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
-from photo2cartoon.progress import bar
+from photo2cartoon.progress import bar, note
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.samples import sample_grid
 from photo2cartoon.training.step import Step, learning_rate
@@ -47,7 +47,7 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
     device = pick_device(params.device)
     torch.set_num_threads(params.threads or len(os.sched_getaffinity(0)))
     torch.manual_seed(params.seed)
-    face = load_face_network(weights) if params.loss.face_id else None
+    face: FaceNetwork | None = load_face_network(params.face_network, weights) if params.loss.face_id else None
     fingerprint = faces_fingerprint(data)
     photos, cartoons = (
         Sampler.from_folder(data / f"train{letter}", params.size, params.seed, domain, device)
@@ -107,11 +107,6 @@ def pick_device(wish: str) -> torch.device:
     return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def load_face_network(weights: Path) -> DlibFaceNet:
-    """The network of the Face ID loss."""
-    return DlibFaceNet.from_dat(assets.find("dlib_face", weights))
-
-
 def fixed_pictures(data: Path, letter: str, size: int) -> torch.Tensor:
     """The pictures that are drawn at every tick: held-out ones where there are any. uint8 `[n, 3, S, S]`."""
     folder = data / f"test{letter}"
@@ -124,7 +119,14 @@ def _continue(state: Step, out: Path, resume: bool) -> int:
     saved = checkpoint.list_checkpoints(out / CHECKPOINTS)
     if saved and not resume:
         raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
-    return checkpoint.load(saved[-1], state) if saved else 0
+    if saved:
+        return checkpoint.load(saved[-1], state)
+    if state.params.start_from:
+        fresh = checkpoint.start_from(Path(state.params.start_from), state)
+        note(
+            f"begins with {state.params.start_from}" + (f"; not in it, and fresh: {', '.join(fresh)}" if fresh else "")
+        )
+    return 0
 
 
 def _track(
@@ -153,7 +155,7 @@ def _checked(losses: dict[str, torch.Tensor], step: int, saved: list[Path]) -> d
 
 
 def _draw(state: Step, fixed: list[torch.Tensor], out: Path, run: tracking.Run, step: int) -> None:
-    picture = sample_grid(state, *fixed)
+    picture = sample_grid(state.averages, *fixed)
     with whole_file(out / SAMPLES / f"step-{step:06d}.png") as partial:
         partial.write_bytes(encode_png(picture))
     run.image(picture, "samples", step)

@@ -1,14 +1,23 @@
-"""The same few portraits drawn at every tick, so that a person sees training go forward or astray."""
+"""Pictures of what the generators do, for people to look at: seven rows a direction, as U-GAT-IT shows them.
+
+The picture; where the generator of the other direction looks at it, and what it makes of it, which should be the same
+(identity); where the generator looks and what it draws (translation); where the way back looks and what comes back
+(reconstruction).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from photo2cartoon.dataset.faces import to_float
-from photo2cartoon.pictures import grid, heatmap_on
-from photo2cartoon.training.step import Step
+from photo2cartoon.networks.generator import Drawing
+from photo2cartoon.pictures import Row, grid, heatmap_on
+
+DIRECTIONS = {"A2B": ("photograph", "cartoon"), "B2A": ("cartoon", "photograph")}
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:
@@ -18,30 +27,51 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def sample_grid(state: Step, photos: Tensor, cartoons: Tensor) -> np.ndarray:
-    """Photographs, where the generator looks, what it draws, and the way back; the same for cartoons.
+def seven_rows(generators: Mapping[str, nn.Module] | nn.ModuleDict, pictures: Tensor, direction: str) -> list[Row]:
+    """The seven rows of one direction.
 
     Args:
-        state: drawn with the averaged generators.
+        generators: genA2B and genB2A.
+        pictures: uint8 `[N, 3, S, S]`, of the domain that the direction starts from.
+        direction: `A2B` or `B2A`.
+
+    Returns:
+        A caption and N pictures a row.
+    """
+    source, target = DIRECTIONS[direction]
+    forward, backward = generators[f"gen{direction}"], generators[f"gen{direction[::-1]}"]
+    real = to_float(pictures.to(next(forward.parameters()).device))
+    identity, drawing = backward(real), forward(real)
+    back = backward(drawing.picture)
+    originals, drawn = list(to_uint8(real)), list(to_uint8(drawing.picture))
+    return [
+        (source, originals),
+        ("attention, identity", _looks(originals, identity)),
+        (f"identity: redrawn as {source}", list(to_uint8(identity.picture))),
+        ("attention, translation", _looks(originals, drawing)),
+        (f"translation: drawn as {target}", drawn),
+        ("attention, reconstruction", _looks(drawn, back)),
+        (f"reconstruction: back as {source}", list(to_uint8(back.picture))),
+    ]
+
+
+def sample_grid(generators: nn.ModuleDict, photos: Tensor, cartoons: Tensor) -> np.ndarray:
+    """The same few portraits at every tick, so that a person sees training go forward or astray.
+
+    Args:
+        generators: averaged ones.
         photos, cartoons: uint8 `[N, 3, S, S]`.
 
     Returns:
-        uint8 RGB picture.
+        uint8 RGB picture, both directions side by side.
     """
-    device = next(state.networks.parameters()).device
-    rows = []
-    ways = ((photos, "photograph", "genA2B", "cartoon"), (cartoons, "cartoon", "genB2A", "photograph"))
-    for pictures, source, forward, target in ways:
-        backward = "genB2A" if forward == "genA2B" else "genA2B"
-        real = to_float(pictures.to(device))
-        drawing = state.averages[forward](real)
-        back = state.averages[backward](drawing.picture).picture
-        originals = list(to_uint8(real))
-        heat = drawing.heatmap[:, 0].float().cpu().numpy()
-        rows += [
-            (source, originals),
-            ("attention", [heatmap_on(*pair) for pair in zip(originals, heat, strict=True)]),
-            (f"drawn as {target}", list(to_uint8(drawing.picture))),
-            (f"and back as {source}", list(to_uint8(back))),
-        ]
-    return grid(rows)
+    halves = [
+        grid(seven_rows(generators, pictures, direction), side=128)
+        for pictures, direction in zip((photos, cartoons), DIRECTIONS, strict=True)
+    ]
+    return np.hstack(halves)
+
+
+def _looks(pictures: list[np.ndarray], drawing: Drawing) -> list[np.ndarray]:
+    heat = drawing.heatmap[:, 0].float().cpu().numpy()
+    return [heatmap_on(picture, map_) for picture, map_ in zip(pictures, heat, strict=True)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, Discriminator
-from photo2cartoon.networks.face import DlibFaceNet
+from photo2cartoon.networks.face import FaceNetwork
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
@@ -24,15 +24,23 @@ DISCRIMINATORS = ("disGA", "disGB", "disLA", "disLB")
 class Networks(nn.ModuleDict):
     """The six networks by their names in U-GAT-IT: A is photographs, B cartoons, G sees the whole face, L its parts."""
 
-    def __init__(self, channels: int, size: int, light: bool = True) -> None:
+    def __init__(self, params: Train) -> None:
         super().__init__(
-            {name: Generator(channels, size, light) for name in GENERATORS}
-            | {name: Discriminator(channels, GLOBAL_LAYERS if "G" in name else LOCAL_LAYERS) for name in DISCRIMINATORS}
+            {name: build_generator(params) for name in GENERATORS}
+            | {
+                name: Discriminator(params.channels, GLOBAL_LAYERS if "G" in name else LOCAL_LAYERS)
+                for name in DISCRIMINATORS
+            }
         )
 
     def parameters_of(self, names: tuple[str, ...]) -> list[nn.Parameter]:
         """Parameters of several networks in a fixed order."""
         return [parameter for name in names for parameter in self[name].parameters()]
+
+
+def build_generator(params: Train) -> Generator:
+    """A generator as the `train` section describes it, with fresh weights."""
+    return Generator(params.channels, params.size, params.light, params.norm, params.hourglasses)
 
 
 class Step:
@@ -44,17 +52,17 @@ class Step:
         device: where everything lives.
     """
 
-    def __init__(self, params: Train, face: DlibFaceNet | None, device: torch.device) -> None:
+    def __init__(self, params: Train, face: FaceNetwork | None, device: torch.device) -> None:
         self.params = params
         self.weights = params.loss
-        self.networks = Networks(params.channels, params.size, params.light).to(device)
+        self.networks = Networks(params).to(device)
         self.face = face.to(device) if face is not None else None
         options = {"lr": params.lr, "betas": params.betas, "weight_decay": params.weight_decay, "fused": True}
         self.optimizers = {
             "generators": torch.optim.Adam(self.networks.parameters_of(GENERATORS), **options),
             "discriminators": torch.optim.Adam(self.networks.parameters_of(DISCRIMINATORS), **options),
         }
-        self.averages = Networks(params.channels, params.size, params.light).to(device)
+        self.averages = Networks(params).to(device)
         for name in DISCRIMINATORS:
             del self.averages[name]
         self.averages.load_state_dict({k: v for k, v in self.networks.state_dict().items() if k.startswith("gen")})
@@ -154,8 +162,8 @@ class Step:
 
 
 def learning_rate(step: int, params: Train) -> float:
-    """Constant for the first half of the run, then linearly to zero."""
+    """Constant for the first half of the run, then linearly to zero, which the last step has, as in the original."""
     half = params.steps // 2
-    if step < half:
+    if step < half or not half:
         return params.lr
-    return params.lr * (params.steps - step) / (params.steps - half)
+    return params.lr * max(0, 2 * half - step - 1) / half

@@ -17,7 +17,7 @@ class TritonPythonModel:
         portrait = params.load(os.environ.get("P2C_PARAMS") or None).portrait
         self.limits = portrait.max_pixels, portrait.max_bytes
         weights = os.environ.get("P2C_WEIGHTS", "weights")
-        self.maker = PortraitMaker.from_weights(weights, portrait.landmarks, portrait.min_face)
+        self.maker = PortraitMaker.from_params(weights, portrait)
 
     def execute(self, requests):
         """Each request by itself: a bad picture fails its own request, never a neighbour's."""

@@ -1,0 +1,101 @@
+"""What draws portraits: a checkpoint by torch, a graph by onnxruntime, a Triton server, or the newest promoted graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.portrait.maker import SIZE, on_white
+from photo2cartoon.serving import repository
+
+Draw = Callable[
+    [np.ndarray], np.ndarray
+]  # portraits uint8 [N, 256, 256, 4] to cartoons on white uint8 [N, 256, 256, 3]
+
+
+def make_draw(checkpoint: Path | None, model: Path | None, server: str | None, model_repository: Path) -> Draw:
+    """The one that is named, or else the newest promoted graph.
+
+    Args:
+        checkpoint: a folder.
+        model: an ONNX file: one of `p2c export`, or photo2cartoon's own.
+        server: HOST:PORT of Triton's gRPC.
+        model_repository: where promoted graphs lie.
+
+    Raises:
+        UserError: more than one is named, or what is named cannot be used.
+    """
+    if sum(choice is not None for choice in (checkpoint, model, server)) > 1:
+        raise UserError("cartoonize: --checkpoint, --model and --server exclude one another")
+    if server:
+        from photo2cartoon.serving.client import Client
+
+        return Client(server).draw
+    return by_torch(checkpoint) if checkpoint else by_onnxruntime(model or _newest(model_repository))
+
+
+def by_torch(checkpoint: Path) -> Draw:
+    """Drawn by a checkpoint's generator.
+
+    Raises:
+        UserError: it cannot be read or has no generator.
+    """
+    from photo2cartoon.export.graph import PortraitToCartoon, draw
+    from photo2cartoon.training.checkpoint import load_generator
+
+    model = PortraitToCartoon(load_generator(checkpoint))
+    return lambda portraits: draw(model, portraits)
+
+
+def by_onnxruntime(graph: Path) -> Draw:
+    """Drawn by a graph from `portrait` to `cartoon`, or by photo2cartoon's own from `input` to `output`.
+
+    Raises:
+        UserError: it is no such graph.
+    """
+    from photo2cartoon.export.session import open_session
+
+    if not graph.is_file():
+        raise UserError(f"{graph}: no such model")
+    try:
+        session = open_session(graph)
+        inputs, outputs = ([item.name for item in items] for items in (session.get_inputs(), session.get_outputs()))
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise UserError(f"{graph}: not a readable ONNX graph: {str(error).splitlines()[0]}") from None
+    if inputs == ["input"] and "output" in outputs:
+        return _original(session)
+    if (inputs, outputs) != (["portrait"], ["cartoon"]):
+        raise UserError(f"{graph}: does not map 'portrait' to 'cartoon'; `p2c export` writes graphs that do")
+    return lambda portraits: session.run(["cartoon"], {"portrait": portraits})[0]
+
+
+def _original(session: Any) -> Draw:
+    """photo2cartoon's graph takes floats `[1, 3, S, S]` in -1..1 on white: what its scripts do around it."""
+    side = session.get_inputs()[0].shape[-1]
+    side = side if isinstance(side, int) else SIZE
+
+    def draw(portraits: np.ndarray) -> np.ndarray:
+        cartoons = []
+        for portrait in portraits:
+            rgb = cv2.resize(on_white(portrait), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+            drawn = session.run(["output"], {"input": rgb.transpose(2, 0, 1)[None] / 127.5 - 1})[0][0]
+            drawn = cv2.resize((drawn.transpose(1, 2, 0) + 1) * 127.5, (SIZE, SIZE))
+            alpha = portrait[..., 3:] / 255
+            cartoons.append(np.clip(np.rint(drawn * alpha + 255 * (1 - alpha)), 0, 255).astype(np.uint8))
+        return np.stack(cartoons)
+
+    return draw
+
+
+def _newest(model_repository: Path) -> Path:
+    versions = repository.list_versions(model_repository)
+    if not versions:
+        raise UserError(
+            "cartoonize: there is no promoted model yet; `make demo` makes one, or name --checkpoint, --model or --server"
+        )
+    return model_repository / repository.GENERATOR / str(versions[-1]) / repository.GRAPH

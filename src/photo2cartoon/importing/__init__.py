@@ -1,0 +1,1 @@
+"""Other people's trained weights, read without running anything of theirs, in the formats used here."""

@@ -1,0 +1,137 @@
+"""Other people's segmentation networks to ONNX, once, so that `portrait` runs them without torch or TensorFlow.
+
+Every graph takes one picture, float32 `[1, S, S, 3]`, RGB in 0..1, and gives float32 `[1, S, S, 1]`: how surely each pixel
+is the person. Each is compared with the original network before it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from photo2cartoon.errors import UserError
+
+OPSET = 18
+TOLERANCE = 1e-4  # the farthest that a graph's answer may be from the original's
+PHOTO2CARTOON_SIDE = 384
+# What reads a TensorFlow 1 graph today; never part of our environment, which it would not get along with.
+TENSORFLOW = ("tensorflow-cpu==2.21.0", "tf2onnx==1.17.0", "onnx==1.23.2", "numpy==2.4.6", "protobuf==7.36.2")
+
+
+def sinet(source: Path, target: Path) -> None:
+    """SINet's state dict to a graph of 224 px, normalising and softmax inside.
+
+    Args:
+        source: `SINet.pth`, verified.
+        target: the graph to write.
+
+    Raises:
+        UserError: it is not SINet's state dict, or the graph does not do what torch does.
+    """
+    import torch
+
+    from photo2cartoon.networks.sinet import SIDE, SINet, normalise
+
+    class _Person(torch.nn.Module):
+        def __init__(self, network: SINet) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, picture: torch.Tensor) -> torch.Tensor:
+            logits = self.network(normalise(picture.permute(0, 3, 1, 2)))
+            return logits.softmax(1)[:, 1:].permute(0, 2, 3, 1)
+
+    network = SINet()
+    try:
+        network.load_state_dict(torch.load(source, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch's and pickle's errors have no common class
+        raise UserError(f"{source}: not SINet's state dict: {str(error).splitlines()[0]}") from None
+    person = _Person(network).eval()
+    picture = torch.from_numpy(probe(SIDE))
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            person, (picture,), input_names=["picture"], output_names=["person"], opset_version=OPSET, dynamo=True,
+            verbose=False,
+        )  # fmt: skip
+        expected = person(picture).numpy()
+    proto = program.model_proto
+    for item in [proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer]:
+        del item.metadata_props[:]  # the exporter's notes: half of the file, and paths of the machine it was made on
+    target.write_bytes(proto.SerializeToString())
+    _must_agree(source, target, picture.numpy(), expected)
+
+
+def photo2cartoon(source: Path, target: Path) -> None:
+    """photo2cartoon's frozen TensorFlow 1 graph of 384 px, converted by tf2onnx in an environment that is thrown away.
+
+    OpenCV reads such graphs without TensorFlow, but only the plainest: of eight U-Nets as Keras freezes them it read one
+    (docs/decisions.md). TensorFlow itself is at hand here, so that the result can be compared with it.
+
+    Args:
+        source: `seg_model_384.pb`, verified.
+        target: the graph to write.
+
+    Raises:
+        UserError: there is no uv or no registry, it is no such graph, or the result differs from TensorFlow's.
+    """
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if uv is None:
+        raise UserError(f"{source}: uv is needed to convert it, and is not here; `pip install uv` brings it")
+    packages = [part for package in TENSORFLOW for part in ("--with", package)]
+    command = [uv, "run", "--isolated", "--no-project", "--quiet", "--python", sys.executable, *packages, "python"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if links := os.environ.get("PIP_FIND_LINKS"):  # uv does not read pip's settings
+        environment.setdefault("UV_FIND_LINKS", links)
+    picture = probe(PHOTO2CARTOON_SIDE)
+    with tempfile.TemporaryDirectory() as temporary:
+        asked, answer = Path(temporary) / "probe.npy", Path(temporary) / "answer.npy"
+        np.save(asked, picture)
+        program = Path(__file__).with_name("frozen_graph.py")
+        done = subprocess.run(
+            [*command, program, source.resolve(), asked, answer, target.resolve()],
+            env=environment, cwd=temporary, capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise UserError(
+                f"{source}: cannot be converted by TensorFlow in an environment of its own: {_reason(done.stderr)}"
+            )
+        _must_agree(source, target, picture, np.load(answer))
+
+
+def probe(side: int) -> np.ndarray:
+    """A picture to compare on: blots of all sizes and colours, the same every time; float32 `[1, side, side, 3]`, 0..1."""
+    import cv2
+
+    noise = np.random.default_rng(0)
+    blots = [
+        cv2.resize(noise.random((n, n, 3), dtype=np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+        for n in (3, 9, 27, 81)
+    ]
+    return np.clip(np.mean(blots, axis=0) * 2 - 0.5, 0, 1)[None].astype(np.float32)
+
+
+def _reason(told: str) -> str:
+    """uv's `error:` with the line below it, which has the cause; else a program's last line."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["no reason given"]
+    first = next((number for number, line in enumerate(lines) if line.startswith("error:")), len(lines) - 1)
+    return " ".join(lines[first : first + 2])
+
+
+def _must_agree(source: Path, graph: Path, picture: np.ndarray, expected: np.ndarray) -> None:
+    from photo2cartoon.export.session import open_session
+
+    session = open_session(graph)
+    got = session.run(None, {session.get_inputs()[0].name: picture})[0]
+    gap = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
+    if not gap <= TOLERANCE:
+        raise UserError(f"{source}: the converted graph differs from the original by {gap:.2g}: refused")

@@ -1,0 +1,291 @@
+"""photo2cartoon's files become checkpoints that draw what they drew; what is not one of them is refused by name."""
+
+import collections
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.importing.cartoon_weights import import_weights
+from photo2cartoon.importing.names import NETWORKS
+from photo2cartoon.params import Train
+from photo2cartoon.training import checkpoint
+from photo2cartoon.training.step import Networks
+from tests import original
+
+CHANNELS, SIZE = 8, 128
+
+
+def states(channels=CHANNELS, size=SIZE, light=True, paddle=False):
+    """All six networks under the original's names."""
+    made = {}
+    for seed, name in enumerate(NETWORKS):
+        if name.startswith("gen"):
+            shapes = original.generator_shapes(channels, size, light, paddle)
+        else:
+            shapes = original.discriminator_shapes(channels, 7 if name.startswith("disG") else 5)
+        made[name] = original.tensors(shapes, seed)
+    return made
+
+
+def as_paddle(state):
+    """As the port keeps them: arrays, linear layers transposed."""
+    linear = (".weight", ".weight_orig")
+    return {k: (v.T if v.dim() == 2 and k.endswith(linear) else v).numpy().copy() for k, v in state.items()}
+
+
+def write(path, kind, made):
+    if kind == "pt":
+        torch.save(made, path)
+    elif kind == "pt of torch 1.4":
+        torch.save(made, path, _use_new_zipfile_serialization=False)
+    elif kind == "pdparams":
+        path.write_bytes(pickle.dumps({name: as_paddle(state) for name, state in made.items()}, protocol=2))
+    else:  # Paddle's own save: named pairs, and a table of names
+        found = {}
+        for name, state in made.items():
+            found[name] = {key: ("p", value) for key, value in as_paddle(state).items()}
+            found[name]["StructuredToParameterName@@"] = dict.fromkeys(state, "p")
+        path.write_bytes(pickle.dumps(found, protocol=4))
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture():
+    generator = torch.Generator().manual_seed(7)
+    small = torch.rand(1, 3, 16, 16, generator=generator)
+    return torch.nn.functional.interpolate(small, size=(SIZE, SIZE), mode="bicubic").clamp(0, 1) * 2 - 1
+
+
+@pytest.mark.parametrize("kind", ["pt", "pt of torch 1.4", "pdparams", "pdparams of paddle.save"])
+def test_every_network_answers_as_it_did(tmp_path, picture, kind):
+    paddle = kind.startswith("pdparams")
+    made = states(paddle=paddle)
+    found = import_weights(write(tmp_path / "weights", kind, made), tmp_path / "out", SIZE)
+    assert found.networks == NETWORKS and found.train.channels == CHANNELS and found.train.light
+    networks = Networks(found.train).eval()
+    for name, state in made.items():
+        networks[name].load_state_dict(checkpoint.read_tensors(tmp_path / "out" / f"{name}.safetensors"))
+        with torch.inference_mode():
+            expected = (
+                original.generator(state, picture, paddle) if "gen" in name else original.discriminator(state, picture)
+            )
+            for ours, theirs in zip(networks[name](picture), expected, strict=True):
+                assert (ours - theirs).abs().max() < 2e-5 * max(1, theirs.abs().max()), name
+
+
+def test_the_full_variant_and_its_size_are_told_by_the_shapes(tmp_path, picture):
+    made = {"genA2B": states(4, SIZE, light=False)["genA2B"]}
+    found = import_weights(write(tmp_path / "full.pt", "pt", made), tmp_path / "out")
+    assert (found.train.channels, found.train.size, found.train.light) == (4, SIZE, False)
+    with torch.inference_mode():
+        got = checkpoint.load_generator(tmp_path / "out")(picture).picture
+    assert (got - original.generator(made["genA2B"], picture)[0]).abs().max() < 5e-5
+    with pytest.raises(UserError, match="--size 256 does not fit"):
+        import_weights(tmp_path / "full.pt", tmp_path / "again", 256)
+
+
+def test_of_several_gpus(tmp_path):
+    made = {name: {f"module.{key}": value for key, value in state.items()} for name, state in states().items()}
+    assert import_weights(write(tmp_path / "w.pt", "pt", made), tmp_path / "out", SIZE).networks == NETWORKS
+
+
+class Tree(torch.nn.Module):
+    """Parameters under their dotted names, which draw as the original does."""
+
+    def __init__(self, state):
+        super().__init__()
+        for name, value in state.items():
+            *path, last = name.split(".")
+            place = self
+            for part in path:
+                if part not in place._modules:
+                    place.add_module(part, torch.nn.Module())
+                place = place._modules[part]
+            place.register_parameter(last, torch.nn.Parameter(value))
+
+    def forward(self, x):
+        return original.generator(dict(self.named_parameters()), x)[0]
+
+
+def write_onnx(path, state, **options):
+    example = (torch.zeros(1, 3, SIZE, SIZE),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names = {"input_names": ["input"], "output_names": ["output"], "verbose": False}
+        torch.onnx.export(Tree(state).eval(), example, path, **names, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "photo2cartoon_weights.onnx"
+    state = states()["genA2B"]
+    return write_onnx(path, state, dynamo=False, opset_version=11), state
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dynamo": False, "opset_version": 9, "do_constant_folding": False},  # as torch 1.4 did
+        {"dynamo": False, "opset_version": 11, "dynamic_axes": {"input": {0: "N"}, "output": {0: "N"}}},
+        {"dynamo": True, "external_data": False},
+    ],
+    ids=["nothing folded", "free batch", "exporter of today"],
+)
+def test_onnx_whichever_names_are_left(tmp_path, picture, options):
+    state = states()["genA2B"]
+    found = import_weights(write_onnx(tmp_path / "w.onnx", state, **options), tmp_path / "out")
+    assert (found.kind, found.networks, found.train.size) == ("onnx", ("genA2B",), SIZE)
+    with torch.inference_mode():
+        got = checkpoint.load_generator(tmp_path / "out")(picture).picture
+    assert (got - original.generator(state, picture)[0]).abs().max() < 2e-5
+
+
+def test_onnx_that_draws_something_else_is_refused(onnx_file, tmp_path):
+    import onnx
+
+    model = onnx.load(onnx_file[0])
+    tanh = next(node for node in model.graph.node if node.op_type == "Tanh")
+    tanh.op_type = "Sigmoid"
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(UserError, match=r"other\.onnx: not photo2cartoon's generator: .* draw something else"):
+        import_weights(tmp_path / "other.onnx", tmp_path / "out")
+    del model.graph.output[0]
+    model.graph.output.append(onnx.ValueInfoProto(name="somewhere"))
+    onnx.save(model, tmp_path / "elsewhere.onnx")
+    with pytest.raises(UserError, match=r"elsewhere\.onnx: "):
+        import_weights(tmp_path / "elsewhere.onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("/tmp/photo2cartoon-was-here", "w"))
+
+
+def test_pickled_code_is_not_run(tmp_path):
+    for kind, payload in (("pt", {"genA2B": Evil()}), ("pdparams", {"genA2B": Evil()})):
+        path = tmp_path / f"evil.{kind}"
+        if kind == "pt":
+            torch.save(payload, path)
+        else:
+            path.write_bytes(pickle.dumps(payload, protocol=2))
+        with pytest.raises(UserError, match="refused") as told:
+            import_weights(path, tmp_path / "out")
+        assert "open" in str(told.value) and "\n" not in str(told.value)
+    # Every way that numpy's own unpickling could be led astray is closed as well.
+    for value in (np.array([object()]), np.array(["text"]), np.zeros(2, dtype=[("a", "f4")])):
+        (tmp_path / "odd.pdparams").write_bytes(pickle.dumps({"genA2B": {"x": value}}, protocol=2))
+        with pytest.raises(UserError, match=r"odd\.pdparams: refused"):
+            import_weights(tmp_path / "odd.pdparams", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["pt", "pt of torch 1.4", "pdparams"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.95])
+def test_truncated_files(tmp_path, kind, share):
+    path = write(tmp_path / "cut", kind, {"genA2B": states(paddle=kind == "pdparams")["genA2B"]})
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(UserError, match=r"cut: ") as told:
+        import_weights(path, tmp_path / "out")
+    assert "\n" not in str(told.value) and not (tmp_path / "out").exists()
+
+
+def test_a_truncated_graph(onnx_file, tmp_path):
+    (tmp_path / "cut.onnx").write_bytes(onnx_file[0].read_bytes()[:-50_000])
+    with pytest.raises(UserError, match=r"cut\.onnx: truncated or no ONNX graph"):
+        import_weights(tmp_path / "cut.onnx", tmp_path / "out")
+
+
+def drop(name):
+    return lambda made: made["genA2B"].pop(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (drop("DecodeBlock3.norm2.c_beta.2.bias"), "genA2B: 'DecodeBlock3.norm2.c_beta.2.bias' is missing"),
+        (drop("ConvBlock1.1.weight"), "genA2B: 'ConvBlock1.1.weight' is missing"),
+        (drop("FC.0.weight"), "genA2B: 'FC.0.weight' is missing"),
+        (lambda made: made["disLB"].pop("conv.weight_u"), "disLB: 'conv.weight_u' is missing"),
+        (lambda made: made["disGA"].update(extra=torch.zeros(1)), "disGA: 'extra' is left over"),
+        (lambda made: made.update(optimizer={}), "'optimizer' is none of photo2cartoon's networks"),
+        (
+            lambda made: made["genB2A"].update({"FC.2.bias": torch.zeros(3)}),
+            "genB2A: 'FC.2.bias' has shape (3,), not (32,)",
+        ),
+        (
+            lambda made: made["genA2B"].update({"FC.2.bias": torch.full((32,), np.nan)}),
+            "'FC.2.bias' holds numbers that are not",
+        ),
+        (lambda made: made.update(genB2A=states(4)["genB2A"]), "the networks differ in channels: genA2B 8, genB2A 4"),
+        (lambda made: made["genA2B"].update({"FC.0.weight": torch.zeros(32, 33)}), "'FC.0.weight' has 33 inputs"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path, change, reason):
+    made = states()
+    change(made)
+    with pytest.raises(UserError) as told:
+        import_weights(write(tmp_path / "w.pt", "pt", made), tmp_path / "out", SIZE)
+    assert reason in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_none_of_these_files(tmp_path, p2c):
+    (tmp_path / "photo.pt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    torch.save({"state_dict": {"fc.weight": torch.zeros(2)}}, tmp_path / "other.pt")
+    (tmp_path / "list.pdparams").write_bytes(pickle.dumps([1, 2], protocol=2))
+    (tmp_path / "empty.pdparams").write_bytes(pickle.dumps(collections.OrderedDict(), protocol=2))
+    for name, reason in (
+        ("nowhere.pt", "no such file"),
+        ("photo.pt", "is neither a .pt, a .pdparams nor an .onnx file"),
+        ("other.pt", "holds none of genA2B, genB2A, disGA, disGB, disLA, disLB, but state_dict"),
+        ("list.pdparams", "holds a list, not weights by their names"),
+        ("empty.pdparams", "holds none of genA2B"),
+    ):
+        done = p2c("import-weights", name, "--out", "out", code=1)
+        assert done.stderr.startswith(f"p2c: {name}: {reason}"), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weights, hopper):
+    write(tmp_path / "w.pt", "pt", states())
+    done = p2c("import-weights", "w.pt", "--out", "imported", "--size", SIZE)
+    assert done.stdout.startswith(
+        "imported: genA2B, genB2A, disGA, disGB, disLA, disLB from a torch file; light, 8 channels"
+    )
+    assert p2c("import-weights", "w.pt", "--out", "imported", code=1).stderr.startswith(
+        "p2c: imported: is there already"
+    )
+    p2c("export", "--checkpoint", "imported", "--out", "g.onnx")
+    p2c("cartoonize", hopper, "--checkpoint", "imported", "--weights", weights, "--out", "torch.png")
+    p2c("cartoonize", hopper, "--model", "g.onnx", "--weights", weights, "--out", "onnx.png")
+    section = {"size": SIZE, "channels": CHANNELS, "steps": 2, "log_every": 1, "lr": 1e-6}
+    (tmp_path / "params.yaml").write_text(json.dumps({"train": section}))
+    given = ["--data", faces, "--weights", weights]
+    done = p2c("train", *given, "--out", "run", "--start-from", "imported")
+    assert "begins with imported" in done.stderr
+    before = checkpoint.load_generator(tmp_path / "imported").state_dict()
+    after = checkpoint.load_generator(tmp_path / "run/checkpoints/step-000002", weights="raw").state_dict()
+    moved = max(float((after[name] - value).abs().max()) for name, value in before.items())
+    assert 0 < moved < 1e-4
+    (tmp_path / "params.yaml").write_text(json.dumps({"train": section | {"channels": 4}}))
+    told = p2c("train", *given, "--out", "other", "--start-from", "imported", code=1).stderr.splitlines()[-1]
+    assert told == "p2c: imported: has channels 8, train.channels is 4"
+
+
+def test_a_start_without_discriminators_says_so(tmp_path, onnx_file):
+    from photo2cartoon.training.step import Step
+
+    import_weights(onnx_file[0], tmp_path / "out")
+    state = Step(Train(channels=CHANNELS, size=SIZE), None, torch.device("cpu"))
+    fresh = checkpoint.start_from(tmp_path / "out", state)
+    assert fresh == ["genB2A", "disGA", "disGB", "disLA", "disLB"]
+    drawn = checkpoint.load_generator(tmp_path / "out").state_dict()
+    for name, value in state.averages["genA2B"].state_dict().items():
+        assert torch.equal(value, drawn[name])

@@ -1,0 +1,55 @@
+"""SINet's shape, its authors' tensors, and that it knows a person from what is behind."""
+
+import numpy as np
+import pytest
+import torch
+
+from photo2cartoon import assets
+from photo2cartoon.networks.sinet import SINet, normalise
+from photo2cartoon.portrait import decode
+from tests.conftest import needs
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return SINet().eval()
+
+
+def test_a_mask_of_the_pictures_size(network):
+    with torch.inference_mode():
+        for side in (224, 96):
+            logits = network(normalise(torch.rand(2, 3, side, side)))
+            assert logits.shape == (2, 2, side, side) and bool(torch.isfinite(logits).all())
+
+
+def test_it_is_as_small_as_the_paper_says(network):
+    assert sum(parameter.numel() for parameter in network.parameters()) == 86_910  # "86.9K"
+
+
+def test_pictures_are_normalised_as_by_its_authors():
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.float32)
+    bgr = (rgb[..., ::-1] - [107.304565, 115.69884, 132.35703]) / [63.97182, 65.1337, 68.29726] / 255
+    got = normalise(torch.from_numpy(rgb / 255).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    assert np.allclose(got, bgr, atol=1e-6)
+
+
+def test_the_two_halves_of_a_block_take_turns():
+    """Channel shuffle, written with reshapes: 0 4 1 5 2 6 3 7 of eight channels in two groups."""
+    order = torch.arange(8).view(1, 8, 1, 1).unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2).flatten()
+    assert order.tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+    assert order.tolist() == torch.nn.ChannelShuffle(2)(torch.arange(8.0).view(1, 8, 1, 1)).flatten().int().tolist()
+
+
+def test_its_authors_weights_fit_and_see_a_person(weights, hopper):
+    import cv2
+
+    needs(weights, "sinet")
+    network = SINet()
+    state = torch.load(weights / assets.catalogue()["sinet"].file, map_location="cpu", weights_only=True)
+    network.load_state_dict(state)
+    rgb = cv2.resize(decode(hopper), (224, 224), interpolation=cv2.INTER_AREA)
+    with torch.inference_mode():
+        logits = network.eval()(normalise(torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255))
+    person = logits[0].softmax(0)[1]
+    assert person[80:200, 80:140].mean() > 0.95 and person[:40, :30].mean() < 0.2

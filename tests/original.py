@@ -1,0 +1,409 @@
+"""photo2cartoon's networks by the names of its state dicts, as functions of those tensors: what ours are compared with.
+
+Written from the published definitions, layer after layer, with nothing of ours inside: torch's functions and a mapping
+from the original's names to tensors. `paddle=True` is the port's naming, as its state dicts have it after transposing.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def tensors(shapes, seed=0):
+    """Random tensors of the given shapes; mixtures within 0..1, scales about 1, so that every part counts."""
+    generator = torch.Generator().manual_seed(seed)
+    made = {}
+    for name, shape in shapes.items():
+        fan_in = max(1, int(torch.tensor(shape[1:]).prod())) if len(shape) > 1 else 1
+        value = torch.randn(shape, generator=generator)
+        last = name.rsplit(".", 1)[-1]
+        if last in ("rho", "w_gamma", "w_beta"):
+            value = torch.rand(shape, generator=generator)
+        elif last == "gamma":
+            value = 1 + 0.1 * value
+        elif last == "running_var":
+            value = 1 + 0.1 * value.abs()
+        elif last == "num_batches_tracked":
+            value = torch.zeros((), dtype=torch.int64)
+        else:
+            value = value / fan_in**0.5
+        made[name] = value
+    for name in [name for name in made if name.endswith("weight_orig")]:
+        matrix, u = made[name].flatten(1), f"{name.removesuffix('_orig')}_u"
+        for _ in range(10):  # as training leaves them: near the largest singular vectors
+            v = F.normalize(matrix.T @ made[u], dim=0)
+            made[u] = F.normalize(matrix @ v, dim=0)
+        made[f"{name.removesuffix('_orig')}_v"] = v
+    return made
+
+
+# The generator ---------------------------------------------------------------------------------------------------
+
+
+def generator_shapes(ngf, size=256, light=True, paddle=False):
+    """Every tensor of a generator's state dict in the original's order."""
+    wide = ngf * 4
+    bias = not paddle
+    shapes = {}
+
+    def weight(name, *shape, with_bias=False):
+        shapes[f"{name}.weight"] = shape
+        if with_bias:
+            shapes[f"{name}.bias"] = shape[:1]
+
+    def conv_block(name):
+        for part, inputs, outputs in ((1, ngf, ngf // 2), (2, ngf // 2, ngf // 4), (3, ngf // 4, ngf // 4)):
+            weight(f"{name}.{'conv_block' if paddle else 'ConvBlock'}{part}.3", outputs, inputs, 3, 3)
+        if not paddle:
+            weight(f"{name}.ConvBlock4.2", ngf, ngf, 1, 1)
+
+    def hourglass(name, use_res):
+        for part in hourglass_parts(paddle):
+            conv_block(f"{name}.HG.0.{part}")
+        conv_block(f"{name}.HG.1")
+        weight(f"{name}.HG.2", ngf, ngf, 1, 1)
+        weight(f"{name}.Conv1", 3, ngf, 1, 1, with_bias=True)
+        if use_res:
+            weight(f"{name}.Conv2", ngf, ngf, 1, 1, with_bias=True)
+            weight(f"{name}.Conv3", ngf, 3, 1, 1, with_bias=True)
+
+    names = PADDLE if paddle else TORCH
+    weight(names["stem"], ngf, 3, 7, 7)
+    hourglass(names["hourglass1"], True)
+    hourglass(names["hourglass2"], True)
+    weight(names["down1"], ngf * 2, ngf, 3, 3)
+    weight(names["down2"], wide, ngf * 2, 3, 3)
+    for block in range(1, 5):
+        for conv in (1, 5):
+            weight(f"EncodeBlock{block}.conv_block.{conv}", wide, wide, 3, 3)
+    weight("gap_fc", 1, wide, with_bias=bias)
+    weight("gmp_fc", 1, wide, with_bias=bias)
+    weight("conv1x1", wide, wide * 2, 1, 1, with_bias=True)
+    weight("FC.0", wide, wide * (1 if light else (size // 4) ** 2), with_bias=bias)
+    weight("FC.2", wide, wide, with_bias=bias)
+    for block in range(1, 5):
+        for conv in (1, 2):
+            weight(f"DecodeBlock{block}.conv{conv}", wide, wide, 3, 3)
+            norm = f"DecodeBlock{block}.norm{conv}"
+            shapes[f"{norm}.w_gamma"] = shapes[f"{norm}.w_beta"] = (1, wide)
+            shapes[f"{norm}.norm.rho"] = (1, wide, 1, 1)
+            for part in ("c_gamma.0", "c_gamma.2", "c_beta.0", "c_beta.2", "s_gamma", "s_beta"):
+                weight(f"{norm}.{part}", wide, wide, with_bias=bias)
+    for step, outputs in ((1, ngf * 2), (2, ngf)):
+        weight(names[f"up{step}"], outputs, outputs * 2, 3, 3)
+        for part in ("rho", "gamma", "beta"):
+            shapes[f"{names[f'lin{step}']}.{part}"] = (1, outputs, 1, 1)
+    hourglass(names["hourglass3"], True)
+    hourglass(names["hourglass4"], False)
+    weight(names["head"], 3, 3, 7, 7)
+    return shapes
+
+
+TORCH = {
+    "stem": "ConvBlock1.1",
+    "down1": "DownBlock1.1",
+    "down2": "DownBlock2.1",
+    "up1": "UpBlock1.2",
+    "lin1": "UpBlock1.3",
+    "up2": "UpBlock2.2",
+    "lin2": "UpBlock2.3",
+    "head": "ConvBlock2.1",
+    **{f"hourglass{index}": f"HourGlass{index}" for index in range(1, 5)},
+}
+PADDLE = {
+    "stem": "DownBlock.1",
+    "hourglass1": "DownBlock.4",
+    "hourglass2": "DownBlock.5",
+    "down1": "DownBlock.7",
+    "down2": "DownBlock.11",
+    "up1": "UpBlock.2",
+    "lin1": "UpBlock.3",
+    "up2": "UpBlock.7",
+    "lin2": "UpBlock.8",
+    "hourglass3": "UpBlock.10",
+    "hourglass4": "UpBlock.11",
+    "head": "UpBlock.13",
+}
+
+
+def hourglass_parts(paddle=False):
+    """The 13 blocks of an hourglass: a skip and a way down for each scale, the middle, the ways up."""
+    if paddle:
+        return [*(f"ConvBlockskip{i}" for i in range(1, 5)), *(f"ConvBlock{i}" for i in range(1, 10))]
+    return [*(f"ConvBlock{i}_{j}" for i in range(1, 5) for j in (1, 2)), *(f"ConvBlock{i}" for i in range(5, 10))]
+
+
+def instance_norm(x):
+    """Without learnt scales; ones and zeros are given because torch's old exporter asks for them."""
+    channels = int(x.shape[1])
+    return F.instance_norm(x, weight=x.new_ones(channels), bias=x.new_zeros(channels))
+
+
+def generator(state, x, paddle=False):
+    """picture, cam_logit, heatmap of `[N, 3, S, S]`."""
+    names = PADDLE if paddle else TORCH
+
+    def conv(x, name, stride=1):
+        weight = state[f"{name}.weight"]
+        if weight.shape[-1] > 1:
+            x = F.pad(x, [weight.shape[-1] // 2] * 4, mode="reflect")
+        return F.conv2d(x, weight, state.get(f"{name}.bias"), stride=stride)
+
+    def linear(x, name):
+        return F.linear(x, state[f"{name}.weight"], state.get(f"{name}.bias"))
+
+    def conv_block(x, name):
+        parts, y = [], x
+        for part in (1, 2, 3):
+            y = conv(F.relu(instance_norm(y)), f"{name}.{'conv_block' if paddle else 'ConvBlock'}{part}.3")
+            parts.append(y)
+        return x + torch.cat(parts, 1)
+
+    def hourglass(x, name):
+        def block(y, scale, way):
+            part = (
+                (f"ConvBlockskip{scale}", f"ConvBlock{scale}")
+                if paddle
+                else (f"ConvBlock{scale}_1", f"ConvBlock{scale}_2")
+            )
+            return conv_block(y, f"{name}.HG.0.{part[way]}")
+
+        skips, y = [], x
+        for scale in (1, 2, 3, 4):
+            skips.append(block(y, scale, 0))
+            y = block(F.avg_pool2d(y, 2), scale, 1)
+        y = conv_block(y, f"{name}.HG.0.ConvBlock5")
+        for scale in (4, 3, 2, 1):
+            y = F.interpolate(conv_block(y, f"{name}.HG.0.ConvBlock{10 - scale}"), scale_factor=2)
+            y = skips[scale - 1] + y
+        y = conv_block(y, f"{name}.HG.1")
+        y = F.relu(instance_norm(conv(y, f"{name}.HG.2")))
+        picture = conv(y, f"{name}.Conv1")
+        if f"{name}.Conv2.weight" not in state:
+            return picture
+        return x + conv(y, f"{name}.Conv2") + conv(picture, f"{name}.Conv3")
+
+    def blend(x, rho):
+        by_channel = (x - x.mean((2, 3), keepdim=True)) / torch.sqrt(x.var((2, 3), keepdim=True) + 1e-5)
+        by_layer = (x - x.mean((1, 2, 3), keepdim=True)) / torch.sqrt(x.var((1, 2, 3), keepdim=True) + 1e-5)
+        return rho * by_channel + (1 - rho) * by_layer
+
+    def soft_adalin(x, content, style, name):
+        linears = [
+            *(
+                linear(F.relu(linear(content, f"{name}.c_{kind}.0")), f"{name}.c_{kind}.2")
+                for kind in ("gamma", "beta")
+            ),
+            *(linear(style, f"{name}.s_{kind}") for kind in ("gamma", "beta")),
+        ]
+        w_gamma, w_beta = state[f"{name}.w_gamma"], state[f"{name}.w_beta"]
+        gamma = (1 - w_gamma) * linears[2] + w_gamma * linears[0]
+        beta = (1 - w_beta) * linears[3] + w_beta * linears[1]
+        gamma, beta = (value[:, :, None, None] for value in (gamma, beta))
+        return blend(x, state[f"{name}.norm.rho"]) * gamma + beta
+
+    x = F.relu(instance_norm(conv(x, names["stem"])))
+    x = hourglass(hourglass(x, names["hourglass1"]), names["hourglass2"])
+    for step in ("down1", "down2"):
+        x = F.relu(instance_norm(conv(x, names[step], 2)))
+    contents = []
+    for block in range(1, 5):
+        name = f"EncodeBlock{block}.conv_block"
+        x = x + instance_norm(conv(F.relu(instance_norm(conv(x, f"{name}.1"))), f"{name}.5"))
+        contents.append(x.mean((2, 3)))
+    x, cam_logit, heatmap = attention(state, x, F.relu)
+    pixels = state["FC.0.weight"].shape[1] > state["FC.2.weight"].shape[1]
+    style = F.relu(linear(F.relu(linear(x.flatten(1) if pixels else x.mean((2, 3)), "FC.0")), "FC.2"))
+    for block in range(1, 5):
+        content, name = contents[4 - block], f"DecodeBlock{block}"
+        y = F.relu(soft_adalin(conv(x, f"{name}.conv1"), content, style, f"{name}.norm1"))
+        x = x + soft_adalin(conv(y, f"{name}.conv2"), content, style, f"{name}.norm2")
+    for step in (1, 2):
+        lin = names[f"lin{step}"]
+        x = blend(conv(F.interpolate(x, scale_factor=2), names[f"up{step}"]), state[f"{lin}.rho"])
+        x = F.relu(x * state[f"{lin}.gamma"] + state[f"{lin}.beta"])
+    x = hourglass(hourglass(x, names["hourglass3"]), names["hourglass4"])
+    return torch.tanh(conv(x, names["head"])), cam_logit, heatmap
+
+
+def attention(state, x, activation, normed=None):
+    """Class activation maps; `normed` are the classifiers' weights after spectral normalisation, which only they see."""
+    logits, weighed = [], []
+    for name, pooled in (("gap_fc", x.mean((2, 3))), ("gmp_fc", x.amax((2, 3)))):
+        own = state.get(f"{name}.weight", state.get(f"{name}.weight_orig"))
+        logits.append(F.linear(pooled, normed[name] if normed else own, state.get(f"{name}.bias")))
+        weighed.append(x * own[:, :, None, None])
+    x = activation(F.conv2d(torch.cat(weighed, 1), state["conv1x1.weight"], state["conv1x1.bias"]))
+    return x, torch.cat(logits, 1), x.sum(1, keepdim=True)
+
+
+# The discriminators ----------------------------------------------------------------------------------------------
+
+
+def discriminator_shapes(ndf, layers):
+    """Every tensor of a discriminator's state dict: spectral normalisation keeps weight_orig, weight_u and weight_v."""
+    shapes = {}
+
+    def normed(name, *shape, bias=False):
+        if bias:
+            shapes[f"{name}.bias"] = shape[:1]
+        shapes[f"{name}.weight_orig"] = shape
+        shapes[f"{name}.weight_u"] = shape[:1]
+        shapes[f"{name}.weight_v"] = (int(torch.tensor(shape[1:]).prod()),)
+
+    widths = [3, *(ndf * 2**power for power in range(layers - 1))]
+    for index in range(layers - 1):
+        normed(f"model.{3 * index + 1}", widths[index + 1], widths[index], 4, 4, bias=True)
+    normed("gap_fc", 1, widths[-1])
+    normed("gmp_fc", 1, widths[-1])
+    shapes["conv1x1.weight"], shapes["conv1x1.bias"] = (widths[-1], widths[-1] * 2, 1, 1), (widths[-1],)
+    normed("conv", 1, widths[-1], 4, 4)
+    return shapes
+
+
+def discriminator(state, x):
+    """logit, cam_logit, heatmap of `[N, 3, S, S]`, in evaluation mode: u and v stay as they are."""
+
+    def normed(name):
+        weight = state[f"{name}.weight_orig"]
+        return weight / (state[f"{name}.weight_u"] @ weight.flatten(1) @ state[f"{name}.weight_v"])
+
+    layers = sum(name.startswith("model.") and name.endswith("weight_orig") for name in state)
+    for index in range(layers):
+        name = f"model.{3 * index + 1}"
+        x = F.pad(x, [1] * 4, mode="reflect")
+        x = F.leaky_relu(F.conv2d(x, normed(name), state[f"{name}.bias"], stride=2 if index < layers - 1 else 1), 0.2)
+    classifiers = {name: normed(name) for name in ("gap_fc", "gmp_fc")}
+    x, cam_logit, heatmap = attention(state, x, lambda y: F.leaky_relu(y, 0.2), classifiers)
+    return F.conv2d(F.pad(x, [1] * 4, mode="reflect"), normed("conv")), cam_logit, heatmap
+
+
+# MobileFaceNet ---------------------------------------------------------------------------------------------------
+
+
+def insightface_shapes():
+    """Every tensor of InsightFace_Pytorch's MobileFaceNet(512)."""
+    shapes = {}
+
+    def layer(name, outputs, inputs, kernel, act=True):
+        shapes[f"{name}.conv.weight"] = (outputs, inputs, kernel, kernel)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.bn.{part}"] = (outputs,)
+        shapes[f"{name}.bn.num_batches_tracked"] = ()
+        if act:
+            shapes[f"{name}.prelu.weight"] = (outputs,)
+
+    layer("conv1", 64, 3, 3)
+    layer("conv2_dw", 64, 1, 3)
+    for name, inputs, inner, outputs in insightface_blocks():
+        layer(f"{name}.conv", inner, inputs, 1)
+        layer(f"{name}.conv_dw", inner, 1, 3)
+        layer(f"{name}.project", outputs, inner, 1, act=False)
+    layer("conv_6_sep", 512, 128, 1)
+    layer("conv_6_dw", 512, 1, 7, act=False)
+    shapes["linear.weight"] = (512, 512)
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        shapes[f"bn.{part}"] = (512,)
+    shapes["bn.num_batches_tracked"] = ()
+    return shapes
+
+
+def insightface_blocks():
+    """name, width in, inner width, width out of every bottleneck."""
+    yield "conv_23", 64, 128, 64
+    yield from ((f"conv_3.model.{i}", 64, 128, 64) for i in range(4))
+    yield "conv_34", 64, 256, 128
+    yield from ((f"conv_4.model.{i}", 128, 256, 128) for i in range(6))
+    yield "conv_45", 128, 512, 128
+    yield from ((f"conv_5.model.{i}", 128, 256, 128) for i in range(2))
+
+
+def insightface(state, pictures):
+    """photo2cartoon's features of portraits `[N, 3, S, S]` in -1..1: its crop, its resizing, MobileFaceNet(512)."""
+    side = pictures.shape[-1]
+    top, bottom = int(side / 2.1 * (0.8 - 0.33)), int(side - (side / 2.1 * 0.3))
+    left = int(side / 2 - (bottom - top) / 2)
+    x = pictures[:, :, top:bottom, left : left + bottom - top]
+    x = F.interpolate(x, size=[112, 112], mode="bilinear", align_corners=True)
+
+    def norm(x, name):
+        stored = (state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *stored, training=False)
+
+    def layer(x, name, stride=1, padding=0):
+        weight = state[f"{name}.conv.weight"]
+        groups = weight.shape[0] if weight.shape[1] == 1 else 1
+        x = norm(F.conv2d(x, weight, stride=stride, padding=padding, groups=groups), f"{name}.bn")
+        slope = state.get(f"{name}.prelu.weight")
+        return x if slope is None else F.prelu(x, slope)
+
+    x = layer(layer(x, "conv1", 2, 1), "conv2_dw", 1, 1)
+    for name, *_ in insightface_blocks():
+        strided = name.count(".") == 0
+        y = layer(layer(x, f"{name}.conv"), f"{name}.conv_dw", 2 if strided else 1, 1)
+        y = layer(y, f"{name}.project")
+        x = y if strided else x + y
+    x = layer(layer(x, "conv_6_sep"), "conv_6_dw").flatten(1)
+    x = norm(F.linear(x, state["linear.weight"]), "bn")
+    return x / x.norm(dim=1, keepdim=True)
+
+
+def foamliu_shapes():
+    """Every tensor of foamliu's MobileFaceNet."""
+    shapes = {}
+
+    def norm(name, channels):
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{part}"] = (channels,)
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    def layer(name, outputs, inputs, kernel):
+        shapes[f"{name}.0.weight"] = (outputs, inputs, kernel, kernel)
+        norm(f"{name}.1", outputs)
+
+    layer("conv1", 64, 3, 3)
+    shapes["dw_conv.depthwise.weight"], shapes["dw_conv.pointwise.weight"] = (64, 1, 3, 3), (64, 64, 1, 1)
+    norm("dw_conv.bn1", 64)
+    norm("dw_conv.bn2", 64)
+    for index, (_, inputs, inner, outputs) in enumerate(insightface_blocks()):
+        layer(f"features.{index}.conv.0", inner, inputs, 1)
+        layer(f"features.{index}.conv.1", inner, 1, 3)
+        shapes[f"features.{index}.conv.2.weight"] = (outputs, inner, 1, 1)
+        norm(f"features.{index}.conv.3", outputs)
+    layer("conv2", 512, 128, 1)
+    shapes["gdconv.depthwise.weight"] = (512, 1, 7, 7)
+    norm("gdconv.bn", 512)
+    shapes["conv3.weight"], shapes["conv3.bias"] = (128, 512, 1, 1), (128,)
+    norm("bn", 128)
+    return shapes
+
+
+def foamliu(state, faces):
+    """Features of faces `[N, 3, 112, 112]` in 0..1, RGB: ImageNet's normalisation, then the network."""
+    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+    def norm(x, name):
+        stored = (state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *stored, training=False)
+
+    def conv(x, name, stride=1, padding=0):
+        weight = state[f"{name}.weight"]
+        groups = weight.shape[0] if weight.shape[1] == 1 else 1
+        return F.conv2d(x, weight, state.get(f"{name}.bias"), stride, padding, groups=groups)
+
+    def layer(x, name, stride=1, padding=0):
+        return F.relu6(norm(conv(x, f"{name}.0", stride, padding), f"{name}.1"))
+
+    x = layer((faces - mean) / std, "conv1", 2, 1)
+    x = F.relu(norm(conv(x, "dw_conv.depthwise", 1, 1), "dw_conv.bn1"))
+    x = F.relu(norm(conv(x, "dw_conv.pointwise"), "dw_conv.bn2"))
+    for index, (name, inputs, _, outputs) in enumerate(insightface_blocks()):
+        strided = "." not in name
+        y = layer(x, f"features.{index}.conv.0")
+        y = layer(y, f"features.{index}.conv.1", 2 if strided else 1, 1)
+        y = norm(conv(y, f"features.{index}.conv.2"), f"features.{index}.conv.3")
+        x = x + y if inputs == outputs and not strided else y
+    x = norm(conv(layer(x, "conv2"), "gdconv.depthwise"), "gdconv.bn")
+    x = norm(conv(x, "conv3"), "bn").flatten(1)
+    return x / x.norm(dim=1, keepdim=True)
