@@ -81,7 +81,7 @@ class PlainStep:
         g_total.backward()
         self.generators.step()
         for name in GENERATORS:
-            clip_mixtures(nets[name])
+            clip_mixtures(nets[name], self.params.clip_rho, self.params.clip_w)
         return {"discriminator/total": d_total.detach(), "generator/total": g_total.detach()}
 
 

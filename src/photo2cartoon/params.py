@@ -94,6 +94,7 @@ class Train(Section):
     light: bool = Field(True, description="pooled style features: any size, far fewer weights")
     norm: Literal["soft_adalin", "adalin"] = Field("soft_adalin", description="decoder: photo2cartoon's or U-GAT-IT's")
     hourglasses: bool = Field(True, description="photo2cartoon's hourglass modules; false: none, as in U-GAT-IT")
+    blocks: Annotated[int, Field(ge=1, le=16)] = Field(4, description="residual blocks in encoder and decoder each")
     face_network: Literal["dlib", "mobilefacenet", "mobilefacenet-128"] = Field(
         "dlib", description="who recognises faces in the face_id loss; photo2cartoon's own is mobilefacenet"
     )
@@ -102,7 +103,10 @@ class Train(Section):
     batch: Positive = 1
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     betas: tuple[Share, Share] = Field((0.5, 0.999), strict=False)
+    decay: bool = Field(True, description="let the learning rate fall to zero over the second half of the run")
     weight_decay: NonNegative = 1e-4
+    clip_rho: Share = Field(1.0, description="instance against layer normalisation: rho stays between 0 and this")
+    clip_w: Share = Field(1.0, description="content against style in Soft-AdaLIN: w stays between 0 and this")
     ema_halflife: NonNegative = Field(
         500.0, description="half-life of the averaged generators in pictures; 0: no average"
     )

@@ -77,3 +77,33 @@ def test_impossible_sizes_are_refused():
     for arguments in ({"channels": 6}, {"size": 100}):
         with pytest.raises(ValueError, match="multiple"):
             Generator(**arguments)
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_with_adalin_and_without_hourglasses_it_is_u_gat_its(light):
+    """arXiv:1907.10830's generator, counted from its definition: ours only adds the linear layers' biases."""
+    c, wide, side = 8, 32, 128 // 4
+    net = Generator(c, 128, light, norm="adalin", hourglasses=False)
+    ends = 2 * 3 * c * 49
+    sampling = 2 * 9 * (c * 2 * c + 2 * c * wide)
+    blocks = 2 * 4 * 2 * 9 * wide * wide + 4 * 2 * wide  # the decoder's with a rho a channel
+    attention = 2 * wide + 2 * wide * wide + wide
+    style = wide * wide * (1 if light else side * side) + 3 * wide * wide  # two layers, gamma, beta
+    normalisation = 3 * (2 * c + c)
+    biases = 2 + 4 * wide
+    assert count(net) == ends + sampling + blocks + attention + style + normalisation + biases
+    drawing = net(torch.rand(1, 3, 128, 128) * 2 - 1)
+    assert drawing.picture.shape == (1, 3, 128, 128)
+    (drawing.picture.square().sum() + drawing.cam_logit.sum()).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_adalin_takes_its_scale_and_shift_from_the_style_alone():
+    torch.manual_seed(0)
+    net = Generator(4, 128, norm="adalin")
+    seen = []
+    for block in net.decoder:
+        block.norm1.register_forward_pre_hook(lambda _, given: seen.append(given[1:]))
+    net(torch.rand(1, 3, 128, 128))
+    assert all(torch.equal(gamma, seen[0][0]) and torch.equal(beta, seen[0][1]) for gamma, beta in seen)
+    assert not hasattr(net.decoder[0].norm1, "content_gamma")

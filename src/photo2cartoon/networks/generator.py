@@ -14,7 +14,6 @@ from torch.nn.utils.parametrize import is_parametrized
 from photo2cartoon.networks.hourglass import Hourglass, conv
 from photo2cartoon.networks.normalisation import LIN, AdaLIN, SoftAdaLIN
 
-BLOCKS = 4
 NORMS = {"soft_adalin": SoftAdaLIN, "adalin": AdaLIN}
 
 
@@ -109,6 +108,7 @@ class Generator(nn.Module):
         light: style features from pooled attention instead of from every pixel.
         norm: what the decoder normalises with: photo2cartoon's Soft-AdaLIN or U-GAT-IT's AdaLIN.
         hourglasses: two before the encoder and two behind the decoder, as in photo2cartoon.
+        blocks: residual blocks of the encoder, and of the decoder.
 
     Raises:
         ValueError: channels or size do not divide as they must.
@@ -121,6 +121,7 @@ class Generator(nn.Module):
         light: bool = True,
         norm: Literal["soft_adalin", "adalin"] = "soft_adalin",
         hourglasses: bool = True,
+        blocks: int = 4,
     ) -> None:
         super().__init__()
         if channels % 4 or size % 16:
@@ -137,13 +138,13 @@ class Generator(nn.Module):
             nn.InstanceNorm2d(wide),
             nn.ReLU(),
         )
-        self.encoder = nn.ModuleList(ResidualBlock(wide) for _ in range(BLOCKS))
+        self.encoder = nn.ModuleList(ResidualBlock(wide) for _ in range(blocks))
         self.attention = Attention(nn.Linear(wide, 1), nn.Linear(wide, 1), wide, nn.ReLU())
         pixels = 1 if light else (size // 4) ** 2
         self.style = nn.Sequential(nn.Linear(wide * pixels, wide), nn.ReLU(), nn.Linear(wide, wide), nn.ReLU())
         if norm == "adalin":
             self.gamma, self.beta = nn.Linear(wide, wide), nn.Linear(wide, wide)
-        self.decoder = nn.ModuleList(AdaptiveBlock(wide, NORMS[norm]) for _ in range(BLOCKS))
+        self.decoder = nn.ModuleList(AdaptiveBlock(wide, NORMS[norm]) for _ in range(blocks))
         self.up = nn.Sequential(
             nn.Upsample(scale_factor=2.0),
             *conv(wide, channels * 2, 3),
@@ -167,7 +168,7 @@ class Generator(nn.Module):
         x, cam_logit, heatmap = self.attention(x)
         style = self.style(x.mean(dim=(2, 3)) if self.light else x.flatten(1))
         if self.norm == "adalin":
-            steering = [(self.gamma(style), self.beta(style))] * BLOCKS
+            steering = [(self.gamma(style), self.beta(style))] * len(self.decoder)
         else:
             steering = [(content, style) for content in reversed(contents)]
         for block, vectors in zip(self.decoder, steering, strict=True):

@@ -105,11 +105,11 @@ def _two_layers(channels: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def clip_mixtures(module: nn.Module) -> None:
-    """Bring every rho and w of the normalisations back into 0..1; called after each step of the generators."""
+def clip_mixtures(module: nn.Module, rho: float = 1.0, w: float = 1.0) -> None:
+    """Bring every rho of the normalisations back into 0..`rho`, every w into 0..`w`; called after each generators' step."""
     for part in module.modules():
         if isinstance(part, AdaLIN | LIN):
-            part.rho.clamp_(0, 1)
+            part.rho.clamp_(0, rho)
         elif isinstance(part, SoftAdaLIN):
-            part.w_gamma.clamp_(0, 1)
-            part.w_beta.clamp_(0, 1)
+            part.w_gamma.clamp_(0, w)
+            part.w_beta.clamp_(0, w)

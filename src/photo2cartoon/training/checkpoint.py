@@ -100,7 +100,7 @@ def start_from(path: Path, state: Step) -> list[str]:
         UserError: the checkpoint is missing or damaged, or of networks of other sizes.
     """
     card = read_card(path)
-    for key in ("channels", "light", "norm", "hourglasses", *(() if card.train.light else ("size",))):
+    for key in ("channels", "light", "norm", "hourglasses", "blocks", *(() if card.train.light else ("size",))):
         theirs, ours = getattr(card.train, key), getattr(state.params, key)
         if theirs != ours:
             raise UserError(f"{path}: has {key} {theirs}, train.{key} is {ours}")

@@ -40,7 +40,7 @@ class Networks(nn.ModuleDict):
 
 def build_generator(params: Train) -> Generator:
     """A generator as the `train` section describes it, with fresh weights."""
-    return Generator(params.channels, params.size, params.light, params.norm, params.hourglasses)
+    return Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
 
 
 class Step:
@@ -113,7 +113,7 @@ class Step:
         for name in DISCRIMINATORS:
             nets[name].requires_grad_(True)
         for name in GENERATORS:
-            clip_mixtures(nets[name])
+            clip_mixtures(nets[name], self.params.clip_rho, self.params.clip_w)
         self._update_averages(2 * count)
 
         report.update({f"generator/{name}": value.detach() for name, value in terms.items()})
@@ -162,8 +162,8 @@ class Step:
 
 
 def learning_rate(step: int, params: Train) -> float:
-    """Constant for the first half of the run, then linearly to zero, which the last step has, as in the original."""
+    """Constant for the first half of the run, then linearly to zero, which the last step has; as in the original."""
     half = params.steps // 2
-    if step < half or not half:
+    if step < half or not half or not params.decay:
         return params.lr
     return params.lr * max(0, 2 * half - step - 1) / half
