@@ -6,6 +6,8 @@ from the original's names to tensors. `paddle=True` is the port's naming, as its
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 
@@ -236,6 +238,34 @@ def attention(state, x, activation, normed=None):
         weighed.append(x * own[:, :, None, None])
     x = activation(F.conv2d(torch.cat(weighed, 1), state["conv1x1.weight"], state["conv1x1.bias"]))
     return x, torch.cat(logits, 1), x.sum(1, keepdim=True)
+
+
+class Tree(torch.nn.Module):
+    """Parameters under their dotted names, which draw as the original does."""
+
+    def __init__(self, state):
+        super().__init__()
+        for name, value in state.items():
+            *path, last = name.split(".")
+            place = self
+            for part in path:
+                if part not in place._modules:
+                    place.add_module(part, torch.nn.Module())
+                place = place._modules[part]
+            place.register_parameter(last, torch.nn.Parameter(value))
+
+    def forward(self, x):
+        return generator(dict(self.named_parameters()), x)[0]
+
+
+def write_onnx(path, state, size, **options):
+    """A generator's file from `input` to `output`, float NCHW, as photo2cartoon publishes it."""
+    example = (torch.zeros(1, 3, size, size),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        names = {"input_names": ["input"], "output_names": ["output"], "verbose": False}
+        torch.onnx.export(Tree(state).eval(), example, path, **names, **options)
+    return path
 
 
 # The discriminators ----------------------------------------------------------------------------------------------

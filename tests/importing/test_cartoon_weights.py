@@ -3,7 +3,6 @@
 import collections
 import json
 import pickle
-import warnings
 
 import numpy as np
 import pytest
@@ -94,38 +93,11 @@ def test_of_several_gpus(tmp_path):
     assert import_weights(write(tmp_path / "w.pt", "pt", made), tmp_path / "out", SIZE).networks == NETWORKS
 
 
-class Tree(torch.nn.Module):
-    """Parameters under their dotted names, which draw as the original does."""
-
-    def __init__(self, state):
-        super().__init__()
-        for name, value in state.items():
-            *path, last = name.split(".")
-            place = self
-            for part in path:
-                if part not in place._modules:
-                    place.add_module(part, torch.nn.Module())
-                place = place._modules[part]
-            place.register_parameter(last, torch.nn.Parameter(value))
-
-    def forward(self, x):
-        return original.generator(dict(self.named_parameters()), x)[0]
-
-
-def write_onnx(path, state, **options):
-    example = (torch.zeros(1, 3, SIZE, SIZE),)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        names = {"input_names": ["input"], "output_names": ["output"], "verbose": False}
-        torch.onnx.export(Tree(state).eval(), example, path, **names, **options)
-    return path
-
-
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "photo2cartoon_weights.onnx"
     state = states()["genA2B"]
-    return write_onnx(path, state, dynamo=False, opset_version=11), state
+    return original.write_onnx(path, state, SIZE, dynamo=False, opset_version=11), state
 
 
 @pytest.mark.parametrize(
@@ -139,7 +111,7 @@ def onnx_file(tmp_path_factory):
 )
 def test_onnx_whichever_names_are_left(tmp_path, picture, options):
     state = states()["genA2B"]
-    found = import_weights(write_onnx(tmp_path / "w.onnx", state, **options), tmp_path / "out")
+    found = import_weights(original.write_onnx(tmp_path / "w.onnx", state, SIZE, **options), tmp_path / "out")
     assert (found.kind, found.networks, found.train.size) == ("onnx", ("genA2B",), SIZE)
     with torch.inference_mode():
         got = checkpoint.load_generator(tmp_path / "out")(picture).picture

@@ -71,3 +71,6 @@ def test_clipping_touches_rho_and_w_alone():
     clipped = {name for name, parameter in net.named_parameters() if (parameter == 1).all()}
     assert clipped == {"0.rho", "1.norm.rho", "1.w_gamma", "1.w_beta"}
     assert all((p == 1.7).all() for name, p in net.named_parameters() if name not in clipped)
+    clip_mixtures(net, rho=0.5, w=0.25)
+    assert (net[0].rho == 0.5).all() and (net[1].norm.rho == 0.5).all()
+    assert (net[1].w_gamma == 0.25).all() and (net[1].w_beta == 0.25).all()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from photo2cartoon import registry
-from photo2cartoon.cartoonize import make_drawer
+from photo2cartoon.cartoonize.stills import make_drawer
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import select
@@ -78,6 +78,32 @@ def test_one_call_draws_what_the_checkpoint_draws(server, versions, weights, hop
         served = levels(Client(server.grpc).cartoonize(photo.read_bytes()))
         assert served.shape == (256, 256, 3)
         assert np.abs(served - levels(drawer(weights, versions[0][1])(photo.read_bytes()))).max() <= 1
+
+
+def test_a_head_drawn_by_the_server_goes_back_into_the_photograph(server, weights, hopper, p2c, tmp_path):
+    """Torch, onnxruntime and Triton: three ways, one answer, pasted or not."""
+    version = str(list_versions(server.repository)[-1])
+    graph = server.repository / "generator" / version / "model.onnx"
+    for more in ((), ("--paste",)):
+        given = ("cartoonize", hopper, "--weights", weights, *more)
+        p2c(*given, "--model", graph, "--out", "onnx.png")
+        p2c(*given, "--server", server.grpc, "--out", "triton.png")
+        onnx, triton = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("onnx", "triton"))
+        assert onnx.shape == (cv2.imread(str(hopper)).shape if more else (256, 256, 3))
+        assert np.array_equal(onnx, triton)
+
+
+def test_more_portraits_than_the_server_takes_at_once(server, faces):
+    from photo2cartoon.dataset.faces import list_pictures, read_rgba
+
+    portraits = np.stack([read_rgba(list_pictures(faces / "trainA")[0])] * 9)
+    portraits[8] = portraits[8, :, ::-1]
+    drawn = Client(server.grpc).draw(portraits)
+    assert (
+        drawn.shape == (9, 256, 256, 3)
+        and np.array_equal(drawn[0], drawn[7])
+        and not np.array_equal(drawn[0], drawn[8])
+    )
 
 
 @pytest.mark.parametrize(

@@ -110,10 +110,12 @@ def serve(
 
 @app.command(rich_help_panel=MODELS)
 def cartoonize(
-    source: Annotated[Path, typer.Argument(metavar="PICTURE_OR_DIR", help="A photograph or a folder of them.")],
-    out: Annotated[Path, typer.Option(help="File (.png, .jpg, .webp) or folder.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="PICTURE_FILM_OR_DIR", help="A photograph, a film, or a folder of photographs.")
+    ],
+    out: Annotated[Path, typer.Option(help="File (.png, .jpg, .webp; .mp4, .mov, .mkv, .webm) or folder.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Draw with a checkpoint, by torch.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Draw with an ONNX graph.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Draw with an ONNX graph: ours, or photo2cartoon's own.")] = None,
     server: Annotated[str | None, typer.Option(help="Let a Triton at HOST:PORT draw.")] = None,
     paste: Annotated[
         bool, typer.Option("--paste", help="The whole photograph with the cartoon's head in place, not the portrait.")
@@ -122,10 +124,22 @@ def cartoonize(
     weights: Weights = DEFAULT_WEIGHTS,
     repository: Repository = DEFAULT_REPOSITORY,
 ) -> None:
-    """Draw photographs; with the newest promoted model unless told otherwise."""
-    from photo2cartoon import cartoonize as module
+    """Draw photographs or a film; with the newest promoted model unless told otherwise."""
+    from photo2cartoon.cartoonize import drawing, film, stills
 
     portrait = load_params(params).portrait
-    drawer = module.make_drawer(checkpoint, model, server, weights, portrait, repository, paste)
-    failed = module.cartoonize(source, out, drawer, portrait.max_bytes)
+    if source.is_file() and source.suffix.lower() in film.SUFFIXES:
+        from photo2cartoon.cartoonize.video import cartoonize_video
+        from photo2cartoon.portrait import PortraitMaker
+
+        draw = drawing.make_draw(checkpoint, model, server, repository)
+        maker = PortraitMaker.from_params(weights, portrait)
+        out = out / f"{source.stem}.mp4" if out.is_dir() else out
+        report = cartoonize_video(source, out, maker.finder, maker.cut, draw, paste)
+        typer.echo(
+            f"{out}: {report.drawn} of {report.frames} frames drawn, {report.seconds:.1f} s; sound {report.sound}"
+        )
+        return
+    drawer = stills.make_drawer(checkpoint, model, server, weights, portrait, repository, paste)
+    failed = stills.cartoonize(source, out, drawer, portrait.max_bytes)
     typer.echo(f"{out}: drawn{f'; {len(failed)} could not be' if failed else ''}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from photo2cartoon.drawing import make_draw
+from photo2cartoon.cartoonize.drawing import make_draw
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_file
 from photo2cartoon.params import Portrait as PortraitParams

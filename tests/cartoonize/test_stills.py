@@ -5,12 +5,15 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from photo2cartoon.cartoonize import make_drawer
+from photo2cartoon.cartoonize.stills import make_drawer
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.params import Portrait
+from photo2cartoon.portrait import PortraitMaker
 from photo2cartoon.training.checkpoint import load_generator
+from tests import original
 from tests.conftest import ROOT
 
 
@@ -29,6 +32,26 @@ def test_torch_and_onnxruntime_draw_the_same(graph, checkpoint, weights, hopper)
         drawings.append(cv2.imdecode(png, cv2.IMREAD_COLOR).astype(int))
     assert drawings[0].shape == (256, 256, 3) and drawings[0].std() > 5
     assert np.abs(drawings[0] - drawings[1]).max() <= 1
+
+
+def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, tmp_path):
+    """`input` to `output`, floats: drawn as its script does, and as the checkpoint that is made of it draws."""
+    state = original.tensors(original.generator_shapes(8, 256))
+    original.write_onnx(tmp_path / "own.onnx", state, 256, dynamo=False, opset_version=11)
+    p2c("import-weights", "own.onnx", "--out", "imported")
+    p2c("cartoonize", hopper, "--model", "own.onnx", "--weights", weights, "--out", "own.png")
+    p2c("cartoonize", hopper, "--checkpoint", "imported", "--weights", weights, "--out", "torch.png")
+    own, drawn = (cv2.imread(str(tmp_path / f"{name}.png")).astype(int) for name in ("own", "torch"))
+    assert own.std() > 20 and np.abs(own - drawn).max() <= 1
+
+    maker = PortraitMaker.from_params(weights, Portrait())
+    portrait = maker(cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)).rgba
+    face, mask = portrait[..., :3].astype(np.float64), portrait[..., 3:] / 255.0
+    x = torch.from_numpy((face * mask + (1 - mask) * 255) / 127.5 - 1).permute(2, 0, 1)[None].float()
+    cartoon = (original.generator(state, x)[0][0].permute(1, 2, 0).numpy() + 1) * 127.5
+    script = (cartoon * mask + 255 * (1 - mask)).astype(np.uint8)[..., ::-1]
+    # Its script cuts fractions off and does not round what the network sees; ours rounds both.
+    assert np.abs(script - own).max() <= 8 and np.abs(script - own).mean() < 1
 
 
 def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights, hopper, tmp_path):
@@ -76,3 +99,26 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
 def test_two_choices_at_once(weights, graph, checkpoint):
     with pytest.raises(UserError, match="exclude"):
         make_drawer(checkpoint, graph, None, weights, Portrait(), ROOT / "triton_repo")
+
+
+def test_a_film_goes_the_same_way(weights, graph, hopper, p2c, tmp_path):
+    """Two seconds of a still face, drawn from the command line; a name that is no film's is refused in a sentence."""
+    import av
+
+    rgb = cv2.resize(cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB), (320, 376))
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 320, 376, "yuv420p"
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+    given = ("--model", graph, "--weights", weights)
+    done = p2c("cartoonize", "film.mp4", *given, "--out", "cartoon.mp4")
+    assert done.stdout == "cartoon.mp4: 10 of 10 frames drawn, 2.0 s; sound none\n"
+    p2c("cartoonize", "film.mp4", *given, "--paste", "--out", "pasted.webm")
+    for name, size in (("cartoon.mp4", (256, 256)), ("pasted.webm", (320, 376))):
+        with av.open(str(tmp_path / name)) as container:
+            frames = [(frame.width, frame.height) for frame in container.decode(video=0)]
+        assert frames == [size] * 10
+    told = p2c("cartoonize", "film.mp4", *given, "--out", "cartoon.png", code=1).stderr
+    assert told == "p2c: cartoon.png: name ends in '.png', known for videos are .mp4, .mov, .mkv, .webm\n"

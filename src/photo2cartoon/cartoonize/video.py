@@ -1,0 +1,266 @@
+"""A video to a cartoon, frame by frame, in two passes: one finds the face everywhere, one draws. The sound is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+
+from photo2cartoon.cartoonize.film import MAX_PIXELS, SUFFIXES, Film, Frame
+from photo2cartoon.cartoonize.follow import Follower
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import whole_file
+from photo2cartoon.portrait import PictureError, Portrait
+from photo2cartoon.portrait.find import Face
+from photo2cartoon.portrait.maker import SIZE
+from photo2cartoon.portrait.paste import paste as put_back
+from photo2cartoon.progress import bar, note
+
+VIDEO_SUFFIXES = SUFFIXES
+AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
+BATCH = 4  # frames that are drawn at once, and at most held
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a file of one kind is written.
+
+    Args:
+        muxer: FFmpeg's name of the container.
+        video: FFmpeg's name of the encoder.
+        options: of that encoder.
+        sound: FFmpeg's name of the encoder for sound that cannot be copied.
+        copied: codecs whose sound is copied as it is, because players expect them in such a file.
+    """
+
+    muxer: str
+    video: str
+    options: dict[str, str]
+    sound: str
+    copied: frozenset[str]
+
+
+_H264 = ("libx264", {"crf": "18", "preset": "veryfast"})
+_VP9 = ("libvpx-vp9", {"crf": "28", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"})
+FORMATS = {
+    ".mp4": Format("mp4", *_H264, "aac", frozenset({"aac", "mp3"})),
+    ".mov": Format("mov", *_H264, "aac", frozenset({"aac", "mp3", "alac", "pcm_s16le"})),
+    ".mkv": Format("matroska", *_H264, "aac", frozenset({"aac", "mp3", "opus", "vorbis", "flac", "ac3", "pcm_s16le"})),
+    ".webm": Format("webm", *_VP9, "libopus", frozenset({"opus", "vorbis"})),
+}
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What became of a video.
+
+    Args:
+        frames: written.
+        drawn: of these, with a cartoon in them.
+        seconds: how long they last.
+        sound: `copied`, `encoded`, or `none`.
+        damaged: the source ended early or was broken in places.
+    """
+
+    frames: int
+    drawn: int
+    seconds: float
+    sound: str
+    damaged: bool
+
+
+def cartoonize_video(
+    source: Path,
+    out: Path,
+    find: Callable[[np.ndarray], list[Face]],
+    cut: Callable[[np.ndarray, np.ndarray], Portrait],
+    draw: Callable[[np.ndarray], np.ndarray],
+    paste: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> VideoReport:
+    """Draw every frame of a video.
+
+    The person whose face is the largest where one is first seen is followed, and cropped by points smoothed over time.
+    A frame without this person becomes white, or with `paste` stays as it is.
+
+    Args:
+        source: the video.
+        out: its name ends in one of `FORMATS`.
+        find: uint8 `[H, W, 3]` RGB to its faces, the largest first.
+        cut: that picture and points `[68, 2]` to the portrait; may raise PictureError.
+        draw: portraits uint8 `[N, 256, 256, 4]`, N at most `BATCH`, to cartoons uint8 `[N, 256, 256, 3]`.
+        paste: put the cartoon back into the whole frame; else the cartoon alone is the frame.
+        max_pixels: largest width times height of a frame.
+
+    Raises:
+        UserError: the source cannot be read or shows no face, or `out` cannot be written; `out` is then as it was.
+    """
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"{out}: name ends in '{out.suffix}', known for videos are {', '.join(FORMATS)}")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"{out}: is the video itself; name another file to write")
+    follower = Follower(find)
+    with Film(source, max_pixels) as film:
+        for frame in bar(film.frames(), total=film.expected, desc="faces", unit="frame"):
+            follower.add(frame.rgb, float(frame.pts * film.time_base))
+    if not follower.times:
+        raise UserError(f"{source}: not one frame of it can be decoded{film.trouble and f': {film.trouble}'}")
+    if not follower.sightings:
+        raise UserError(f"{source}: no face was found in any of its {len(follower.times)} frames")
+    if film.damaged:
+        note(f"{source}: ends early or is damaged; the {len(follower.times)} frames that can be read are drawn")
+    size = film.size if paste else (SIZE, SIZE)
+    drawn = 0
+    try:
+        with (
+            Film(source, max_pixels) as film,
+            whole_file(out) as partial,
+            Writer(partial, FORMATS[out.suffix.lower()], film, size) as writer,
+        ):
+            frames = bar(film.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
+            for frame, has_cartoon in _cartoons(frames, follower.steady(), cut, draw, paste):
+                writer.show(frame)
+                drawn += has_cartoon
+            writer.finish()
+    except PictureError as error:
+        raise UserError(f"{source}: {error}") from None
+    except av.FFmpegError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from error
+    return VideoReport(len(follower.times), drawn, film.seconds, writer.sound, film.damaged)
+
+
+def _cartoons(
+    frames: Iterable[Frame],
+    points: Iterator[np.ndarray | None],
+    cut: Callable[[np.ndarray, np.ndarray], Portrait],
+    draw: Callable[[np.ndarray], np.ndarray],
+    paste: bool,
+) -> Iterator[tuple[Frame, bool]]:
+    """The frames drawn, `BATCH` at a time, and whether there is a cartoon in them.
+
+    Raises:
+        PictureError: none of them could be drawn; the last one's reason.
+    """
+    drawn, refused = 0, None
+    frames = iter(frames)
+    while batch := list(itertools.islice(frames, BATCH)):
+        portraits: list[Portrait | None] = []
+        for frame in batch:
+            where = next(points, None)
+            try:
+                portraits.append(None if where is None else cut(frame.rgb, where))
+            except PictureError as error:
+                portraits.append(None)
+                refused = error
+        rgba = [portrait.rgba for portrait in portraits if portrait]
+        drawn += len(rgba)
+        cartoons = iter(draw(np.stack(rgba)) if rgba else ())
+        for frame, portrait in zip(batch, portraits, strict=True):
+            cartoon = next(cartoons) if portrait else np.full((SIZE, SIZE, 3), 255, np.uint8)
+            if not paste:
+                frame.rgb = cartoon
+            elif portrait:
+                frame.rgb = put_back(frame.rgb, portrait, cartoon)
+            yield frame, portrait is not None
+    if refused and not drawn:
+        raise refused
+
+
+class Writer:
+    """A video file that is being written, with the times and the sound of a film.
+
+    Args:
+        path: the file.
+        kind: how.
+        film: whose times and sound.
+        size: width and height of the frames; an odd one loses a row or column, as H.264 and VP9 halve the colours.
+    """
+
+    def __init__(self, path: Path, kind: Format, film: Film, size: tuple[int, int]) -> None:
+        options = {"movflags": "+faststart"} if kind.muxer in ("mp4", "mov") else {}
+        self._container = av.open(f"file:{path}", "w", format=kind.muxer, container_options=options)
+        self._video = self._container.add_stream(kind.video, rate=film.rate, options=dict(kind.options))
+        context = self._video.codec_context
+        context.width, context.height = (side // 2 * 2 for side in size)
+        context.pix_fmt = "yuv420p"
+        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709: said, so that no player guesses
+        context.color_range = 1  # 16..235
+        # The times are the source's own: a phone's are uneven.
+        self._time_base = context.time_base = self._video.time_base = film.time_base
+        self.sound, self._resampler, self._heard = "none", None, None
+        self._early = kind.muxer in ("mp4", "mov") or film.format != "mp4"
+        if film.sound:
+            self._prepare_sound(kind, film.sound)
+
+    def _prepare_sound(self, kind: Format, source: av.AudioStream) -> None:
+        if source.codec_context.codec.canonical_name in kind.copied:
+            self._sound = self._container.add_stream_from_template(source)
+            self.sound = "copied"
+            return
+        rate = source.rate if kind.sound == "aac" and source.rate in AAC_RATES else 48000
+        layout = "mono" if source.channels == 1 else "stereo"
+        self._sound = self._container.add_stream(kind.sound, rate=rate, layout=layout, bit_rate=128_000)
+        self._new_resampler = functools.partial(av.AudioResampler, self._sound.format, layout, rate)
+        self._resampler = self._new_resampler()
+        self.sound = "encoded"
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._container.close()
+
+    def show(self, frame: Frame) -> None:
+        """Write the next frame."""
+        context = self._video.codec_context
+        rgb = np.ascontiguousarray(frame.rgb[: context.height, : context.width])
+        picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+            format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+        )
+        picture.pts, picture.duration, picture.time_base = frame.pts, frame.duration, self._time_base
+        self._container.mux(self._video.encode(picture))
+
+    def hear(self, packet: av.Packet) -> None:
+        """Write a packet of the film's sound; it is used up. What is broken is left out."""
+        if self._resampler:
+            sounds = []
+            with contextlib.suppress(av.FFmpegError):
+                sounds = packet.decode()
+            for sound in sounds:
+                self._say(self._resampled(sound))
+        elif self._fits(packet):
+            self._heard = packet.dts
+            packet.stream = self._sound
+            self._container.mux(packet)
+
+    def _fits(self, packet: av.Packet) -> bool:
+        """Whether a packet can be copied: the empty one at the end cannot, nor one whose time goes back."""
+        if packet.dts is None or packet.is_corrupt or (self._heard is not None and packet.dts <= self._heard):
+            return False
+        # Sound before time 0, with which AAC in an MP4 warms up, would make Matroska move everything to a later time.
+        return self._early or packet.pts is None or packet.pts + (packet.duration or 0) > 0
+
+    def _resampled(self, sound: av.AudioFrame) -> list[av.AudioFrame]:
+        try:
+            return self._resampler.resample(sound)
+        except ValueError:  # from here on another rate or number of channels
+            rest = self._resampler.resample(None)
+            self._resampler = self._new_resampler()
+            return rest + self._resampler.resample(sound)
+
+    def _say(self, sounds: Iterable[av.AudioFrame | None]) -> None:
+        for sound in sounds:
+            self._container.mux(self._sound.encode(sound))
+
+    def finish(self) -> None:
+        """Write what the encoders still hold."""
+        self._container.mux(self._video.encode(None))
+        if self._resampler:
+            self._say([*self._resampler.resample(None), None])
