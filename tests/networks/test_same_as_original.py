@@ -62,9 +62,10 @@ def test_discriminator(portrait, layers):
     net = Discriminator(8, layers).eval()
     net.load_state_dict(renamed(state, discriminator_names(layers)))
     with torch.inference_mode():
-        logit, cam_logit, heatmap = gaps(net(portrait), original.discriminator(state, portrait))
+        expected = original.discriminator(state, portrait)
+        logit, cam_logit, heatmap = gaps(net(portrait), expected)
     assert logit < 1e-5 and cam_logit < 1e-5
-    assert heatmap < 1e-4  # a sum over 256 channels
+    assert heatmap < 1e-6 * float(expected[2].abs().max())  # a sum over hundreds of channels, in the tens
 
 
 def test_mobilefacenet_of_insightface(portrait):
