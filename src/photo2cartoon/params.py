@@ -100,7 +100,12 @@ class Train(Section):
     )
     start_from: str | None = Field(None, description="a checkpoint whose networks the run begins with")
     steps: Positive = 200_000
-    batch: Positive = 1
+    batch: Positive = Field(1, description="pictures of each domain a step, over all processes")
+    accumulate: Positive = Field(
+        1, description="parts in which a process takes its pictures, one after another: less memory"
+    )
+    recompute: bool = Field(False, description="compute activations twice instead of keeping them: less memory")
+    processes: Annotated[int, Field(ge=0)] = Field(1, description="on this machine; 0 means one a GPU")
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     betas: tuple[Share, Share] = Field((0.5, 0.999), strict=False)
     decay: bool = Field(True, description="let the learning rate fall to zero over the second half of the run")

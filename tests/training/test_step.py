@@ -127,3 +127,22 @@ def test_the_learning_rate_is_constant_then_falls_to_zero():
     # As the original counts: from the first step of the second half on, one fiftieth less each, the last with nothing.
     assert all(a - b == pytest.approx(2e-6) for a, b in pairwise(rates[49:])) and rates[99] == 0
     assert learning_rate(0, Train(steps=1, lr=1e-4)) == 1e-4
+
+
+def test_a_batch_in_parts_and_activations_computed_twice_change_nothing(face):
+    """Memory is all they save: in double precision the same losses, and the same weights after the step."""
+    real = [torch.cat([pictures(seed), pictures(seed + 1)]).double() for seed in (1, 3)]
+    outcomes = []
+    for changes in ({}, {"accumulate": 2}, {"recompute": True}, {"accumulate": 2, "recompute": True}):
+        torch.manual_seed(0)
+        state = Step(Train(size=128, channels=4, steps=10, batch=2, **changes), copy.deepcopy(face), CPU)
+        for part in (state.networks, state.averages, state.face):
+            part.double()
+        reports = [state(*real, step) for step in range(2)]
+        outcomes.append((reports, state.networks.state_dict()))
+    (expected, weights_), *others = outcomes
+    for reports, weights in others:
+        for a, b in zip(reports, expected, strict=True):
+            assert a.keys() == b.keys()
+            assert all(a[name].item() == pytest.approx(value.item(), rel=1e-9) for name, value in b.items())
+        assert all(torch.allclose(weights[name], value, atol=1e-9) for name, value in weights_.items())

@@ -20,7 +20,8 @@ from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.loop import CHECKPOINTS, RUN
+from photo2cartoon.training.loop import CHECKPOINTS
+from photo2cartoon.training.record import RUN
 from photo2cartoon.training.samples import to_uint8
 
 SCORES = "scores.json"

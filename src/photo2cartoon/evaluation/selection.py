@@ -17,7 +17,8 @@ from photo2cartoon.evaluation.evaluate import SCORES
 from photo2cartoon.files import read_json, whole_folder, write_json
 from photo2cartoon.params import Select
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.loop import CHECKPOINTS, RUN
+from photo2cartoon.training.loop import CHECKPOINTS
+from photo2cartoon.training.record import RUN
 
 SELECTION = "selection.json"
 

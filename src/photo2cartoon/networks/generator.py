@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.checkpoint import checkpoint
 
 from photo2cartoon.networks.hourglass import Hourglass, conv
 from photo2cartoon.networks.normalisation import LIN, AdaLIN, SoftAdaLIN
@@ -127,6 +128,7 @@ class Generator(nn.Module):
         if channels % 4 or size % 16:
             raise ValueError(f"channels must be a multiple of 4 and size of 16, got {channels} and {size}")
         self.channels, self.size, self.light, self.norm = channels, size, light, norm
+        self.recompute = False  # keep no activations inside blocks while training, compute them again for the gradients
         wide = channels * 4
         self.stem = nn.Sequential(*conv(3, channels, 7), nn.InstanceNorm2d(channels), nn.ReLU())
         self.hourglasses_in = nn.Sequential(*(Hourglass(channels) for _ in range(2 * hourglasses)))
@@ -160,10 +162,13 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor) -> Drawing:
         """`[N, 3, H, W]` in -1..1 to a `Drawing`; H and W multiples of 16."""
-        x = self.down(self.hourglasses_in(self.stem(x)))
+        x = self.stem(x)
+        for hourglass in self.hourglasses_in:
+            x = self._run(hourglass, x)
+        x = self.down(x)
         contents = []
         for block in self.encoder:
-            x = block(x)
+            x = self._run(block, x)
             contents.append(x.mean(dim=(2, 3)))
         x, cam_logit, heatmap = self.attention(x)
         style = self.style(x.mean(dim=(2, 3)) if self.light else x.flatten(1))
@@ -172,5 +177,13 @@ class Generator(nn.Module):
         else:
             steering = [(content, style) for content in reversed(contents)]
         for block, vectors in zip(self.decoder, steering, strict=True):
-            x = block(x, *vectors)
-        return Drawing(self.head(self.hourglasses_out(self.up(x))), cam_logit, heatmap)
+            x = self._run(block, x, *vectors)
+        x = self._run(self.up, x)
+        for hourglass in self.hourglasses_out:
+            x = self._run(hourglass, x)
+        return Drawing(self.head(x), cam_logit, heatmap)
+
+    def _run(self, block: nn.Module, *given: Tensor) -> Tensor:
+        if self.recompute and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *given, use_reentrant=False, preserve_rng_state=False)
+        return block(*given)

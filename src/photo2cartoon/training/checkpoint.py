@@ -60,8 +60,8 @@ def save(folder: Path, state: Step, step: int) -> Path:
             _save_network(partial / f"{name}.safetensors", network.state_dict())
         for name, network in state.averages.items():
             _save_network(partial / f"{name}.average.safetensors", network.state_dict())
-        save_file(_optimizers(state), partial / "optimizers.safetensors")
-        save_file(_random(), partial / "random.safetensors")
+        _write_tensors(partial / "optimizers.safetensors", _optimizers(state))
+        _write_tensors(partial / "random.safetensors", _random())
         _write_card(partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.averages)])
     return target
 
@@ -195,7 +195,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _save_network(path: Path, tensors: dict[str, Tensor]) -> None:
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+    _write_tensors(path, {key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # a full disk, mostly
+        raise OSError(str(error)) from None
 
 
 def _load_into(network: torch.nn.Module, path: Path) -> None:

@@ -6,94 +6,142 @@ import json
 import math
 import os
 import shutil
-import time
+import signal
+import tempfile
+import threading
 from pathlib import Path
 
 import torch
 
-from photo2cartoon import tracking
 from photo2cartoon.dataset.faces import Sampler, faces_fingerprint, load_faces
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_file, write_json
-from photo2cartoon.lineage import lineage
 from photo2cartoon.networks.face import FaceNetwork, load_face_network
 from photo2cartoon.params import Train
-from photo2cartoon.pictures import encode_png
 from photo2cartoon.progress import bar, note
 from photo2cartoon.training import checkpoint
+from photo2cartoon.training.parallel import RETRY, Team, is_member, join, launch
+from photo2cartoon.training.record import Record
 from photo2cartoon.training.samples import sample_grid
-from photo2cartoon.training.step import Step, learning_rate
+from photo2cartoon.training.step import Step
 
-CHECKPOINTS, STATS, SAMPLES, RUN = "checkpoints", "stats.jsonl", "samples", "run.json"
+CHECKPOINTS = "checkpoints"
 SAMPLE_COUNT = 6
 
 
 def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = False) -> Path:
     """Train all networks on a dataset.
 
+    SIGTERM ends the run after the step it is in: a checkpoint is written, and the exit status is `RETRY`.
+
     Args:
-        params: the `train` section.
+        params: the `train` section; with more than one of `processes` they are started here.
         data: folder with trainA, trainB, testA, testB.
         weights: folder that the `assets` stage filled.
         out: gets `checkpoints/`, `samples/`, `stats.jsonl` and `run.json`, which names the MLflow run.
-        resume: go on from the last checkpoint in `out` instead of refusing a folder that holds one.
+        resume: go on from the last whole checkpoint in `out` instead of refusing a folder that holds one.
 
     Returns:
         The last checkpoint.
 
     Raises:
-        UserError: the dataset or weights are missing, `out` holds another run, or a loss is no longer a number.
+        UserError: the dataset or weights are missing, `out` holds another run, a loss is no longer a number, the disk is
+            full, or the run was asked to stop.
     """
     device = pick_device(params.device)
-    torch.set_num_threads(params.threads or len(os.sched_getaffinity(0)))
+    processes = params.processes or max(1, torch.cuda.device_count() if device.type == "cuda" else 1)
+    if processes > 1 and not is_member():
+        return _launch(params, data, weights, out, resume, processes)
+    team = join(device)
+    try:
+        with Interruption() as interruption:
+            return _train(params, data, weights, out, resume, team, interruption)
+    except OSError as error:
+        raise UserError(f"{error.filename or out}: {error.strerror or error}") from None
+    finally:
+        team.leave()
+
+
+def _train(
+    params: Train, data: Path, weights: Path, out: Path, resume: bool, team: Team, interruption: Interruption
+) -> Path:
+    torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // team.size))
     torch.manual_seed(params.seed)
+    share = team.share(params.batch)
+    if share % params.accumulate:
+        raise UserError(f"train.accumulate: {share} pictures a process cannot be taken in {params.accumulate} parts")
     face: FaceNetwork | None = load_face_network(params.face_network, weights) if params.loss.face_id else None
     fingerprint = faces_fingerprint(data)
-    photos, cartoons = (
-        Sampler.from_folder(data / f"train{letter}", params.size, params.seed, domain, device)
+    samplers = [
+        Sampler.from_folder(data / f"train{letter}", params.size, params.seed, domain, team.device)
         for domain, letter in enumerate("AB")
-    )
+    ]
     fixed = [fixed_pictures(data, letter, params.size) for letter in "AB"]
-    state = Step(params, face, device)
+    state = Step(params, face, team.device, team)
     done = _continue(state, out, resume)
-    run = _track(
-        params, out, resume, state, {"photos": len(photos.pictures), "cartoons": len(cartoons.pictures)}, fingerprint
-    )
-
-    shown = bar(range(done, params.steps), initial=done, total=params.steps, desc="train", unit="step")
+    counts = {name: len(sampler.pictures) for name, sampler in zip(("photos", "cartoons"), samplers, strict=True)}
+    record = Record(params, out, state, done, resume, counts, fingerprint) if team.leads else None
     saved = checkpoint.list_checkpoints(out / CHECKPOINTS)
-    started = time.monotonic()
+    steps = bar(
+        range(done, params.steps), initial=done, total=params.steps, desc="train", unit="step", disable=not team.leads
+    )
     try:
-        with (out / STATS).open("a", encoding="utf-8") as stats:
-            for step in shown:
-                first = step * params.batch
-                losses = state(photos.batch(first, params.batch), cartoons.batch(first, params.batch), step)
-                after = step + 1
-                keep = after % params.checkpoint_every == 0 or after == params.steps
-                # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
-                if keep or after % params.log_every == 0 or after == 1:
-                    values = _checked(losses, after, saved)
-                    speed = (after - done) * params.batch * 2 / (time.monotonic() - started)
-                    values |= {"pictures_per_second": speed, "learning_rate": learning_rate(step, params)}
-                    stats.write(json.dumps({"step": after, **values}) + "\n")
-                    stats.flush()
-                    run.metrics(values, after)
-                    shown.set_postfix_str(
-                        f"cycle {values.get('generator/cycle', 0):.2f} face {values.get('generator/face_id', 0):.2f} "
-                        f"D {values['discriminator/total']:.2f}, {speed:.1f} pictures/s",
-                        refresh=False,
-                    )
-                if after % params.sample_every == 0 or after in (1, params.steps):
-                    _draw(state, fixed, out, run, after)
-                if keep:
-                    saved.append(checkpoint.save(out / CHECKPOINTS, state, after))
-                    while len(saved) > params.keep:
-                        shutil.rmtree(saved.pop(0))
+        for step in steps:
+            first = step * params.batch + team.rank * share
+            losses = state(*(sampler.batch(first, share) for sampler in samplers), step)
+            after = step + 1
+            stopping = team.any(interruption.asked) and after < params.steps
+            keep = stopping or after % params.checkpoint_every == 0 or after == params.steps
+            # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
+            if keep or after % params.log_every == 0 or after == 1:
+                values = _checked(losses, team, after, saved)
+                if record:
+                    steps.set_postfix_str(record.losses(values, after), refresh=False)
+            if record and (after % params.sample_every == 0 or after in (1, params.steps)):
+                record.samples(sample_grid(state.averages, *fixed), after)
+            if record and keep:
+                saved.append(checkpoint.save(out / CHECKPOINTS, state, after))
+                while len(saved) > params.keep:
+                    shutil.rmtree(saved.pop(0))
+            if stopping:
+                raise UserError(f"train: asked to stop; step {after} is saved, --resume goes on from it", RETRY)
     except BaseException as error:
-        run.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if record:
+            stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 0) == RETRY
+            record.close("KILLED" if stopped else "FAILED")
         raise
-    run.finish()
-    return saved[-1]
+    if record:
+        record.close("FINISHED")
+    return saved[-1] if saved else out / CHECKPOINTS
+
+
+def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, processes: int) -> Path:
+    """The same stage in several processes, each of which is told all that this one was."""
+    with tempfile.TemporaryDirectory() as folder:
+        section = Path(folder) / "params.yaml"
+        section.write_text(json.dumps({"train": params.model_dump(mode="json")}), encoding="utf-8")
+        arguments = ["train", "--params", section, "--data", data, "--weights", weights, "--out", out]
+        launch(processes, [*map(str, arguments), *(["--resume"] if resume else [])])
+    return checkpoint.list_checkpoints(out / CHECKPOINTS)[-1]
+
+
+class Interruption:
+    """Notices SIGTERM, with which orchestrators take a machine away, and lets the step that is running end."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: object = None
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
 
 
 def pick_device(wish: str) -> torch.device:
@@ -116,11 +164,22 @@ def fixed_pictures(data: Path, letter: str, size: int) -> torch.Tensor:
 
 
 def _continue(state: Step, out: Path, resume: bool) -> int:
+    """Bring the state to where the run in `out` stopped, and tell the step; a damaged checkpoint is passed over."""
     saved = checkpoint.list_checkpoints(out / CHECKPOINTS)
     if saved and not resume:
         raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
-    if saved:
-        return checkpoint.load(saved[-1], state)
+    damaged: list[UserError] = []
+    for path in reversed(saved):
+        try:
+            done = checkpoint.load(path, state)
+        except UserError as error:
+            damaged.append(error)
+            continue
+        for error in damaged:
+            note(f"passed over: {error}")
+        return done
+    if damaged:
+        raise damaged[0]
     if state.params.start_from:
         fresh = checkpoint.start_from(Path(state.params.start_from), state)
         note(
@@ -129,33 +188,10 @@ def _continue(state: Step, out: Path, resume: bool) -> int:
     return 0
 
 
-def _track(
-    params: Train, out: Path, resume: bool, state: Step, counts: dict[str, int], fingerprint: str
-) -> tracking.Run:
-    name = out.resolve().name
-    before = json.loads((out / RUN).read_text())["mlflow_run"] if resume and (out / RUN).exists() else None
-    run = tracking.find_run(before, name)
-    if run.run_id != before:
-        sizes = {
-            f"weights_{name}": sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()
-        }
-        run.params({"train": params.model_dump(mode="json"), "data_sha256": fingerprint, **counts, **sizes})
-        run.tags(lineage())
-        write_json(out / RUN, {"mlflow_run": run.run_id, "data_sha256": fingerprint, **lineage()})
-    return run
-
-
-def _checked(losses: dict[str, torch.Tensor], step: int, saved: list[Path]) -> dict[str, float]:
-    values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+def _checked(losses: dict[str, torch.Tensor], team: Team, step: int, saved: list[Path]) -> dict[str, float]:
+    values = dict(zip(losses, team.average(torch.stack(list(losses.values()))).tolist(), strict=True))
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         last = f"; the last good checkpoint is {saved[-1]}" if saved else ""
         raise UserError(f"train: {bad[0]} is {values[bad[0]]} at step {step}: try a lower train.lr{last}")
     return values
-
-
-def _draw(state: Step, fixed: list[torch.Tensor], out: Path, run: tracking.Run, step: int) -> None:
-    picture = sample_grid(state.averages, *fixed)
-    with whole_file(out / SAMPLES / f"step-{step:06d}.png") as partial:
-        partial.write_bytes(encode_png(picture))
-    run.image(picture, "samples", step)

@@ -7,15 +7,18 @@ through the same network go together wherever its normalisation is per picture.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, Discriminator
+from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, Discriminator, Verdict
 from photo2cartoon.networks.face import FaceNetwork
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
 from photo2cartoon.training import losses
+from photo2cartoon.training.parallel import Team
 
 GENERATORS = ("genA2B", "genB2A")
 DISCRIMINATORS = ("disGA", "disGB", "disLA", "disLB")
@@ -38,9 +41,25 @@ class Networks(nn.ModuleDict):
         return [parameter for name in names for parameter in self[name].parameters()]
 
 
+class Drawn(NamedTuple):
+    """What the generators made of a batch, each pair for domain A and domain B.
+
+    Args:
+        fakes: of the other domain's pictures.
+        same: of the domain's own pictures.
+        cam_logits: for the other domain's pictures, and for its own.
+    """
+
+    fakes: tuple[Tensor, Tensor]
+    same: tuple[Tensor, Tensor]
+    cam_logits: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+
+
 def build_generator(params: Train) -> Generator:
     """A generator as the `train` section describes it, with fresh weights."""
-    return Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
+    generator = Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
+    generator.recompute = params.recompute
+    return generator
 
 
 class Step:
@@ -50,10 +69,12 @@ class Step:
         params: the `train` section.
         face: the frozen face network, or None when its loss is switched off.
         device: where everything lives.
+        team: the processes that make the same step together; this one alone by default.
     """
 
-    def __init__(self, params: Train, face: FaceNetwork | None, device: torch.device) -> None:
+    def __init__(self, params: Train, face: FaceNetwork | None, device: torch.device, team: Team | None = None) -> None:
         self.params = params
+        self.team = team or Team(0, 1, device)
         self.weights = params.loss
         self.networks = Networks(params).to(device)
         self.face = face.to(device) if face is not None else None
@@ -69,86 +90,116 @@ class Step:
         self.averages.requires_grad_(False).eval()
 
     def __call__(self, real_A: Tensor, real_B: Tensor, step: int) -> dict[str, Tensor]:
-        """Train on one batch of each domain.
+        """Train on one batch of each domain, or on this process's share of it.
 
         Args:
-            real_A, real_B: float32 `[N, 3, S, S]` in -1..1.
+            real_A, real_B: float32 `[N, 3, S, S]` in -1..1; N a multiple of `train.accumulate`.
             step: from 0; sets the learning rate.
 
         Returns:
-            Every loss, unweighted, as a scalar tensor on the device.
+            Every loss of these pictures, unweighted, as a scalar tensor on the device.
         """
         for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, self.params)
+        parts = self.params.accumulate
+        batches = list(zip(real_A.chunk(parts), real_B.chunk(parts), strict=True))
+        report: dict[str, Tensor] = {}
+        # Drawn once for both updates, unless memory is short: then only one part's graph is held at a time.
+        drawn = [self._draw(*batch) for batch in batches] if parts == 1 else None
+
+        for index, batch in enumerate(batches):
+            if drawn is None:
+                with torch.no_grad():
+                    fakes = self._draw(*batch).fakes
+            else:
+                fakes = tuple(fake.detach() for fake in drawn[index].fakes)
+            terms = self._discriminator_terms(*batch, *fakes, refresh=index == 0)
+            self._backward("discriminator", terms, report, parts)
+        if self.weights.adversarial or self.weights.adversarial_cam:
+            self._update("discriminators")
+
+        self._freeze_discriminators(True)
+        for index, batch in enumerate(batches):
+            drawings = self._draw(*batch) if drawn is None else drawn[index]
+            terms = self._generator_terms(*batch, drawings, refresh=index == 0)
+            self._backward("generator", terms, report, parts)
+        self._freeze_discriminators(False)
+        self._update("generators")
+        for name in GENERATORS:
+            clip_mixtures(self.networks[name], self.params.clip_rho, self.params.clip_w)
+        self._update_averages(2 * len(real_A) * self.team.size)
+        return report
+
+    def _draw(self, real_A: Tensor, real_B: Tensor) -> Drawn:
+        """One call a generator: what it must change and what it must leave alone."""
+        to_B = self.networks["genA2B"](torch.cat([real_A, real_B]))
+        to_A = self.networks["genB2A"](torch.cat([real_B, real_A]))
+        count = len(real_A)
+        fake_B, same_B = to_B.picture.split(count)
+        fake_A, same_A = to_A.picture.split(count)
+        return Drawn((fake_A, fake_B), (same_A, same_B), (to_A.cam_logit.split(count), to_B.cam_logit.split(count)))
+
+    def _discriminator_terms(
+        self, real_A: Tensor, real_B: Tensor, fake_A: Tensor, fake_B: Tensor, refresh: bool
+    ) -> dict[str, Tensor]:
+        patches = cams = torch.zeros((), device=real_A.device)
+        for domain, real, fake in (("A", real_A, fake_A), ("B", real_B, fake_B)):
+            for kind in "GL":
+                verdict = self._judge(f"dis{kind}{domain}", torch.cat([real, fake]), refresh)
+                patches = patches + losses.adversarial_discriminator(*verdict.logit.split(len(real)))
+                cams = cams + losses.adversarial_discriminator(*verdict.cam_logit.split(len(real)))
+        return {"adversarial": patches, "adversarial_cam": cams}
+
+    def _generator_terms(self, real_A: Tensor, real_B: Tensor, drawn: Drawn, refresh: bool) -> dict[str, Tensor]:
         nets, count = self.networks, len(real_A)
-
-        # One call a generator: what it must change and what it must leave alone.
-        drawn_B = nets["genA2B"](torch.cat([real_A, real_B]))
-        drawn_A = nets["genB2A"](torch.cat([real_B, real_A]))
-        fake_B, same_B = drawn_B.picture.split(count)
-        fake_A, same_A = drawn_A.picture.split(count)
-
-        report = self._update_discriminators(real_A, real_B, fake_A.detach(), fake_B.detach())
-
-        nets.requires_grad_(True)
-        for name in DISCRIMINATORS:
-            nets[name].requires_grad_(False)
-        terms: dict[str, Tensor] = {}
-        patches, cams = self._fool(fake_A, fake_B)
-        terms["adversarial"], terms["adversarial_cam"] = patches, cams
+        fake_A, fake_B = drawn.fakes
+        patches = cams = torch.zeros((), device=real_A.device)
+        for domain, fake in (("A", fake_A), ("B", fake_B)):
+            for kind in "GL":
+                verdict = self._judge(f"dis{kind}{domain}", fake, refresh)
+                patches = patches + losses.adversarial_generator(verdict.logit)
+                cams = cams + losses.adversarial_generator(verdict.cam_logit)
+        terms = {"adversarial": patches, "adversarial_cam": cams}
         if self.weights.cycle:
-            back_A = nets["genB2A"](fake_B).picture
-            back_B = nets["genA2B"](fake_A).picture
+            back_A, back_B = nets["genB2A"](fake_B).picture, nets["genA2B"](fake_A).picture
             terms["cycle"] = losses.cycle(real_A, back_A) + losses.cycle(real_B, back_B)
+        same_A, same_B = drawn.same
         terms["identity"] = losses.identity(real_A, same_A) + losses.identity(real_B, same_B)
-        terms["cam"] = losses.cam(*drawn_B.cam_logit.split(count)) + losses.cam(*drawn_A.cam_logit.split(count))
+        terms["cam"] = sum(losses.cam(*logits) for logits in reversed(drawn.cam_logits))
         if self.face is not None and self.weights.face_id:
             with torch.no_grad():
                 real = self.face.features(torch.cat([real_A, real_B]))
             fake = self.face.features(torch.cat([fake_B, fake_A]))
             terms["face_id"] = losses.face_id(real[:count], fake[:count]) + losses.face_id(real[count:], fake[count:])
+        return terms
+
+    def _judge(self, name: str, pictures: Tensor, refresh: bool) -> Verdict:
+        """A discriminator's verdict; its spectral normalisation goes on by one iteration an update, however it is divided."""
+        network = self.networks[name]
+        training = network.training
+        network.train(training and refresh)
+        verdict = network(pictures)
+        network.train(training)
+        return verdict
+
+    def _backward(self, which: str, terms: dict[str, Tensor], report: dict[str, Tensor], parts: int) -> None:
+        """Add the gradients of one part of the batch, and its losses to the report."""
         total = sum(getattr(self.weights, name) * value for name, value in terms.items())
-        self._optimise("generators", total)
+        if total.requires_grad:
+            (total / parts).backward()
+        for name, value in {**terms, "total": total}.items():
+            key = f"{which}/{name}"
+            report[key] = report.get(key, 0) + value.detach() / parts
+
+    def _freeze_discriminators(self, frozen: bool) -> None:
         for name in DISCRIMINATORS:
-            nets[name].requires_grad_(True)
-        for name in GENERATORS:
-            clip_mixtures(nets[name], self.params.clip_rho, self.params.clip_w)
-        self._update_averages(2 * count)
+            self.networks[name].requires_grad_(not frozen)
 
-        report.update({f"generator/{name}": value.detach() for name, value in terms.items()})
-        report["generator/total"] = total.detach()
-        return report
-
-    def _update_discriminators(self, real_A: Tensor, real_B: Tensor, fake_A: Tensor, fake_B: Tensor) -> dict:
-        patches = cams = 0.0
-        for domain, real, fake in (("A", real_A, fake_A), ("B", real_B, fake_B)):
-            for kind in "GL":
-                verdict = self.networks[f"dis{kind}{domain}"](torch.cat([real, fake]))
-                patches = patches + losses.adversarial_discriminator(*verdict.logit.split(len(real)))
-                cams = cams + losses.adversarial_discriminator(*verdict.cam_logit.split(len(real)))
-        total = self.weights.adversarial * patches + self.weights.adversarial_cam * cams
-        if self.weights.adversarial or self.weights.adversarial_cam:
-            self._optimise("discriminators", total)
-        return {
-            "discriminator/adversarial": patches.detach(),
-            "discriminator/adversarial_cam": cams.detach(),
-            "discriminator/total": total.detach(),
-        }
-
-    def _fool(self, fake_A: Tensor, fake_B: Tensor) -> tuple[Tensor, Tensor]:
-        patches = cams = 0.0
-        for domain, fake in (("A", fake_A), ("B", fake_B)):
-            for kind in "GL":
-                verdict = self.networks[f"dis{kind}{domain}"](fake)
-                patches = patches + losses.adversarial_generator(verdict.logit)
-                cams = cams + losses.adversarial_generator(verdict.cam_logit)
-        return patches, cams
-
-    def _optimise(self, which: str, loss: Tensor) -> None:
+    def _update(self, which: str) -> None:
         optimizer = self.optimizers[which]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self.team.average_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
 
     @torch.no_grad()

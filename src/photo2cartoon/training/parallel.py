@@ -1,0 +1,199 @@
+"""One run on several processes, a GPU each where there are any: the batch is divided, the gradients are averaged.
+
+Every process holds all networks and takes its share of each batch; after each backward pass the gradients are averaged
+over the processes, so that every one makes the same step, and the curve is that of one process with the whole batch.
+Nothing wraps the networks: a discriminator runs twice before its gradients are taken once, which wrappers that watch
+calls mistake for something else, and the vectors of spectral normalisation follow from the weights alone, so they stay
+equal by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from photo2cartoon.errors import UserError
+
+TIMEOUT = timedelta(minutes=10)  # for a process that waits for another one
+RETRY = 75  # the exit status of a run that was asked to stop (EX_TEMPFAIL): nothing is wrong, try again
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of a run, seen from one of them.
+
+    Args:
+        rank: this one, from 0, which alone writes.
+        size: how many there are.
+        device: of this one.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> int:
+        """Pictures of a batch that fall to each process.
+
+        Raises:
+            UserError: they cannot be divided evenly.
+        """
+        if batch % self.size:
+            raise UserError(f"train.batch: {batch} pictures cannot be divided among {self.size} processes")
+        return batch // self.size
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace each gradient by its mean over the processes, all in one message."""
+        if self.size == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        together = self.average(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(gradients, together.split([gradient.numel() for gradient in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean of a tensor over the processes."""
+        return self._reduced(values, dist.ReduceOp.SUM) / self.size if self.size > 1 else values
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds in any process; all of them have to ask."""
+        if self.size == 1:
+            return flag
+        return bool(self._reduced(torch.tensor(float(flag), device=self.device), dist.ReduceOp.MAX))
+
+    def _reduced(self, values: Tensor, how: dist.ReduceOp) -> Tensor:
+        values = values.clone()
+        try:
+            dist.all_reduce(values, op=how)
+        except RuntimeError as error:  # torch's own class for a connection that is gone
+            raise UserError(f"train: another process is gone ({str(error).splitlines()[0][:120]})") from None
+        return values
+
+    def leave(self) -> None:
+        """Take leave of the others at the end."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def join(device: torch.device) -> Team:
+    """The team that `launch` or torchrun has started this process in, or one of its own."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Team(0, 1, device)
+    rank = int(os.environ["RANK"])
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    return Team(rank, size, device)
+
+
+def is_member() -> bool:
+    """Whether this process is one of several already: of `launch`, or of torchrun."""
+    return "WORLD_SIZE" in os.environ
+
+
+def launch(processes: int, arguments: list[str]) -> None:
+    """Run `p2c` in several processes on this machine, and wait for all of them.
+
+    SIGTERM and Ctrl-C are handed on to them; when this process dies, so do they, and when one of them dies, the rest is
+    stopped. Only the first is heard, unless another one fails.
+
+    Args:
+        processes: how many.
+        arguments: of `p2c`.
+
+    Raises:
+        UserError: one of them ended with an error, with its exit status.
+    """
+    with contextlib.ExitStack() as open_files:
+        heard = [None, *(open_files.enter_context(tempfile.TemporaryFile()) for _ in range(processes - 1))]
+        common = os.environ | {
+            "WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(_free_port()),
+        }
+        command = [sys.executable, "-m", "photo2cartoon", *arguments]
+        members = [
+            subprocess.Popen(
+                command,
+                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=None if rank == 0 else subprocess.DEVNULL,
+                stderr=heard[rank],
+                preexec_fn=_die_with_parent,
+            )
+            for rank in range(processes)
+        ]
+        stop = [signal.signal(number, lambda *_: [member.terminate() for member in members]) for number in _STOP]
+        try:
+            failed = _wait(members)
+        finally:
+            for number, before in zip(_STOP, stop, strict=True):
+                signal.signal(number, before)
+            for member in members:
+                member.kill()
+                member.wait()
+        if failed is None:
+            return
+        rank, code = failed
+        if rank == 0 and code > 0:
+            raise SystemExit(code)  # it has said why itself
+        told = ""
+        if rank:
+            heard[rank].seek(0)
+            told = heard[rank].read().decode(errors="replace").strip().rsplit("\n", 1)[-1].removeprefix("p2c: ")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+        raise UserError(f"train: process {rank} of {processes} {how}{f': {told}' if told else ''}", max(code, 1))
+
+
+_STOP = (signal.SIGTERM, signal.SIGINT)
+_GRACE_SECONDS = 20.0  # for the others, once one has ended with an error: to end by themselves and say why
+
+
+def _wait(members: list[subprocess.Popen]) -> tuple[int, int] | None:
+    """Until all have ended well, or one with an error: its rank and exit status; the first process's where it has one."""
+    ended: float | None = None
+    failed: tuple[int, int] | None = None
+    while any(member.poll() is None for member in members):
+        bad = [(rank, member.returncode) for rank, member in enumerate(members) if member.returncode]
+        if bad and ended is None:
+            ended, failed = time.monotonic(), bad[0]
+        if ended is not None and time.monotonic() - ended > _GRACE_SECONDS:
+            return failed
+        time.sleep(0.1)
+    bad = [(rank, member.returncode) for rank, member in enumerate(members) if member.returncode]
+    killed = next((one for one in bad if one[1] < 0), None)
+    if killed or not bad:
+        return killed
+    # Asked to stop, all of them stop; else the one that ended first knows why, and the others only miss it.
+    return bad[0] if failed is None or failed[1] == RETRY else failed
+
+
+def _die_with_parent() -> None:
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,96 @@
+"""What a run tells the world while it goes on: curves, sample pictures, and the same to MLflow."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from photo2cartoon import tracking
+from photo2cartoon.files import whole_file, write_json
+from photo2cartoon.lineage import lineage
+from photo2cartoon.params import Train
+from photo2cartoon.pictures import encode_png
+from photo2cartoon.training.step import Step, learning_rate
+
+STATS, SAMPLES, RUN = "stats.jsonl", "samples", "run.json"
+
+
+class Record:
+    """Of one run; kept by the process that leads.
+
+    Args:
+        params: the `train` section.
+        out: the run's folder; gets `stats.jsonl`, `samples/` and `run.json`, which names the MLflow run.
+        state: whose weights are counted.
+        done: steps that were done before; later ones in `stats.jsonl`, of a run that went on and was lost, are dropped.
+        resume: go on with the MLflow run in `run.json`.
+        counts: pictures of each domain.
+        fingerprint: of the dataset.
+    """
+
+    def __init__(
+        self, params: Train, out: Path, state: Step, done: int, resume: bool, counts: dict[str, int], fingerprint: str
+    ) -> None:
+        self.params, self.out, self.done = params, out, done
+        self.run = _tracked(params, out, state, resume, counts, fingerprint)
+        _forget_after(out / STATS, done)
+        self._stats = (out / STATS).open("a", encoding="utf-8")
+        self._started = time.monotonic()
+
+    def losses(self, values: dict[str, float], step: int) -> str:
+        """A row of the curves; returns what the progress bar shows of it."""
+        speed = (step - self.done) * self.params.batch * 2 / (time.monotonic() - self._started)
+        values = values | {"pictures_per_second": speed, "learning_rate": learning_rate(step - 1, self.params)}
+        self._stats.write(json.dumps({"step": step, **values}) + "\n")
+        self._stats.flush()
+        self.run.metrics(values, step)
+        return (
+            f"cycle {values.get('generator/cycle', 0):.2f} face {values.get('generator/face_id', 0):.2f} "
+            f"D {values['discriminator/total']:.2f}, {speed:.1f} pictures/s"
+        )
+
+    def samples(self, picture: np.ndarray, step: int) -> None:
+        """A grid of sample pictures, uint8 RGB `[H, W, 3]`."""
+        with whole_file(self.out / SAMPLES / f"step-{step:06d}.png") as partial:
+            partial.write_bytes(encode_png(picture))
+        self.run.image(picture, "samples", step)
+
+    def close(self, status: str) -> None:
+        """The run is over: FINISHED, FAILED or KILLED."""
+        self._stats.close()
+        self.run.finish(status)
+
+
+def _tracked(
+    params: Train, out: Path, state: Step, resume: bool, counts: dict[str, int], fingerprint: str
+) -> tracking.Run:
+    name = out.resolve().name
+    before = json.loads((out / RUN).read_text())["mlflow_run"] if resume and (out / RUN).exists() else None
+    run = tracking.find_run(before, name)
+    if run.run_id != before:
+        sizes = {
+            f"weights_{name}": sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()
+        }
+        run.params({"train": params.model_dump(mode="json"), "data_sha256": fingerprint, **counts, **sizes})
+        run.tags(lineage())
+        write_json(out / RUN, {"mlflow_run": run.run_id, "data_sha256": fingerprint, **lineage()})
+    return run
+
+
+def _forget_after(stats: Path, done: int) -> None:
+    """Drop the rows of steps that will be done again, and one that was cut off when the run was killed."""
+    if not stats.exists():
+        return
+    kept = []
+    for line in stats.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if row["step"] <= done:
+            kept.append(line)
+    with whole_file(stats) as partial:
+        partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

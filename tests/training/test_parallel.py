@@ -1,0 +1,172 @@
+"""Two processes make the steps of one; whatever kills a run, it goes on to the same bytes."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.training.loop import RETRY, train
+from photo2cartoon.training.parallel import Team
+
+SECTION = {
+    "size": 128, "channels": 4, "steps": 6, "batch": 2, "lr": 1e-4, "ema_halflife": 4.0, "checkpoint_every": 2,
+    "sample_every": 100, "log_every": 1, "loss": {"cam": 10.0},
+}  # fmt: skip
+
+
+def command(folder, faces, weights, *more, processes=1, **changes):
+    """`p2c train` with a params file of its own in `folder`."""
+    folder.mkdir(exist_ok=True)
+    section = SECTION | {"processes": processes} | changes
+    (folder / "params.yaml").write_text(json.dumps({"train": section}))
+    given = ["--params", folder / "params.yaml", "--data", faces, "--weights", weights, "--out", folder / "run"]
+    return [sys.executable, "-m", "photo2cartoon", "train", *map(str, given), *more]
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        command(*arguments, **options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process, code=0):
+    told = process.communicate(timeout=300)[1]
+    assert "Traceback" not in told, told
+    assert process.returncode == code, told
+    return told
+
+
+def wait_for(path, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def losses(folder):
+    rows = [json.loads(line) for line in (folder / "run/stats.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "pictures_per_second"} for row in rows]
+
+
+def same_bytes(a, b, step=6):
+    names = sorted(path.name for path in (a / f"run/checkpoints/step-{step:06d}").glob("*.safetensors"))
+    assert len(names) == 10
+    for name in names:
+        one, other = (folder / f"run/checkpoints/step-{step:06d}" / name for folder in (a, b))
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def whole(faces, weights, tmp_path_factory):
+    """A run that nothing happened to, on one process and on two."""
+    folders = {processes: tmp_path_factory.mktemp(f"whole-{processes}") for processes in (1, 2)}
+    for processes, folder in folders.items():
+        finish(start(folder, faces, weights, processes=processes))
+    return folders
+
+
+def test_two_processes_make_the_steps_of_one(whole):
+    """With the same batch; what differs is the order of additions, which every step lets grow."""
+    for step, (one, two) in enumerate(zip(losses(whole[1]), losses(whole[2]), strict=True)):
+        for name, value in one.items():
+            assert two[name] == pytest.approx(value, rel=(1e-5, 1e-3, 0.01, 0.03, 0.03, 0.03)[step], abs=1e-4), (
+                step,
+                name,
+            )
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(whole, faces, weights, tmp_path, processes):
+    again = tmp_path / "again"
+    running = start(again, faces, weights, processes=processes)
+    wait_for(again / "run/checkpoints/step-000002/checkpoint.json", running)
+    time.sleep(0.2 + 0.5 * random.random())  # somewhere in the steps after it, or in the next checkpoint
+    running.kill()
+    running.wait()
+    finish(start(again, faces, weights, "--resume", processes=processes))
+    same_bytes(whole[processes], again)
+    assert losses(whole[processes]) == losses(again)
+    assert [path.name for path in (again / "run/checkpoints").iterdir() if not path.name.startswith("step-")] == []
+
+
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.long), 2])
+def test_asked_to_stop_it_saves_the_step_and_says_try_again(whole, faces, weights, tmp_path, processes):
+    again = tmp_path / "again"
+    running = start(again, faces, weights, processes=processes, checkpoint_every=100)
+    wait_for(again / "run/stats.jsonl", running)
+    running.send_signal(signal.SIGTERM)
+    told = finish(running, RETRY)
+    step = int(told.split("asked to stop; step ")[1].split(" ")[0])
+    assert [path.name for path in (again / "run/checkpoints").iterdir()] == [f"step-{step:06d}"] and step < 6
+    finish(start(again, faces, weights, "--resume", processes=processes))
+    same_bytes(whole[processes], again)
+
+
+@pytest.mark.long
+def test_torchrun_starts_it_as_well(faces, weights, tmp_path):
+    arguments = command(tmp_path, faces, weights, steps=1)[3:]
+    runner = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "photo2cartoon",
+    ]
+    done = subprocess.run([*runner, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/checkpoints/step-000001/checkpoint.json").exists() and len(losses(tmp_path)) == 1
+
+
+@pytest.mark.long
+def test_a_process_that_dies_ends_the_run(faces, weights, tmp_path):
+    running = start(tmp_path, faces, weights, processes=2, steps=500)
+    wait_for(tmp_path / "run/checkpoints", running)
+    members = subprocess.run(["pgrep", "-P", str(running.pid)], capture_output=True, text=True).stdout.split()
+    assert len(members) == 2
+    os.kill(int(members[1]), signal.SIGKILL)
+    told = finish(running, 1)
+    assert told.splitlines()[-1] == "p2c: train: process 1 of 2 was killed by signal 9"
+    assert not any(os.path.exists(f"/proc/{member}") for member in members)  # noqa: PTH110
+
+
+@pytest.mark.long
+def test_a_damaged_checkpoint_is_passed_over(whole, faces, weights, tmp_path):
+    shutil.copytree(whole[1], tmp_path / "again")
+    again = tmp_path / "again"
+    damaged = again / "run/checkpoints/step-000006/disGA.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    told = finish(start(again, faces, weights, "--resume"))
+    assert f"passed over: {damaged}: damaged" in told
+    same_bytes(whole[1], again)
+    assert losses(whole[1]) == losses(again)
+
+
+def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(faces, weights, checkpoint, tmp_path):
+    # No file may grow beyond half of a checkpoint's largest, which stops the writing as a full disk does.
+    blocks = (checkpoint / "optimizers.safetensors").stat().st_size // 2048
+    limited = ["bash", "-c", f'ulimit -f {blocks}; exec "$@"', "limited", *command(tmp_path, faces, weights)]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "step-000002: cannot be written" in done.stderr.splitlines()[-1]
+    assert list((tmp_path / "run/checkpoints").glob("*")) == []
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(tiny, faces, weights, tmp_path):
+    with pytest.raises(UserError, match=r"train\.accumulate: 1 pictures a process cannot be taken in 2 parts"):
+        train(tiny.model_copy(update={"accumulate": 2}), faces, weights, tmp_path / "run")
+    with pytest.raises(UserError, match=r"train\.batch: 3 pictures cannot be divided among 2 processes"):
+        Team(0, 2, torch.device("cpu")).share(3)
