@@ -33,6 +33,11 @@ test: $(STAMP)  ## lint and every test (at most 15 minutes on 2 cores)
 test-long: $(STAMP)  ## the tests that take minutes each
 	@python -m pytest -m long
 
+.PHONY: bench
+bench: $(STAMP)  ## time the training step beside the plain one (two minutes; make bench ARGS="--help")
+	@p2c assets --out weights >/dev/null
+	@python -m benchmarks.train_step $(ARGS)
+
 .PHONY: repro
 repro: $(STAMP)  ## dvc repro: run what has changed
 	@dvc repro

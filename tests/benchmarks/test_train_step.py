@@ -1,0 +1,21 @@
+"""The benchmark runs both steps, and they begin as the same one."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.long
+def test_both_ways_are_timed(weights, tmp_path):
+    arguments = ["--size", "128", "--channels", "4", "--batch", "2", "--steps", "1", "--weights", weights]
+    command = [sys.executable, "-m", "benchmarks.train_step", *arguments, "--out", tmp_path / "bench.json"]
+    subprocess.run([str(part) for part in command], cwd=ROOT, check=True, timeout=300, capture_output=True)
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert [row["way"] for row in rows] == ["plain", "ours", "recompute", "accumulate"]
+    assert all(row["seconds"] > 0 and row["memory_mb"] > 100 for row in rows)
+    losses = [row["generator_loss"] for row in rows]
+    assert losses == pytest.approx([losses[0]] * 4, rel=0.05)
