@@ -136,12 +136,18 @@ def test_onnx_that_draws_something_else_is_refused(onnx_file, tmp_path):
 
 
 class Evil:
+    """A pickle that makes a file when it is read carelessly."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
     def __reduce__(self):
-        return (open, ("/tmp/photo2cartoon-was-here", "w"))
+        return (open, (self.trace, "w"))
 
 
 def test_pickled_code_is_not_run(tmp_path):
-    for kind, payload in (("pt", {"genA2B": Evil()}), ("pdparams", {"genA2B": Evil()})):
+    trace = str(tmp_path / "was-here")
+    for kind, payload in (("pt", {"genA2B": Evil(trace)}), ("pdparams", {"genA2B": Evil(trace)})):
         path = tmp_path / f"evil.{kind}"
         if kind == "pt":
             torch.save(payload, path)
@@ -150,6 +156,7 @@ def test_pickled_code_is_not_run(tmp_path):
         with pytest.raises(UserError, match="refused") as told:
             import_weights(path, tmp_path / "out")
         assert "open" in str(told.value) and "\n" not in str(told.value)
+        assert not (tmp_path / "was-here").exists()
     # Every way that numpy's own unpickling could be led astray is closed as well.
     for value in (np.array([object()]), np.array(["text"]), np.zeros(2, dtype=[("a", "f4")])):
         (tmp_path / "odd.pdparams").write_bytes(pickle.dumps({"genA2B": {"x": value}}, protocol=2))
@@ -211,12 +218,18 @@ def test_what_does_not_fit_is_named(tmp_path, change, reason):
 def test_what_is_none_of_these_files(tmp_path, p2c):
     (tmp_path / "photo.pt").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     torch.save({"state_dict": {"fc.weight": torch.zeros(2)}}, tmp_path / "other.pt")
+    torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    torch.save({0: {1: torch.zeros(3)}}, tmp_path / "numbers.pt")
+    torch.save({"genA2B": {"ConvBlock1.1.weight": torch.zeros(())}}, tmp_path / "scalar.pt")
     (tmp_path / "list.pdparams").write_bytes(pickle.dumps([1, 2], protocol=2))
     (tmp_path / "empty.pdparams").write_bytes(pickle.dumps(collections.OrderedDict(), protocol=2))
     for name, reason in (
         ("nowhere.pt", "no such file"),
         ("photo.pt", "is neither a .pt, a .pdparams nor an .onnx file"),
         ("other.pt", "holds none of genA2B, genB2A, disGA, disGB, disLA, disLB, but state_dict"),
+        ("tensor.pt", "holds a Tensor, not weights by their names"),
+        ("numbers.pt", "holds none of genA2B, genB2A, disGA, disGB, disLA, disLB, but 0"),
+        ("scalar.pt", "genA2B: 'ConvBlock1.1.weight' has shape (), which is no convolution"),
         ("list.pdparams", "holds a list, not weights by their names"),
         ("empty.pdparams", "holds none of genA2B"),
     ):

@@ -109,13 +109,23 @@ def train(
     start_from: Annotated[
         str | None, typer.Option(help="Begin with the networks of this checkpoint; the same as train.start_from.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the run would be, try a few steps, and write nothing.")
+    ] = False,
 ) -> None:
     """Train the generators and discriminators: from scratch, from other networks, or on from where a run stopped."""
+    from photo2cartoon.training import loop
     from photo2cartoon.training.loop import train as stage
 
     section = load_params(params, profile).train
     if start_from:
         section = section.model_copy(update={"start_from": start_from})
+    if dry_run:
+        from photo2cartoon.training.plan import plan
+
+        device = loop.pick_device(section.device)
+        typer.echo("\n".join(plan(section, data, weights, device, loop.count_processes(section, device))))
+        return
     last = stage(section, data, weights, out, resume)
     typer.echo(f"{last}: the last checkpoint; {out / 'samples'} shows how it got there")
 

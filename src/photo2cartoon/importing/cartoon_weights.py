@@ -105,11 +105,13 @@ def read_states(source: Path) -> tuple[str, dict[str, dict[str, Tensor]], int | 
         kind, found = "onnx", {"genA2B": tensors}
     else:
         raise UserError(f"{source}: is neither a .pt, a .pdparams nor an .onnx file of photo2cartoon")
+    if not isinstance(found, Mapping):
+        raise UserError(f"{source}: holds a {type(found).__name__}, not weights by their names")
+    found = {str(name): value for name, value in found.items()}
     if not any(name in found for name in NETWORKS) and any(name.startswith("EncodeBlock") for name in found):
         found = {"genA2B": found}  # a generator's state dict by itself
-    if not isinstance(found, Mapping) or not any(name in found for name in NETWORKS):
-        listed = ", ".join(list(map(str, found))[:3]) if isinstance(found, Mapping) else type(found).__name__
-        raise UserError(f"{source}: holds none of {', '.join(NETWORKS)}, but {listed or 'nothing'}")
+    if not any(name in found for name in NETWORKS):
+        raise UserError(f"{source}: holds none of {', '.join(NETWORKS)}, but {', '.join(list(found)[:3]) or 'nothing'}")
     surplus = [name for name in found if name not in NETWORKS]
     if surplus:
         raise UserError(f"{source}: '{surplus[0]}' is none of photo2cartoon's networks")
@@ -136,6 +138,10 @@ def infer(source: Path, states: Mapping[str, Mapping[str, Tensor]], size: int | 
         if first is None:
             wanted = "model.1.weight_orig" if name.startswith("dis") else "ConvBlock1.1.weight"
             raise UserError(f"{source}: {name}: '{wanted}' is missing")
+        if state[first].dim() != 4:
+            raise UserError(
+                f"{source}: {name}: '{first}' has shape {tuple(state[first].shape)}, which is no convolution"
+            )
         channels[name] = state[first].shape[0]
         if name.startswith("gen"):
             sizes[name] = _full_size(state, channels[name], f"{source}: {name}")
@@ -154,8 +160,8 @@ def infer(source: Path, states: Mapping[str, Mapping[str, Tensor]], size: int | 
 
 def _full_size(state: Mapping[str, Tensor], channels: int, where: str) -> int | None:
     """Side of the pictures of a full generator, None for a light one."""
-    if "FC.0.weight" not in state:
-        raise UserError(f"{where}: 'FC.0.weight' is missing")
+    if "FC.0.weight" not in state or state["FC.0.weight"].dim() != 2:
+        raise UserError(f"{where}: 'FC.0.weight' is missing, or no linear layer")
     inputs, wide = state["FC.0.weight"].shape[-1], channels * 4
     if inputs == wide:
         return None
@@ -205,7 +211,7 @@ def _read_torch(source: Path) -> Any:
     if isinstance(found, Mapping):
         # nn.DataParallel, which the original trains with on several GPUs, puts a prefix before every name.
         return {
-            name: {key.removeprefix("module."): value for key, value in state.items()}
+            name: {str(key).removeprefix("module."): value for key, value in state.items()}
             if isinstance(state, Mapping)
             else state
             for name, state in found.items()

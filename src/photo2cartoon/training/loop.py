@@ -48,7 +48,7 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
             full, or the run was asked to stop.
     """
     device = pick_device(params.device)
-    processes = params.processes or max(1, torch.cuda.device_count() if device.type == "cuda" else 1)
+    processes = count_processes(params, device)
     if processes > 1 and not is_member():
         return _launch(params, data, weights, out, resume, processes)
     team = join(device)
@@ -153,6 +153,11 @@ def pick_device(wish: str) -> torch.device:
     if wish == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device: 'cuda', but torch sees no GPU here")
     return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def count_processes(params: Train, device: torch.device) -> int:
+    """What `train.processes` means on this machine; 0 is one a GPU."""
+    return params.processes or max(1, torch.cuda.device_count() if device.type == "cuda" else 1)
 
 
 def fixed_pictures(data: Path, letter: str, size: int) -> torch.Tensor:

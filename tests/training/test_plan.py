@@ -1,0 +1,25 @@
+"""`--dry-run` says what a run would be, by trying it, and leaves nothing behind."""
+
+import json
+
+from photo2cartoon.training.plan import _span
+
+
+def test_the_plan_of_a_run(p2c, faces, weights, tmp_path):
+    section = {"size": 128, "channels": 4, "steps": 1000, "batch": 2, "checkpoint_every": 100, "keep": 3}
+    (tmp_path / "params.yaml").write_text(json.dumps({"train": section}))
+    before = sorted(tmp_path.iterdir())
+    told = p2c("train", "--data", faces, "--weights", weights, "--out", "run", "--dry-run").stdout
+    lines = {line.split()[0]: line for line in told.splitlines()}
+    photos = len(list((faces / "trainA").iterdir()))
+    assert f"{photos} photographs" in lines["pictures"] and f"{2000 / photos:.1f} and" in lines["pictures"]
+    assert "2 of 0.06 M weights: 4 channels, light, soft_adalin, hourglasses" in lines["generators"]
+    assert "every 100 steps" in lines["checkpoints"] and "the last 3 kept" in lines["checkpoints"]
+    assert "GB a process" in lines["memory"] and "s a step" in lines["time"]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_times_are_said_in_two_units():
+    assert _span(59.9) == "0 minutes 59 seconds"
+    assert _span(3 * 3600 + 125) == "3 hours 2 minutes"
+    assert _span(2 * 86400 + 3600 * 5.5) == "2 days 5 hours"
