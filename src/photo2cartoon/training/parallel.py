@@ -17,8 +17,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -143,12 +144,14 @@ def launch(processes: int, arguments: list[str]) -> None:
             )
             for rank in range(processes)
         ]
-        stop = [signal.signal(number, lambda *_: [member.terminate() for member in members]) for number in _STOP]
+        # Only a main thread may listen to signals; elsewhere they end this process, and the members with it.
+        listens = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, _hand_on(members)) for number in _STOP} if listens else {}
         try:
             failed = _wait(members)
         finally:
-            for number, before in zip(_STOP, stop, strict=True):
-                signal.signal(number, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             for member in members:
                 member.kill()
                 member.wait()
@@ -167,6 +170,14 @@ def launch(processes: int, arguments: list[str]) -> None:
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 _GRACE_SECONDS = 20.0  # for the others, once one has ended with an error: to end by themselves and say why
+
+
+def _hand_on(members: list[subprocess.Popen]) -> Callable[..., None]:
+    def hand_on(*_: object) -> None:
+        for member in members:
+            member.terminate()
+
+    return hand_on
 
 
 def _wait(members: list[subprocess.Popen]) -> tuple[int, int] | None:
@@ -189,6 +200,8 @@ def _wait(members: list[subprocess.Popen]) -> tuple[int, int] | None:
 
 
 def _die_with_parent() -> None:
+    if sys.platform != "linux":
+        return  # elsewhere the connection that is gone ends them, a little later
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
