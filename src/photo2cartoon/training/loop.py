@@ -173,18 +173,20 @@ def _continue(state: Step, out: Path, resume: bool) -> int:
     saved = checkpoint.list_checkpoints(out / CHECKPOINTS)
     if saved and not resume:
         raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
-    damaged: list[UserError] = []
+    damaged: dict[Path, UserError] = {}
     for path in reversed(saved):
         try:
             done = checkpoint.load(path, state)
         except UserError as error:
-            damaged.append(error)
+            damaged[path] = error
             continue
-        for error in damaged:
+        for other, error in damaged.items():
             note(f"passed over: {error}")
+            if state.team.leads:  # out of the way of those who take every checkpoint for a good one
+                other.rename(other.with_name(f"damaged-{other.name}"))
         return done
     if damaged:
-        raise damaged[0]
+        raise next(iter(damaged.values()))
     if state.params.start_from:
         fresh = checkpoint.start_from(Path(state.params.start_from), state)
         note(
