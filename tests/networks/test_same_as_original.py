@@ -15,7 +15,7 @@ from photo2cartoon.networks.discriminator import Discriminator
 from photo2cartoon.networks.face import crop_face, load_face_network
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.networks.mobilefacenet import MobileFaceNet
-from tests import original
+from tests import original, original_faces
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +69,20 @@ def test_discriminator(portrait, layers):
 
 
 def test_mobilefacenet_of_insightface(portrait):
-    state = original.tensors(original.insightface_shapes())
+    state = original.tensors(original_faces.insightface_shapes())
     net = MobileFaceNet.from_tensors(state)
     pictures = torch.cat([portrait, portrait.flip(-1)])
     with torch.inference_mode():
         assert net.features(pictures).shape == (2, 512)
-        assert gaps([net.features(pictures)], [original.insightface(state, pictures)])[0] < 1e-5
+        assert gaps([net.features(pictures)], [original_faces.insightface(state, pictures)])[0] < 1e-5
 
 
 def test_mobilefacenet_of_foamliu(portrait):
-    state = original.tensors(original.foamliu_shapes())
+    state = original.tensors(original_faces.foamliu_shapes())
     net = MobileFaceNet.from_tensors(state)
     face = F.interpolate(crop_face(portrait), size=(112, 112), mode="bilinear", align_corners=True)
     with torch.inference_mode():
-        assert gaps([net.features(portrait)], [original.foamliu(state, (face + 1) / 2)])[0] < 1e-5
+        assert gaps([net.features(portrait)], [original_faces.foamliu(state, (face + 1) / 2)])[0] < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_mobilefacenet_of_foamliu(portrait):
     ],
 )
 def test_other_weights_are_no_mobilefacenet(change, reason):
-    state = original.tensors(original.insightface_shapes())
+    state = original.tensors(original_faces.insightface_shapes())
     change(state)
     with pytest.raises(ValueError, match=reason):
         MobileFaceNet.from_tensors(state)

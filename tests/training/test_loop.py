@@ -59,6 +59,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(fac
     assert client.get_run(run).info.status == "FAILED"
 
 
+def test_the_face_network_is_the_one_that_was_chosen(faces, weights, tiny, tmp_path):
+    with pytest.raises(UserError, match=r"model_mobilefacenet\.pth: missing"):
+        train(tiny.model_copy(update={"face_network": "mobilefacenet"}), faces, weights, tmp_path / "run")
+
+
 def test_bad_input_is_named(p2c, faces, weights, tmp_path):
     (tmp_path / "params.yaml").write_text("train: {size: 128, channels: 4, steps: 2, device: cuda}")
     done = p2c("train", "--data", faces, "--weights", weights, "--out", "out", code=1)

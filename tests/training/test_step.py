@@ -120,6 +120,17 @@ def test_mixtures_stay_between_0_and_1_and_averages_follow(face):
         assert torch.allclose(state.averages["genA2B"].state_dict()[name], (before[name] + value) / 2, atol=1e-6)
 
 
+def test_the_sections_switches_reach_the_networks(face):
+    state = build(face, lr=0.5, clip_rho=0.4, clip_w=0.3, norm="soft_adalin", hourglasses=False, blocks=2)
+    state(pictures(1), pictures(2), 0)
+    generator = state.networks["genA2B"]
+    assert len(generator.encoder) == len(generator.decoder) == 2 and len(generator.hourglasses_in) == 0
+    for name, value in generator.state_dict().items():
+        if name.endswith(("rho", "w_gamma", "w_beta")):
+            assert value.max() <= (0.4 if name.endswith("rho") else 0.3) + 1e-6, name
+    assert build(face, norm="adalin").networks["genB2A"].norm == "adalin"
+
+
 def test_the_learning_rate_is_constant_then_falls_to_zero():
     params = Train(steps=100, lr=1e-4)
     rates = [learning_rate(step, params) for step in range(100)]
@@ -127,19 +138,28 @@ def test_the_learning_rate_is_constant_then_falls_to_zero():
     # As the original counts: from the first step of the second half on, one fiftieth less each, the last with nothing.
     assert all(a - b == pytest.approx(2e-6) for a, b in pairwise(rates[49:])) and rates[99] == 0
     assert learning_rate(0, Train(steps=1, lr=1e-4)) == 1e-4
+    assert learning_rate(99, Train(steps=100, lr=1e-4, decay=False)) == 1e-4
 
 
 def test_a_batch_in_parts_and_activations_computed_twice_change_nothing(face):
     """Memory is all they save: in double precision the same losses, and the same weights after the step."""
     real = [torch.cat([pictures(seed), pictures(seed + 1)]).double() for seed in (1, 3)]
-    outcomes = []
+    outcomes, calls = [], []
     for changes in ({}, {"accumulate": 2}, {"recompute": True}, {"accumulate": 2, "recompute": True}):
         torch.manual_seed(0)
         state = Step(Train(size=128, channels=4, steps=10, batch=2, **changes), copy.deepcopy(face), CPU)
         for part in (state.networks, state.averages, state.face):
             part.double()
+        seen = []
+        state.networks["genA2B"].encoder[0].register_forward_pre_hook(
+            lambda _, given, seen=seen: seen.append(len(given[0]))
+        )
         reports = [state(*real, step) for step in range(2)]
+        # A block of the generator is run once for the fakes and once for the way back; again where it is computed twice.
+        assert max(seen) == (2 if "accumulate" in changes else 4)
+        calls.append(len(seen))
         outcomes.append((reports, state.networks.state_dict()))
+    assert calls == [4, 12, 8, 20]
     (expected, weights_), *others = outcomes
     for reports, weights in others:
         for a, b in zip(reports, expected, strict=True):

@@ -36,8 +36,8 @@ class Attention(nn.Module):
     """Class activation map: a feature counts as much as it tells the domains apart.
 
     Args:
+        average_fc, maximum_fc: the two classifiers; discriminators wrap theirs in spectral normalisation.
         channels: of the features.
-        linear: makes the two classifiers; discriminators wrap theirs in spectral normalisation.
         activation: after the 1x1 convolution.
     """
 
