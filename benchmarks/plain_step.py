@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from photo2cartoon.networks.face import FaceNetwork
 from photo2cartoon.networks.normalisation import LIN, AdaLIN, clip_mixtures
 from photo2cartoon.params import Train
-from photo2cartoon.training.step import DISCRIMINATORS, GENERATORS, Networks, learning_rate
+from photo2cartoon.training.state import learning_rate
+from photo2cartoon.training.step import DISCRIMINATORS, GENERATORS, build_networks
 
 
 class PlainStep:
@@ -31,7 +32,7 @@ class PlainStep:
 
     def __init__(self, params: Train, face: FaceNetwork | None, device: torch.device) -> None:
         self.params, self.weights, self.face = params, params.loss, face
-        self.networks = Networks(params).to(device)
+        self.networks = nn.ModuleDict(build_networks(params)).to(device)
         for part in self.networks.modules():
             if isinstance(part, AdaLIN):
                 part.forward = types.MethodType(_adalin, part)

@@ -33,6 +33,13 @@ FORBIDDEN = {
         "photo2cartoon.serving",
         "photo2cartoon.importing",
     },
+    "scoring": {
+        "mlflow",
+        "photo2cartoon.training",
+        "photo2cartoon.evaluation",
+        "photo2cartoon.tracking",
+        "photo2cartoon.importing",
+    },
     "importing": {"mlflow", "photo2cartoon.dataset", "photo2cartoon.evaluation", "photo2cartoon.serving"},
     "evaluation": {"photo2cartoon.export", "photo2cartoon.serving", "photo2cartoon.importing"},
     "export": {"photo2cartoon.serving", "photo2cartoon.importing"},

@@ -19,6 +19,7 @@ DEFAULT_FILE = Path("params.yaml")
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Metric = Literal["kernel_face", "kernel_efficientnet", "frechet_face", "frechet_efficientnet", "fid", "face_distance"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -83,9 +84,32 @@ class Weights(Section):
     face_id: NonNegative = 1.0
 
 
+class Lesson(Section):
+    """What each loss counts in the taught recipe; 0 switches it off."""
+
+    l1: NonNegative = Field(1.0, description="to the drawing, level by level")
+    edges: NonNegative = Field(1.0, description="to the drawing's differences between neighbours: lines")
+    perceptual: NonNegative = Field(0.5, description="to the drawing's features in EfficientNet-Lite1")
+    adversarial: NonNegative = Field(0.0, description="to pass for a cartoon; the photographs without drawing too")
+    adversarial_cam: NonNegative = Field(0.0, description="the same by the discriminators' attention")
+    face_id: NonNegative = Field(0.0, description="to stay recognisable; the photographs without drawing")
+    others: Annotated[int, Field(ge=0)] = Field(
+        1, description="photographs without drawing a step, and cartoons, where losses ask for them"
+    )
+    tones: Share = Field(0.5, description="how often photograph and drawing are made darker or lighter alike")
+
+    @property
+    def judged(self) -> bool:
+        """Whether discriminators take part."""
+        return bool(self.adversarial or self.adversarial_cam)
+
+
 class Train(Section):
     """One run of training."""
 
+    recipe: Literal["unpaired", "taught"] = Field(
+        "unpaired", description="photo2cartoon's own, or from drawings of the photographs (`preprocess --drawings`)"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     size: Annotated[int, Field(ge=128, le=1024, multiple_of=16)] = Field(
         256, description="side of the picture that is trained on"
@@ -104,6 +128,13 @@ class Train(Section):
     accumulate: Positive = Field(
         1, description="parts in which a process takes its pictures, one after another: less memory"
     )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of the networks (norms and losses: always fp32); auto: bf16 on GPUs that have it"
+    )
+    channels_last: bool = Field(False, description="lay pictures out channels last")
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = Field(
+        "none", description="torch.compile's mode; reduce-overhead takes CUDA graphs on a GPU"
+    )
     recompute: bool = Field(False, description="compute activations twice instead of keeping them: less memory")
     processes: Annotated[int, Field(ge=0)] = Field(1, description="on this machine; 0 means one a GPU")
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
@@ -116,12 +147,26 @@ class Train(Section):
         500.0, description="half-life of the averaged generators in pictures; 0: no average"
     )
     checkpoint_every: Positive = Field(5000, description="steps between checkpoints")
-    keep: Positive = Field(10, description="how many checkpoints stay on disk")
+    keep: Positive = Field(10, description="how many of the last checkpoints stay on disk")
+    score: Metric | None = Field(
+        None, description="score each checkpoint on held-out photographs as training goes; lower is better"
+    )
+    keep_best: Annotated[int, Field(ge=0)] = Field(3, description="how many of the best by the score stay as well")
+    patience: Annotated[int, Field(ge=0)] = Field(
+        0, description="end the run after this many checkpoints without a better score; 0: never"
+    )
     sample_every: Positive = Field(1000, description="steps between grids of sample pictures")
     log_every: Positive = 10
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 means every core")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    loss: Weights = Weights()
+    loss: Weights = Field(Weights(), description="of the unpaired recipe")
+    taught: Lesson = Field(Lesson(), description="of the taught recipe")
+
+    @model_validator(mode="after")
+    def _patience_has_a_score(self) -> Train:
+        if self.patience and not self.score:
+            raise ValueError("patience needs a score")
+        return self
 
 
 class Evaluate(Section):
@@ -136,9 +181,7 @@ class Evaluate(Section):
 class Select(Section):
     """The choice among checkpoints, and whether it may become champion by itself."""
 
-    metric: Literal[
-        "kernel_face", "kernel_efficientnet", "frechet_face", "frechet_efficientnet", "fid", "face_distance"
-    ] = "kernel_efficientnet"
+    metric: Metric = "kernel_efficientnet"
     champion: Literal["better", "always", "never"] = Field(
         "better", description="when the pick takes the alias champion"
     )

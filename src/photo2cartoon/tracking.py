@@ -58,6 +58,7 @@ class Run:
 
     def __init__(self, client: Any, run_id: str) -> None:
         self.client, self.run_id = client, run_id
+        self._monitor: Any = None
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, nested sections flattened with dots."""
@@ -87,8 +88,23 @@ class Run:
         for key, value in values.items():
             self.client.set_tag(self.run_id, key, value)
 
+    def watch_machine(self) -> None:
+        """Log processor, memory, disk, network and GPUs every ten seconds until the run is finished.
+
+        MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL changes how often, MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false switches it off.
+        """
+        from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as WANTED
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        if not WANTED.is_set() or WANTED.get():
+            self._monitor = SystemMetricsMonitor(self.run_id, resume_logging=True)
+            self._monitor.start()
+
     def finish(self, status: str = "FINISHED") -> None:
         """Mark the run as ended: FINISHED, FAILED or KILLED."""
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
         self.client.set_terminated(self.run_id, status)
 
 

@@ -13,7 +13,7 @@ from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.importing.names import NETWORKS
 from photo2cartoon.params import Train
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.step import Networks
+from photo2cartoon.training.step import build_networks
 from tests import original
 
 CHANNELS, SIZE = 8, 128
@@ -66,7 +66,7 @@ def test_every_network_answers_as_it_did(tmp_path, picture, kind):
     made = states(paddle=paddle)
     found = import_weights(write(tmp_path / "weights", kind, made), tmp_path / "out", SIZE)
     assert found.networks == NETWORKS and found.train.channels == CHANNELS and found.train.light
-    networks = Networks(found.train).eval()
+    networks = torch.nn.ModuleDict(build_networks(found.train)).eval()
     for name, state in made.items():
         networks[name].load_state_dict(checkpoint.read_tensors(tmp_path / "out" / f"{name}.safetensors"))
         with torch.inference_mode():

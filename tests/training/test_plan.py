@@ -12,7 +12,8 @@ def test_the_plan_of_a_run(p2c, faces, weights, tmp_path):
     told = p2c("train", "--data", faces, "--weights", weights, "--out", "run", "--dry-run").stdout
     lines = {line.split()[0]: line for line in told.splitlines()}
     photos = len(list((faces / "trainA").iterdir()))
-    assert f"{photos} photographs" in lines["pictures"] and f"{2000 / photos:.1f} and" in lines["pictures"]
+    assert f"{photos} photos ({2000 / photos:.1f} times each)" in lines["pictures"]
+    assert "2 photos and 2 cartoons, on 1 process" in lines["steps"]
     assert "2 of 0.06 M weights: 4 channels, light, soft_adalin, hourglasses" in lines["generators"]
     assert "every 100 steps" in lines["checkpoints"] and "the last 3 kept" in lines["checkpoints"]
     assert "GB a process" in lines["memory"] and "s a step" in lines["time"]

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from photo2cartoon import assets
 from photo2cartoon.networks.face import DlibFaceNet
 from photo2cartoon.params import Train
-from photo2cartoon.training.step import DISCRIMINATORS, GENERATORS, Step, learning_rate
+from photo2cartoon.training.state import learning_rate
+from photo2cartoon.training.step import DISCRIMINATORS, GENERATORS, Step
 
 CPU = torch.device("cpu")
 
@@ -47,7 +48,7 @@ def plain_gradients(state, real_A, real_B):
             on_real, on_fake = nets[f"dis{kind}{letter}"](real), nets[f"dis{kind}{letter}"](fake.detach())
             for r, f in ((on_real.logit, on_fake.logit), (on_real.cam_logit, on_fake.cam_logit)):
                 loss = loss + mse(r, one(r)) + mse(f, zero(f))
-    parameters_D = nets.parameters_of(DISCRIMINATORS)
+    parameters_D = state.parameters_of(DISCRIMINATORS)
     gradients_D = torch.autograd.grad(loss, parameters_D)
     for optimizer in state.optimizers.values():
         optimizer.zero_grad()
@@ -70,7 +71,7 @@ def plain_gradients(state, real_A, real_B):
     if face is not None:
         for real, fake in ((real_A, drawn_B.picture), (real_B, drawn_A.picture)):
             loss = loss + w.face_id * (1 - F.cosine_similarity(face.features(real), face.features(fake))).mean()
-    return loss, torch.autograd.grad(loss, nets.parameters_of(GENERATORS))
+    return loss, torch.autograd.grad(loss, state.parameters_of(GENERATORS))
 
 
 def test_gradients_are_those_of_the_original_order_of_work(face):

@@ -1,5 +1,7 @@
 """What training and evaluation read: photo2cartoon's folders trainA, trainB, testA, testB, held in memory.
 
+Where photographs have drawings, these are in `drawnA`, under the photographs' names.
+
 The order of pictures and their crops and flips follow from the seed and the running number of the picture alone, so a run
 that goes on after an interruption sees just what it would have seen.
 """
@@ -20,6 +22,8 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PictureError, decode
 from photo2cartoon.portrait.maker import on_white
 
+DRAWN = "drawnA"
+TONES = (-0.2, 1.0)  # powers of e that levels in 0..1 are raised to, to the power of: 0.8 is lighter, 2.7 far darker
 MARGIN = 30 / 256  # photo2cartoon enlarges 256 px to 286 before it crops at random
 
 
@@ -29,7 +33,7 @@ class Faces:
 
     Args:
         stems: file names without suffix.
-        pictures: uint8 `[n, 3, S, S]`, RGB on white.
+        pictures: uint8 `[n, 3, S, S]`, RGB on white; of pairs `[n, 6, S, S]`, the photograph and its drawing.
     """
 
     stems: tuple[str, ...]
@@ -76,14 +80,55 @@ def load_faces(folder: Path, side: int) -> Faces:
         folder: one of trainA, trainB, testA, testB.
         side: pixels; pictures are shrunk by averaging, enlarged linearly.
     """
-    stems, pictures = [], []
-    for path in list_pictures(folder):
+    return _load(list_pictures(folder), side)
+
+
+def load_pairs(data: Path, split: str, side: int) -> tuple[Faces, Faces]:
+    """Photographs with their drawings, and photographs that have none.
+
+    Args:
+        data: the dataset's folder.
+        split: `train` or `test`.
+        side: pixels.
+
+    Returns:
+        Pairs, `[n, 6, S, S]`, and the others, `[m, 3, S, S]`, where m may be 0.
+
+    Raises:
+        UserError: there is no drawing of any photograph of the split.
+    """
+    drawings = data / DRAWN
+    listed = list_pictures(data / f"{split}A")
+    paired = [path for path in listed if (drawings / path.name).is_file()]
+    if not paired:
+        raise UserError(
+            f"{drawings}: holds no drawing of a photograph in {split}A; `p2c preprocess --drawings` makes it"
+        )
+    photos, drawn = _load(paired, side), _load([drawings / path.name for path in paired], side)
+    others = [path for path in listed if not (drawings / path.name).is_file()]
+    unpaired = _load(others, side) if others else Faces((), torch.empty(0, 3, side, side, dtype=torch.uint8))
+    return Faces(photos.stems, torch.cat([photos.pictures, drawn.pictures], dim=1)), unpaired
+
+
+def held_out_split(data: Path) -> str:
+    """`test` where photographs that are held out have drawings, else `train`."""
+    names = {path.name for path in (data / "testA").glob("*.png")}
+    return "test" if any(path.name in names for path in (data / DRAWN).glob("*.png")) else "train"
+
+
+def enlarged(size: int) -> int:
+    """The side from which pictures of `size` are cropped at random."""
+    return size + round(size * MARGIN)
+
+
+def _load(paths: list[Path], side: int) -> Faces:
+    pictures = []
+    for path in paths:
         rgb = on_white(read_rgba(path))
         shrinks = side < rgb.shape[0]
         rgb = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        stems.append(path.stem)
         pictures.append(torch.from_numpy(rgb).permute(2, 0, 1))
-    return Faces(tuple(stems), torch.stack(pictures))
+    return Faces(tuple(path.stem for path in paths), torch.stack(pictures))
 
 
 def faces_fingerprint(data: Path) -> str:
@@ -108,21 +153,27 @@ class Sampler:
         seed: of the run.
         domain: 0 for photographs, 1 for cartoons, so that the two orders differ.
         device: where the batches are wanted.
+        tones: how often a picture is made darker or lighter; white stays white.
     """
 
-    def __init__(self, faces: Faces, size: int, seed: int, domain: int, device: torch.device) -> None:
+    def __init__(
+        self, faces: Faces, size: int, seed: int, domain: int, device: torch.device, tones: float = 0.0
+    ) -> None:
         self.pictures = faces.pictures.to(device)
-        self.size, self.seed, self.domain = size, seed, domain
+        self.size, self.seed, self.domain, self.tones = size, seed, domain, tones
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
 
     @classmethod
     def from_folder(cls, folder: Path, size: int, seed: int, domain: int, device: torch.device) -> Sampler:
         """Over a dataset folder, enlarged by the margin that random crops need."""
-        return cls(load_faces(folder, size + round(size * MARGIN)), size, seed, domain, device)
+        return cls(load_faces(folder, enlarged(size)), size, seed, domain, device)
 
     def batch(self, first: int, count: int) -> Tensor:
-        """Pictures number `first` to `first + count - 1` of the run: float32 `[count, 3, S, S]` in -1..1."""
-        return to_float(torch.stack([self._picture(number) for number in range(first, first + count)]))
+        """Pictures number `first` to `first + count - 1` of the run: float32 `[count, 3, S, S]` in -1..1; of pairs 6."""
+        if not count:
+            return to_float(self.pictures[:0, :, : self.size, : self.size])
+        pictures = to_float(torch.stack([self._picture(number) for number in range(first, first + count)]))
+        return self._toned(pictures, first) if self.tones else pictures
 
     def _picture(self, number: int) -> Tensor:
         passed, place = divmod(number, len(self.pictures))
@@ -133,6 +184,15 @@ class Sampler:
         top, left, flip = self._random(number, 1).integers(0, [room + 1, room + 1, 2])
         picture = picture[:, top : top + self.size, left : left + self.size]
         return picture.flip(-1) if flip else picture
+
+    def _toned(self, pictures: Tensor, first: int) -> Tensor:
+        powers = []
+        for number in range(first, first + len(pictures)):
+            random = self._random(number, 2)
+            power = np.exp(random.uniform(*TONES))
+            powers.append(power if random.random() < self.tones else 1.0)
+        exponents = torch.tensor(powers, dtype=torch.float32, device=pictures.device)[:, None, None, None]
+        return ((pictures + 1) / 2) ** exponents * 2 - 1
 
     def _random(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.domain, purpose, number))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from photo2cartoon import tracking
-from photo2cartoon.dataset.faces import load_faces, to_float
 from photo2cartoon.errors import UserError
-from photo2cartoon.evaluation.distances import face_distance, frechet_distance, kernel_distance
-from photo2cartoon.evaluation.features import Extractor, extractors
 from photo2cartoon.files import read_json, whole_folder, write_json
 from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
+from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.loop import CHECKPOINTS
 from photo2cartoon.training.record import RUN
@@ -53,25 +48,18 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
     run_info = read_json(train / RUN, "`p2c train` writes it")
     size = checkpoint.read_card(found[0]).train.size
     splits = ("test",) if params.photos == "test" else ("train", "test")
-    photos = _pictures(data, splits, "A", size)
-    cartoons = _pictures(data, ("train", "test"), "B", size)
-    nets = extractors(weights, params.fid)
-    real = {name: _extract(net, cartoons, params.batch) for name, net in nets.items()}
-    source = {name: _extract(net, photos, params.batch) for name, net in nets.items()}
+    scorer = Scorer(data, size, splits, weights, params.fid, params.batch)
 
-    scores = {"photographs": _score(source, real, source["face"])}
-    rows = [("photographs", list(to_uint8(photos[:SHOWN])))]
+    scores = {"photographs": scorer.of_photographs()}
+    rows = [("photographs", list(to_uint8(scorer.photos[:SHOWN])))]
     for path in bar(found, desc="evaluate", unit="checkpoint"):
-        generator = checkpoint.load_generator(path, weights=params.weights)
-        drawn = _batched(lambda pictures, draw=generator: draw(pictures).picture, photos, params.batch)
-        features = {name: _extract(net, drawn, params.batch) for name, net in nets.items()}
-        scores[path.name] = _score(features, real, source["face"])
+        scores[path.name], drawn = scorer.of(checkpoint.load_generator(path, weights=params.weights))
         rows.append((path.name, list(to_uint8(drawn[:SHOWN]))))
 
     result = {
-        "photographs": len(photos),
+        "photographs": len(scorer.photos),
         "splits": list(splits),
-        "cartoons": len(cartoons),
+        "cartoons": scorer.count,
         "weights": params.weights,
         "data_sha256": run_info["data_sha256"],
         "scores": scores,
@@ -83,38 +71,6 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
         (partial / "drawings.png").write_bytes(encode_png(picture))
     _track(run_info["mlflow_run"], train, scores, picture, out)
     return result
-
-
-def _pictures(data: Path, splits: tuple[str, ...], letter: str, size: int) -> Tensor:
-    folders = [data / f"{split}{letter}" for split in splits]
-    filled = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
-    pictures = [load_faces(folder, size).pictures for folder in filled]
-    count = sum(len(part) for part in pictures)
-    if count < 2:
-        names = ", ".join(folder.name for folder in folders)
-        raise UserError(f"{data}: {names} hold {count} pictures, scores need two or more; see evaluate.photos")
-    return to_float(torch.cat(pictures))
-
-
-def _batched(function: Callable[[Tensor], Tensor], pictures: Tensor, batch: int) -> Tensor:
-    with torch.inference_mode():
-        return torch.cat([function(part) for part in pictures.split(batch)])
-
-
-def _extract(net: Extractor, pictures: Tensor, batch: int) -> np.ndarray:
-    return _batched(net, pictures, batch).numpy()
-
-
-def _score(features: dict[str, np.ndarray], real: dict[str, np.ndarray], source_faces: np.ndarray) -> dict[str, float]:
-    scores: dict[str, float] = {}
-    for name, values in features.items():
-        if name == "inception":
-            scores["fid"] = frechet_distance(values, real[name])
-            continue
-        scores[f"frechet_{name}"] = frechet_distance(values, real[name])
-        scores[f"kernel_{name}"], scores[f"kernel_{name}_interval"] = kernel_distance(values, real[name])
-    scores["face_distance"], scores["face_distance_interval"] = face_distance(source_faces, features["face"])
-    return scores
 
 
 def _write_csv(path: Path, scores: dict[str, dict[str, float]]) -> None:

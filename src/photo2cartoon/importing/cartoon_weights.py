@@ -24,7 +24,7 @@ from photo2cartoon.importing.pickles import read_arrays
 from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS
 from photo2cartoon.params import Train
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.step import Networks
+from photo2cartoon.training.step import build_networks
 
 DEFAULT_SIZE = 256
 # The farthest that a drawing by the imported weights may be from the file's own, where the file can draw; -1..1.
@@ -71,7 +71,7 @@ def import_weights(source: Path, out: Path, size: int | None = None) -> Imported
         raise UserError(f"{out}: is there already; name a new folder")
     kind, states, side = read_states(source)
     train = infer(source, states, size or side)
-    networks = Networks(train)
+    networks = torch.nn.ModuleDict(build_networks(train))
     for name, tensors in states.items():
         if name.startswith("gen"):
             names = generator_names(paddle=kind == "paddle")

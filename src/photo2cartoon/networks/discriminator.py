@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import register_parametrization
 
 from photo2cartoon.networks.generator import Attention
+from photo2cartoon.networks.normalisation import in_float32
 
 GLOBAL_LAYERS, LOCAL_LAYERS = 7, 5
 SLOPE = 0.2
+
+
+class SpectralNorm(_SpectralNorm):
+    """torch's spectral normalisation (arXiv:1802.05957), in float32 also under autocast."""
+
+    forward = in_float32(_SpectralNorm.forward)
+
+
+def spectral_norm(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+    """The layer with its weight divided by its largest singular value, by one power iteration a forward pass."""
+    register_parametrization(layer, "weight", SpectralNorm(layer.weight, dim=0))
+    return layer
 
 
 class Verdict(NamedTuple):

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
 from photo2cartoon.networks.hourglass import Hourglass, conv
-from photo2cartoon.networks.normalisation import LIN, AdaLIN, SoftAdaLIN
+from photo2cartoon.networks.normalisation import LIN, AdaLIN, InstanceNorm, SoftAdaLIN
 
 NORMS = {"soft_adalin": SoftAdaLIN, "adalin": AdaLIN}
 
@@ -68,10 +68,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             *conv(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm(channels),
             nn.ReLU(),
             *conv(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,14 +130,14 @@ class Generator(nn.Module):
         self.channels, self.size, self.light, self.norm = channels, size, light, norm
         self.recompute = False  # keep no activations inside blocks while training, compute them again for the gradients
         wide = channels * 4
-        self.stem = nn.Sequential(*conv(3, channels, 7), nn.InstanceNorm2d(channels), nn.ReLU())
+        self.stem = nn.Sequential(*conv(3, channels, 7), InstanceNorm(channels), nn.ReLU())
         self.hourglasses_in = nn.Sequential(*(Hourglass(channels) for _ in range(2 * hourglasses)))
         self.down = nn.Sequential(
             *conv(channels, channels * 2, 3, stride=2),
-            nn.InstanceNorm2d(channels * 2),
+            InstanceNorm(channels * 2),
             nn.ReLU(),
             *conv(channels * 2, wide, 3, stride=2),
-            nn.InstanceNorm2d(wide),
+            InstanceNorm(wide),
             nn.ReLU(),
         )
         self.encoder = nn.ModuleList(ResidualBlock(wide) for _ in range(blocks))

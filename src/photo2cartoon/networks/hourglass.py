@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from photo2cartoon.networks.normalisation import InstanceNorm
+
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     """A convolution without bias behind reflection padding that keeps the size at stride 1."""
@@ -25,7 +27,7 @@ class MultiScaleBlock(nn.Module):
         super().__init__()
         widths = [channels, channels // 2, channels // 4, channels // 4]
         self.convs = nn.ModuleList(
-            nn.Sequential(nn.InstanceNorm2d(before), nn.ReLU(), *conv(before, after, 3))
+            nn.Sequential(InstanceNorm(before), nn.ReLU(), *conv(before, after, 3))
             for before, after in pairwise(widths)
         )
 
@@ -78,7 +80,7 @@ class Hourglass(nn.Module):
             HourglassBody(channels),
             MultiScaleBlock(channels),
             nn.Conv2d(channels, channels, 1, bias=False),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm(channels),
             nn.ReLU(),
         )
         self.picture = nn.Conv2d(channels, 3, 1)

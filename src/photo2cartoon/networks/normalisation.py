@@ -2,14 +2,39 @@
 
 Each blends instance normalisation (statistics of a channel) with layer normalisation (statistics of all channels) by a
 learnt rho in 0..1. The layer's statistics follow from the channels' own, so the picture is read once for both.
+
+All of them work in float32, also where the networks around them run in bfloat16.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 EPSILON = 1e-5
+
+
+def in_float32(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Under autocast, give a module's forward its tensors in float32 and keep its arithmetic there."""
+
+    @functools.wraps(forward)
+    def careful(self: nn.Module, *given: Tensor) -> Tensor:
+        device = given[0].device.type
+        if not torch.is_autocast_enabled(device):
+            return forward(self, *given)
+        with torch.autocast(device, enabled=False):
+            return forward(self, *(tensor.float() for tensor in given))
+
+    return careful
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance normalisation without weights of its own, `[N, C, H, W]` to the same shape."""
+
+    forward = in_float32(nn.InstanceNorm2d.forward)
 
 
 def _blend_scale_shift(x: Tensor, rho: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -47,6 +72,7 @@ class AdaLIN(nn.Module):
         self.eps = eps
         self.rho = nn.Parameter(torch.full((1, channels, 1, 1), 0.9))
 
+    @in_float32
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         """`[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
         scale, shift = _blend_scale_shift(x, self.rho, self.eps)
@@ -68,6 +94,7 @@ class LIN(nn.Module):
         self.gamma = nn.Parameter(torch.ones(1, channels, 1, 1))
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
+    @in_float32
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to the same shape."""
         scale, shift = _blend_scale_shift(x, self.rho, self.eps)
@@ -93,6 +120,7 @@ class SoftAdaLIN(nn.Module):
         self.style_gamma = nn.Linear(channels, channels)
         self.style_beta = nn.Linear(channels, channels)
 
+    @in_float32
     def forward(self, x: Tensor, content: Tensor, style: Tensor) -> Tensor:
         """`[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
         gamma = torch.lerp(self.style_gamma(style), self.content_gamma(content), self.w_gamma.expand_as(style))

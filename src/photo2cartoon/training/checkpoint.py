@@ -25,7 +25,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Train
-from photo2cartoon.training.step import Step, build_generator
+from photo2cartoon.training.state import State, build_generator
 
 FORMAT = 1
 CARD = "checkpoint.json"
@@ -40,16 +40,18 @@ class Card:
         step: optimisation steps done.
         train: the section it was trained with.
         networks: names of the networks inside.
+        scores: of its averaged generator, where it was scored while training.
     """
 
     path: Path
     step: int
     train: Train
     networks: tuple[str, ...]
+    scores: Mapping[str, float]
 
 
-def save(folder: Path, state: Step, step: int) -> Path:
-    """Write `folder/step-NNNNNN`, whole or not at all.
+def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | None = None) -> Path:
+    """Write `folder/step-NNNNNN`, whole or not at all, with the scores its generator got while training.
 
     Returns:
         The checkpoint's folder.
@@ -62,11 +64,13 @@ def save(folder: Path, state: Step, step: int) -> Path:
             _save_network(partial / f"{name}.average.safetensors", network.state_dict())
         _write_tensors(partial / "optimizers.safetensors", _optimizers(state))
         _write_tensors(partial / "random.safetensors", _random())
-        _write_card(partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.averages)])
+        _write_card(
+            partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.averages)], scores
+        )
     return target
 
 
-def load(path: Path, state: Step) -> int:
+def load(path: Path, state: State) -> int:
     """Bring a state to where a checkpoint left it; returns the step it had reached.
 
     Raises:
@@ -86,7 +90,7 @@ def load(path: Path, state: Step) -> int:
     return card.step
 
 
-def start_from(path: Path, state: Step) -> list[str]:
+def start_from(path: Path, state: State) -> list[str]:
     """Begin a run with another checkpoint's networks: of a run, or of `p2c import-weights`. Optimizers start afresh.
 
     Args:
@@ -132,7 +136,13 @@ def read_card(path: Path) -> Card:
     try:
         if values["format"] != FORMAT:
             raise UserError(f"{path / CARD}: format {values['format']}, this version reads {FORMAT}")
-        return Card(path, values["step"], Train.model_validate(values["train"]), tuple(values["networks"]))
+        return Card(
+            path,
+            values["step"],
+            Train.model_validate(values["train"]),
+            tuple(values["networks"]),
+            values.get("scores", {}),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / CARD}: not a checkpoint's card: {error}") from None
 
@@ -213,17 +223,21 @@ def _load_into(network: torch.nn.Module, path: Path) -> None:
         raise UserError(f"{path}: of another network: {first}") from None
 
 
-def _write_card(folder: Path, step: int, train: Train, networks: list[str]) -> None:
+def _write_card(
+    folder: Path, step: int, train: Train, networks: list[str], scores: Mapping[str, float] | None = None
+) -> None:
     card: dict[str, Any] = {
         "format": FORMAT,
         "step": step,
         "networks": networks,
         "train": train.model_dump(mode="json"),
     }
+    if scores:
+        card["scores"] = dict(scores)
     write_json(folder / CARD, card)
 
 
-def _optimizers(state: Step) -> dict[str, Tensor]:
+def _optimizers(state: State) -> dict[str, Tensor]:
     return {
         f"{which}.{index}.{moment}": value.detach().cpu().contiguous()
         for which, optimizer in state.optimizers.items()
@@ -232,7 +246,7 @@ def _optimizers(state: Step) -> dict[str, Tensor]:
     }
 
 
-def _restore_optimizers(state: Step, tensors: dict[str, Tensor]) -> None:
+def _restore_optimizers(state: State, tensors: dict[str, Tensor]) -> None:
     for which, optimizer in state.optimizers.items():
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():

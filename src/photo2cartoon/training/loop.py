@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -13,19 +12,19 @@ from pathlib import Path
 
 import torch
 
-from photo2cartoon.dataset.faces import Sampler, faces_fingerprint, load_faces
+from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
-from photo2cartoon.networks.face import FaceNetwork, load_face_network
 from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
+from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.parallel import RETRY, Team, is_member, join, launch
+from photo2cartoon.training.recipes import RECIPES
 from photo2cartoon.training.record import Record
-from photo2cartoon.training.samples import sample_grid
-from photo2cartoon.training.step import Step
+from photo2cartoon.training.shelf import Shelf
+from photo2cartoon.training.state import State
 
 CHECKPOINTS = "checkpoints"
-SAMPLE_COUNT = 6
 
 
 def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = False) -> Path:
@@ -66,42 +65,41 @@ def _train(
 ) -> Path:
     torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // team.size))
     torch.manual_seed(params.seed)
-    share = team.share(params.batch)
-    if share % params.accumulate:
-        raise UserError(f"train.accumulate: {share} pictures a process cannot be taken in {params.accumulate} parts")
-    face: FaceNetwork | None = load_face_network(params.face_network, weights) if params.loss.face_id else None
     fingerprint = faces_fingerprint(data)
-    samplers = [
-        Sampler.from_folder(data / f"train{letter}", params.size, params.seed, domain, team.device)
-        for domain, letter in enumerate("AB")
-    ]
-    fixed = [fixed_pictures(data, letter, params.size) for letter in "AB"]
-    state = Step(params, face, team.device, team)
+    recipe = RECIPES[params.recipe](params, data, weights, team)
+    state = recipe.state
+    scorer = _make_scorer(params, data, weights, team)
+    shelf = Shelf(out / CHECKPOINTS, params)
     done = _continue(state, out, resume)
-    counts = {name: len(sampler.pictures) for name, sampler in zip(("photos", "cartoons"), samplers, strict=True)}
-    record = Record(params, out, state, done, resume, counts, fingerprint) if team.leads else None
-    saved = checkpoint.list_checkpoints(out / CHECKPOINTS)
+    if team.any(team.leads and shelf.stale()):
+        note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
+        return shelf.last()
+    record = Record(params, out, recipe, done, resume, fingerprint) if team.leads else None
     steps = bar(
         range(done, params.steps), initial=done, total=params.steps, desc="train", unit="step", disable=not team.leads
     )
     try:
         for step in steps:
-            first = step * params.batch + team.rank * share
-            losses = state(*(sampler.batch(first, share) for sampler in samplers), step)
+            losses = recipe.step(step)
             after = step + 1
             stopping = team.any(interruption.asked) and after < params.steps
             keep = stopping or after % params.checkpoint_every == 0 or after == params.steps
             # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
             if keep or after % params.log_every == 0 or after == 1:
-                values = _checked(losses, team, after, saved)
+                values = _checked(losses, team, after, shelf)
                 if record:
                     steps.set_postfix_str(record.losses(values, after), refresh=False)
             if record and (after % params.sample_every == 0 or after in (1, params.steps)):
-                record.samples(sample_grid(state.averages, *fixed), after)
+                record.samples(recipe.grid(), after)
             if record and keep:
-                saved.append(checkpoint.save(out / CHECKPOINTS, state, after))
-                while len(saved) > params.keep:
-                    shutil.rmtree(saved.pop(0))
+                # One that is only there because the run was asked to stop is not scored: it would not be there otherwise.
+                scores = scorer.of(state.averages["genA2B"]).scores if scorer and not stopping else {}
+                record.scores(scores, after)
+                shelf.add(state, after, scores)
+            if keep and params.patience and team.any(team.leads and shelf.stale()) and after < params.steps:
+                if record:
+                    note(f"train: no better {params.score} for {params.patience} checkpoints: ended at step {after}")
+                break
             if stopping:
                 raise UserError(f"train: asked to stop; step {after} is saved, --resume goes on from it", RETRY)
     except BaseException as error:
@@ -111,7 +109,7 @@ def _train(
         raise
     if record:
         record.close("FINISHED")
-    return saved[-1] if saved else out / CHECKPOINTS
+    return shelf.last() or out / CHECKPOINTS
 
 
 def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, processes: int) -> Path:
@@ -160,15 +158,7 @@ def count_processes(params: Train, device: torch.device) -> int:
     return params.processes or max(1, torch.cuda.device_count() if device.type == "cuda" else 1)
 
 
-def fixed_pictures(data: Path, letter: str, size: int) -> torch.Tensor:
-    """The pictures that are drawn at every tick: held-out ones where there are any. uint8 `[n, 3, S, S]`."""
-    folder = data / f"test{letter}"
-    if not folder.is_dir() or not any(folder.iterdir()):
-        folder = data / f"train{letter}"
-    return load_faces(folder, size).pictures[:SAMPLE_COUNT]
-
-
-def _continue(state: Step, out: Path, resume: bool) -> int:
+def _continue(state: State, out: Path, resume: bool) -> int:
     """Bring the state to where the run in `out` stopped, and tell the step; a damaged checkpoint is passed over."""
     saved = checkpoint.list_checkpoints(out / CHECKPOINTS)
     if saved and not resume:
@@ -195,10 +185,18 @@ def _continue(state: Step, out: Path, resume: bool) -> int:
     return 0
 
 
-def _checked(losses: dict[str, torch.Tensor], team: Team, step: int, saved: list[Path]) -> dict[str, float]:
+def _make_scorer(params: Train, data: Path, weights: Path, team: Team) -> Scorer | None:
+    if not (team.leads and params.score):
+        return None
+    scorer = Scorer(data, params.size, ("test",), weights, params.score == "fid", device=team.device)
+    scorer.must_have(params.score)
+    return scorer
+
+
+def _checked(losses: dict[str, torch.Tensor], team: Team, step: int, shelf: Shelf) -> dict[str, float]:
     values = dict(zip(losses, team.average(torch.stack(list(losses.values()))).tolist(), strict=True))
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
-        last = f"; the last good checkpoint is {saved[-1]}" if saved else ""
+        last = f"; the last good checkpoint is {shelf.last()}" if shelf.last() else ""
         raise UserError(f"train: {bad[0]} is {values[bad[0]]} at step {step}: try a lower train.lr{last}")
     return values

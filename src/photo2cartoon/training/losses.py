@@ -41,3 +41,13 @@ def cam(source: Tensor, target: Tensor) -> Tensor:
 def face_id(real_features: Tensor, fake_features: Tensor) -> Tensor:
     """The person stays recognisable: 1 - cosine of face features `[N, D]`, averaged; 0 is the same face, 2 the opposite."""
     return (1 - F.cosine_similarity(real_features, fake_features)).mean()
+
+
+def edges(picture: Tensor, target: Tensor) -> Tensor:
+    """L1 of the differences between neighbours, down and across: lines count, whatever the area they cover.
+
+    Args:
+        picture, target: `[N, 3, H, W]`.
+    """
+    off = picture - target
+    return off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import torch
 
-from photo2cartoon.dataset.faces import Sampler
-from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.params import Train
 from photo2cartoon.training.parallel import Team
-from photo2cartoon.training.step import Step
+from photo2cartoon.training.recipes import RECIPES
 
 TRIED_STEPS = 3
 
@@ -30,33 +28,34 @@ def plan(params: Train, data: Path, weights: Path, device: torch.device, process
     Raises:
         UserError: what would end the run at its start.
     """
-    share = Team(0, processes, device).share(params.batch)
-    face = load_face_network(params.face_network, weights) if params.loss.face_id else None
-    samplers = [
-        Sampler.from_folder(data / f"train{letter}", params.size, params.seed, domain, device)
-        for domain, letter in enumerate("AB")
-    ]
-    state = Step(params, face, device)
+    recipe = RECIPES[params.recipe](params, data, weights, Team(0, processes, device))
+    state = recipe.state
+    state.team = Team(0, 1, device)  # alone while it is tried
     seconds = []
     for step in range(TRIED_STEPS):
         started = time.perf_counter()
-        report = state(*(sampler.batch(step * share, share) for sampler in samplers), step)
+        report = recipe.step(step)
         report["generator/total"].item()  # waits for a GPU
         seconds.append(time.perf_counter() - started)
     a_step = min(seconds[1:])
-    photos, cartoons = (len(sampler.pictures) for sampler in samplers)
+    tried = {name.split("/")[1] for name in report} - {"total"}
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()}
     # Weights, averages of the generators, two moments of each weight: float32.
     checkpoint = 4 * (3 * sum(sizes.values()) + sum(size for name, size in sizes.items() if name.startswith("gen")))
-    losses = ", ".join(f"{name} {value:g}" for name, value in params.loss.model_dump().items() if value)
+    losses = ", ".join(f"{name} {getattr(state.weights, name):g}" for name in sorted(tried))
+    pictures = ", ".join(
+        f"{count} {kind} ({params.steps * recipe.a_step[kind] / count:.1f} times each)"
+        for kind, count in recipe.counts.items()
+        if count
+    )
+    each_step = " and ".join(f"{count} {kind}" for kind, count in recipe.a_step.items() if count)
     return [
-        f"pictures        {photos} photographs, {cartoons} cartoons, {params.size} px; "
-        f"{params.steps * params.batch / photos:.1f} and {params.steps * params.batch / cartoons:.1f} times each",
-        f"generators      2 of {sizes['genA2B'] / 1e6:.2f} M weights: {params.channels} channels, "
+        f"pictures        {pictures}, {params.size} px",
+        f"generators      {len(state.generators)} of {sizes['genA2B'] / 1e6:.2f} M weights: {params.channels} channels, "
         f"{'light' if params.light else 'full'}, {params.norm}, {'' if params.hourglasses else 'no '}hourglasses",
         f"discriminators  {', '.join(f'{name} {size / 1e6:.2f} M' for name, size in sizes.items() if name.startswith('dis'))}",
         f"losses          {losses}",
-        f"steps           {params.steps} of {params.batch} and {params.batch} pictures, on {processes} "
+        f"steps           {params.steps} of {each_step}, on {processes} "
         f"{'process' if processes == 1 else 'processes'} ({_name(device)}), learning rate {params.lr:g}",
         f"checkpoints     every {params.checkpoint_every} steps, {checkpoint / 2**20:.0f} MB each, the last {params.keep} kept",
         f"memory          {_memory(device):.1f} GB a process",

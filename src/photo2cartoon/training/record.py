@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,16 @@ from photo2cartoon.files import whole_file, write_json
 from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
-from photo2cartoon.training.step import Step, learning_rate
+from photo2cartoon.training.recipes import Recipe
+from photo2cartoon.training.state import State, learning_rate
 
+# What the progress bar has room for.
+_TOLD = {
+    "cycle": "generator/cycle",
+    "l1": "generator/l1",
+    "face": "generator/face_id",
+    "D": "discriminator/total",
+}
 STATS, SAMPLES, RUN = "stats.jsonl", "samples", "run.json"
 
 
@@ -24,39 +33,45 @@ class Record:
     Args:
         params: the `train` section.
         out: the run's folder; gets `stats.jsonl`, `samples/` and `run.json`, which names the MLflow run.
-        state: whose weights are counted.
+        recipe: whose weights and pictures are counted.
         done: steps that were done before; later ones in `stats.jsonl`, of a run that went on and was lost, are dropped.
         resume: go on with the MLflow run in `run.json`.
-        counts: pictures of each domain.
         fingerprint: of the dataset.
     """
 
-    def __init__(
-        self, params: Train, out: Path, state: Step, done: int, resume: bool, counts: dict[str, int], fingerprint: str
-    ) -> None:
+    def __init__(self, params: Train, out: Path, recipe: Recipe, done: int, resume: bool, fingerprint: str) -> None:
         self.params, self.out, self.done = params, out, done
-        self.run = _tracked(params, out, state, resume, counts, fingerprint)
+        self.pictures = sum(recipe.a_step.values())
+        self.run = _tracked(params, out, recipe.state, resume, recipe.counts, fingerprint)
+        self.run.watch_machine()
         _forget_after(out / STATS, done)
         self._stats = (out / STATS).open("a", encoding="utf-8")
         self._started = time.monotonic()
 
     def losses(self, values: dict[str, float], step: int) -> str:
         """A row of the curves; returns what the progress bar shows of it."""
-        speed = (step - self.done) * self.params.batch * 2 / (time.monotonic() - self._started)
+        speed = (step - self.done) * self.pictures / (time.monotonic() - self._started)
         values = values | {"pictures_per_second": speed, "learning_rate": learning_rate(step - 1, self.params)}
-        self._stats.write(json.dumps({"step": step, **values}) + "\n")
-        self._stats.flush()
-        self.run.metrics(values, step)
-        return (
-            f"cycle {values.get('generator/cycle', 0):.2f} face {values.get('generator/face_id', 0):.2f} "
-            f"D {values['discriminator/total']:.2f}, {speed:.1f} pictures/s"
-        )
+        self._write(values, step)
+        told = [f"{label} {values[name]:.2f}" for label, name in _TOLD.items() if name in values]
+        return " ".join(told) + f", {speed:.1f} pictures/s"
+
+    def scores(self, values: Mapping[str, float], step: int) -> None:
+        """Scores of a checkpoint, where it was scored."""
+        if values:
+            values = {f"score/{name}": value for name, value in values.items()}
+            self._write(values, step)
 
     def samples(self, picture: np.ndarray, step: int) -> None:
         """A grid of sample pictures, uint8 RGB `[H, W, 3]`."""
         with whole_file(self.out / SAMPLES / f"step-{step:06d}.png") as partial:
             partial.write_bytes(encode_png(picture))
         self.run.image(picture, "samples", step)
+
+    def _write(self, values: Mapping[str, float], step: int) -> None:
+        self._stats.write(json.dumps({"step": step, **values}) + "\n")
+        self._stats.flush()
+        self.run.metrics(values, step)
 
     def close(self, status: str) -> None:
         """The run is over: FINISHED, FAILED or KILLED."""
@@ -65,7 +80,7 @@ class Record:
 
 
 def _tracked(
-    params: Train, out: Path, state: Step, resume: bool, counts: dict[str, int], fingerprint: str
+    params: Train, out: Path, state: State, resume: bool, counts: dict[str, int], fingerprint: str
 ) -> tracking.Run:
     name = out.resolve().name
     before = json.loads((out / RUN).read_text())["mlflow_run"] if resume and (out / RUN).exists() else None

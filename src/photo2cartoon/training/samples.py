@@ -72,6 +72,33 @@ def sample_grid(generators: nn.ModuleDict, photos: Tensor, cartoons: Tensor) -> 
     return np.hstack(halves)
 
 
+@torch.no_grad()
+def lesson_grid(generator: nn.Module, pairs: Tensor, others: Tensor) -> np.ndarray:
+    """Photographs, the drawings taught, and ours; photographs that have none, and ours.
+
+    Args:
+        generator: the averaged one.
+        pairs: uint8 `[N, 6, S, S]`, photograph and drawing.
+        others: uint8 `[M, 3, S, S]`; M may be 0.
+
+    Returns:
+        uint8 RGB picture.
+    """
+    device = next(generator.parameters()).device
+
+    def drawn(photos: Tensor) -> list[np.ndarray]:
+        return list(to_uint8(generator(to_float(photos.to(device))).picture))
+
+    def shown(pictures: Tensor) -> list[np.ndarray]:
+        return list(pictures.permute(0, 2, 3, 1).numpy())
+
+    photos, drawings = pairs.split(3, dim=1)
+    rows = [("photograph", shown(photos)), ("taught", shown(drawings)), ("drawn", drawn(photos))]
+    if len(others):
+        rows += [("photograph without drawing", shown(others)), ("drawn", drawn(others))]
+    return grid(rows)
+
+
 def _looks(pictures: list[np.ndarray], drawing: Drawing) -> list[np.ndarray]:
     heat = drawing.heatmap[:, 0].float().cpu().numpy()
     return [heatmap_on(picture, map_) for picture, map_ in zip(pictures, heat, strict=True)]

@@ -1,4 +1,4 @@
-"""One optimisation step: both discriminators, then both generators, as photo2cartoon orders them.
+"""One step of the unpaired recipe: both discriminators, then both generators, as photo2cartoon orders them.
 
 The mathematics is the original's; work it throws away is not done. The fakes are drawn once for both updates (the
 generators do not change in between), discriminators take no gradient from the generators' update, and pictures that go
@@ -12,33 +12,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, Discriminator, Verdict
+from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, Discriminator
 from photo2cartoon.networks.face import FaceNetwork
-from photo2cartoon.networks.generator import Generator
-from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
 from photo2cartoon.training import losses
 from photo2cartoon.training.parallel import Team
+from photo2cartoon.training.state import State, build_generator, weighted
 
 GENERATORS = ("genA2B", "genB2A")
 DISCRIMINATORS = ("disGA", "disGB", "disLA", "disLB")
 
 
-class Networks(nn.ModuleDict):
-    """The six networks by their names in U-GAT-IT: A is photographs, B cartoons, G sees the whole face, L its parts."""
-
-    def __init__(self, params: Train) -> None:
-        super().__init__(
-            {name: build_generator(params) for name in GENERATORS}
-            | {
-                name: Discriminator(params.channels, GLOBAL_LAYERS if "G" in name else LOCAL_LAYERS)
-                for name in DISCRIMINATORS
-            }
-        )
-
-    def parameters_of(self, names: tuple[str, ...]) -> list[nn.Parameter]:
-        """Parameters of several networks in a fixed order."""
-        return [parameter for name in names for parameter in self[name].parameters()]
+def build_networks(params: Train) -> dict[str, nn.Module]:
+    """The six networks by their names in U-GAT-IT, with fresh weights."""
+    return {name: build_generator(params) for name in GENERATORS} | {
+        name: Discriminator(params.channels, GLOBAL_LAYERS if "G" in name else LOCAL_LAYERS) for name in DISCRIMINATORS
+    }
 
 
 class Drawn(NamedTuple):
@@ -55,14 +44,7 @@ class Drawn(NamedTuple):
     cam_logits: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
-def build_generator(params: Train) -> Generator:
-    """A generator as the `train` section describes it, with fresh weights."""
-    generator = Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
-    generator.recompute = params.recompute
-    return generator
-
-
-class Step:
+class Step(State):
     """The state of training and how one step changes it.
 
     Args:
@@ -73,21 +55,9 @@ class Step:
     """
 
     def __init__(self, params: Train, face: FaceNetwork | None, device: torch.device, team: Team | None = None) -> None:
-        self.params = params
-        self.team = team or Team(0, 1, device)
+        super().__init__(build_networks(params), params, device, team)
         self.weights = params.loss
-        self.networks = Networks(params).to(device)
         self.face = face.to(device) if face is not None else None
-        options = {"lr": params.lr, "betas": params.betas, "weight_decay": params.weight_decay, "fused": True}
-        self.optimizers = {
-            "generators": torch.optim.Adam(self.networks.parameters_of(GENERATORS), **options),
-            "discriminators": torch.optim.Adam(self.networks.parameters_of(DISCRIMINATORS), **options),
-        }
-        self.averages = Networks(params).to(device)
-        for name in DISCRIMINATORS:
-            del self.averages[name]
-        self.averages.load_state_dict({k: v for k, v in self.networks.state_dict().items() if k.startswith("gen")})
-        self.averages.requires_grad_(False).eval()
 
     def __call__(self, real_A: Tensor, real_B: Tensor, step: int) -> dict[str, Tensor]:
         """Train on one batch of each domain, or on this process's share of it.
@@ -99,10 +69,7 @@ class Step:
         Returns:
             Every loss of these pictures, unweighted, as a scalar tensor on the device.
         """
-        for optimizer in self.optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, self.params)
+        self.begin(step)
         parts = self.params.accumulate
         batches = list(zip(real_A.chunk(parts), real_B.chunk(parts), strict=True))
         report: dict[str, Tensor] = {}
@@ -118,24 +85,22 @@ class Step:
             terms = self._discriminator_terms(*batch, *fakes, refresh=index == 0)
             self._backward("discriminator", terms, report, parts)
         if self.weights.adversarial or self.weights.adversarial_cam:
-            self._update("discriminators")
+            self.update("discriminators")
 
-        self._freeze_discriminators(True)
+        self.freeze_discriminators(True)
         for index, batch in enumerate(batches):
             drawings = self._draw(*batch) if drawn is None else drawn[index]
             terms = self._generator_terms(*batch, drawings, refresh=index == 0)
             self._backward("generator", terms, report, parts)
-        self._freeze_discriminators(False)
-        self._update("generators")
-        for name in GENERATORS:
-            clip_mixtures(self.networks[name], self.params.clip_rho, self.params.clip_w)
-        self._update_averages(2 * len(real_A) * self.team.size)
+        self.freeze_discriminators(False)
+        self.update("generators")
+        self.after_generators(2 * len(real_A))
         return report
 
     def _draw(self, real_A: Tensor, real_B: Tensor) -> Drawn:
         """One call a generator: what it must change and what it must leave alone."""
-        to_B = self.networks["genA2B"](torch.cat([real_A, real_B]))
-        to_A = self.networks["genB2A"](torch.cat([real_B, real_A]))
+        to_B = self.draw("genA2B", torch.cat([real_A, real_B]))
+        to_A = self.draw("genB2A", torch.cat([real_B, real_A]))
         count = len(real_A)
         fake_B, same_B = to_B.picture.split(count)
         fake_A, same_A = to_A.picture.split(count)
@@ -147,23 +112,23 @@ class Step:
         patches = cams = torch.zeros((), device=real_A.device)
         for domain, real, fake in (("A", real_A, fake_A), ("B", real_B, fake_B)):
             for kind in "GL":
-                verdict = self._judge(f"dis{kind}{domain}", torch.cat([real, fake]), refresh)
+                verdict = self.judge(f"dis{kind}{domain}", torch.cat([real, fake]), refresh)
                 patches = patches + losses.adversarial_discriminator(*verdict.logit.split(len(real)))
                 cams = cams + losses.adversarial_discriminator(*verdict.cam_logit.split(len(real)))
         return {"adversarial": patches, "adversarial_cam": cams}
 
     def _generator_terms(self, real_A: Tensor, real_B: Tensor, drawn: Drawn, refresh: bool) -> dict[str, Tensor]:
-        nets, count = self.networks, len(real_A)
+        count = len(real_A)
         fake_A, fake_B = drawn.fakes
         patches = cams = torch.zeros((), device=real_A.device)
         for domain, fake in (("A", fake_A), ("B", fake_B)):
             for kind in "GL":
-                verdict = self._judge(f"dis{kind}{domain}", fake, refresh)
+                verdict = self.judge(f"dis{kind}{domain}", fake, refresh)
                 patches = patches + losses.adversarial_generator(verdict.logit)
                 cams = cams + losses.adversarial_generator(verdict.cam_logit)
         terms = {"adversarial": patches, "adversarial_cam": cams}
         if self.weights.cycle:
-            back_A, back_B = nets["genB2A"](fake_B).picture, nets["genA2B"](fake_A).picture
+            back_A, back_B = self.draw("genB2A", fake_B).picture, self.draw("genA2B", fake_A).picture
             terms["cycle"] = losses.cycle(real_A, back_A) + losses.cycle(real_B, back_B)
         same_A, same_B = drawn.same
         terms["identity"] = losses.identity(real_A, same_A) + losses.identity(real_B, same_B)
@@ -175,46 +140,8 @@ class Step:
             terms["face_id"] = losses.face_id(real[:count], fake[:count]) + losses.face_id(real[count:], fake[count:])
         return terms
 
-    def _judge(self, name: str, pictures: Tensor, refresh: bool) -> Verdict:
-        """A discriminator's verdict; its spectral normalisation goes on by one iteration an update, however it is divided."""
-        network = self.networks[name]
-        training = network.training
-        network.train(training and refresh)
-        verdict = network(pictures)
-        network.train(training)
-        return verdict
-
     def _backward(self, which: str, terms: dict[str, Tensor], report: dict[str, Tensor], parts: int) -> None:
         """Add the gradients of one part of the batch, and its losses to the report."""
-        total = sum(getattr(self.weights, name) * value for name, value in terms.items())
+        total = weighted(which, terms, self.weights, report, parts)
         if total.requires_grad:
-            (total / parts).backward()
-        for name, value in {**terms, "total": total}.items():
-            key = f"{which}/{name}"
-            report[key] = report.get(key, 0) + value.detach() / parts
-
-    def _freeze_discriminators(self, frozen: bool) -> None:
-        for name in DISCRIMINATORS:
-            self.networks[name].requires_grad_(not frozen)
-
-    def _update(self, which: str) -> None:
-        optimizer = self.optimizers[which]
-        self.team.average_gradients(optimizer.param_groups[0]["params"])
-        optimizer.step()
-
-    @torch.no_grad()
-    def _update_averages(self, pictures: int) -> None:
-        """Exponential moving average of the generators; its half-life is counted in pictures, as in StyleGAN."""
-        halflife = self.params.ema_halflife
-        keep = 0.5 ** (pictures / halflife) if halflife else 0.0
-        current = self.networks.state_dict()
-        for name, value in self.averages.state_dict().items():
-            value.lerp_(current[name], 1 - keep)
-
-
-def learning_rate(step: int, params: Train) -> float:
-    """Constant for the first half of the run, then linearly to zero, which the last step has; as in the original."""
-    half = params.steps // 2
-    if step < half or not half or not params.decay:
-        return params.lr
-    return params.lr * max(0, 2 * half - step - 1) / half
+            total.backward()

@@ -10,8 +10,8 @@ import torch
 from photo2cartoon import assets
 from photo2cartoon.dataset.faces import load_faces, to_float
 from photo2cartoon.errors import UserError
-from photo2cartoon.evaluation import features as module
-from photo2cartoon.evaluation.distances import frechet_distance
+from photo2cartoon.scoring import features as module
+from photo2cartoon.scoring.distances import frechet_distance
 
 
 @pytest.fixture(scope="module")

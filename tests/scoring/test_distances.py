@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 from sklearn.metrics.pairwise import polynomial_kernel
 
-from photo2cartoon.evaluation.distances import face_distance, frechet_distance, kernel_distance
+from photo2cartoon.scoring.distances import face_distance, frechet_distance, kernel_distance
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from photo2cartoon.evaluation.features import prepare_torchvision
+from photo2cartoon.scoring.features import prepare_torchvision
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,0 +1,55 @@
+"""Which checkpoints of a run stay on disk: the last ones to go on from, and the best ones by the score."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from photo2cartoon.params import Train
+from photo2cartoon.training import checkpoint
+from photo2cartoon.training.state import State
+
+
+class Shelf:
+    """The checkpoints of one run. What it knows it reads from them, so that a run that goes on knows it as well.
+
+    Args:
+        folder: of the checkpoints.
+        params: the `train` section.
+    """
+
+    def __init__(self, folder: Path, params: Train) -> None:
+        self.folder, self.params = folder, params
+
+    def last(self) -> Path | None:
+        """The latest checkpoint."""
+        found = checkpoint.list_checkpoints(self.folder)
+        return found[-1] if found else None
+
+    def best(self) -> list[Path]:
+        """Checkpoints that have a score, best first; of equals the earliest."""
+        scored = [(self._score(path), path) for path in checkpoint.list_checkpoints(self.folder)]
+        return [path for score, path in sorted(scored) if math.isfinite(score)]
+
+    def add(self, state: State, step: int, scores: Mapping[str, float]) -> Path:
+        """Save a checkpoint with its scores, and remove those that are neither late nor good."""
+        added = checkpoint.save(self.folder, state, step, scores)
+        late = checkpoint.list_checkpoints(self.folder)[-self.params.keep :]
+        stay = {*late, *self.best()[: self.params.keep_best]}
+        for path in checkpoint.list_checkpoints(self.folder):
+            if path not in stay:
+                shutil.rmtree(path)
+        return added
+
+    def stale(self) -> bool:
+        """Whether the score has not become better for `train.patience` checkpoints."""
+        best, last = self.best(), self.last()
+        if not self.params.patience or not best:
+            return False
+        since = checkpoint.read_card(last).step - checkpoint.read_card(best[0]).step
+        return since >= self.params.patience * self.params.checkpoint_every
+
+    def _score(self, path: Path) -> float:
+        return checkpoint.read_card(path).scores.get(self.params.score or "", math.inf)

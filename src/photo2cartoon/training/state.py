@@ -1,0 +1,158 @@
+"""What training changes: networks, their averages, optimizers; and the moves that every recipe is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from photo2cartoon.networks.discriminator import Verdict
+from photo2cartoon.networks.generator import Drawing, Generator
+from photo2cartoon.networks.normalisation import clip_mixtures
+from photo2cartoon.params import Train
+from photo2cartoon.training.parallel import Team
+
+
+class State:
+    """Networks by their names in U-GAT-IT: A is photographs, B cartoons, G sees the whole face, L its parts.
+
+    Args:
+        networks: `gen…` are averaged, `dis…` are not.
+        params: the `train` section.
+        device: where everything lives.
+        team: the processes that make the same step together; this one alone by default.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, nn.Module], params: Train, device: torch.device, team: Team | None = None
+    ) -> None:
+        self.params = params
+        self.device = device
+        self.team = team or Team(0, 1, device)
+        self.layout = torch.channels_last if params.channels_last else torch.contiguous_format
+        self.precision = precision(params, device)
+        self.networks = nn.ModuleDict(networks).to(device, memory_format=self.layout)
+        self.generators = tuple(name for name in self.networks if name.startswith("gen"))
+        self.discriminators = tuple(name for name in self.networks if name.startswith("dis"))
+        options = {"lr": params.lr, "betas": params.betas, "weight_decay": params.weight_decay, "fused": True}
+        groups = {"generators": self.generators, "discriminators": self.discriminators}
+        self.optimizers = {
+            which: torch.optim.Adam(self.parameters_of(names), **options) for which, names in groups.items() if names
+        }
+        self.averages = nn.ModuleDict({name: build_generator(params) for name in self.generators}).to(device)
+        self.averages.load_state_dict({k: v for k, v in self.networks.state_dict().items() if k.startswith("gen")})
+        self.averages.requires_grad_(False).eval()
+        if params.compile != "none":
+            for network in self.networks.values():
+                network.compile(mode=params.compile)
+
+    def parameters_of(self, names: tuple[str, ...]) -> list[nn.Parameter]:
+        """Parameters of several networks in a fixed order."""
+        return [parameter for name in names for parameter in self.networks[name].parameters()]
+
+    def begin(self, step: int) -> None:
+        """No gradients, and the learning rate of the step, which is counted from 0."""
+        torch.compiler.cudagraph_mark_step_begin()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, self.params)
+
+    def draw(self, name: str, pictures: Tensor) -> Drawing:
+        """What a generator makes of pictures, `[N, 3, S, S]` in -1..1; float32 whatever it was computed in."""
+        with self._precision():
+            drawing = self.networks[name](self._laid_out(pictures))
+        return Drawing(*map(_raised, drawing))
+
+    def judge(self, name: str, pictures: Tensor, refresh: bool) -> Verdict:
+        """A discriminator's verdict; its spectral normalisation goes on by one iteration an update, however it is divided."""
+        network = self.networks[name]
+        training = network.training
+        network.train(training and refresh)
+        with self._precision():
+            verdict = network(self._laid_out(pictures))
+        network.train(training)
+        return Verdict(*map(_raised, verdict))
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _laid_out(self, pictures: Tensor) -> Tensor:
+        return pictures.contiguous(memory_format=self.layout)
+
+    def freeze_discriminators(self, frozen: bool) -> None:
+        """Whether the discriminators take gradients."""
+        for name in self.discriminators:
+            self.networks[name].requires_grad_(not frozen)
+
+    def update(self, which: str) -> None:
+        """One step of an optimizer, with the gradients of the whole team."""
+        optimizer = self.optimizers[which]
+        self.team.average_gradients(optimizer.param_groups[0]["params"])
+        optimizer.step()
+
+    def after_generators(self, pictures: int) -> None:
+        """What follows each update of the generators: mixtures brought back into their range, averages.
+
+        Args:
+            pictures: that this process's generators have seen in the step.
+        """
+        for name in self.generators:
+            clip_mixtures(self.networks[name], self.params.clip_rho, self.params.clip_w)
+        self._average(pictures * self.team.size)
+
+    @torch.no_grad()
+    def _average(self, pictures: int) -> None:
+        """Exponential moving average of the generators; its half-life is counted in pictures, as in StyleGAN."""
+        halflife = self.params.ema_halflife
+        keep = 0.5 ** (pictures / halflife) if halflife else 0.0
+        current = self.networks.state_dict()
+        for name, value in self.averages.state_dict().items():
+            value.lerp_(current[name], 1 - keep)
+
+
+def _raised(tensor: Tensor) -> Tensor:
+    """Losses are taken in float32, or in float64 where everything is."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+
+
+def weighted(
+    which: str, terms: dict[str, Tensor], weights: object, report: dict[str, Tensor], parts: int = 1
+) -> Tensor:
+    """The sum of the losses as the weights say; unweighted they are added to the report, with their total.
+
+    Args:
+        which: prefix of the names in the report.
+        terms: losses of one of `parts` parts of the batch.
+        weights: has an attribute for each loss.
+        report: gets `which/name` and `which/total`.
+        parts: of the batch.
+    """
+    total = sum(getattr(weights, name) * value for name, value in terms.items())
+    for name, value in {**terms, "total": total}.items():
+        key = f"{which}/{name}"
+        report[key] = report.get(key, 0) + value.detach() / parts
+    return total / parts
+
+
+def precision(params: Train, device: torch.device) -> str:
+    """fp32 or bf16: what `train.precision` means on a device."""
+    if params.precision != "auto":
+        return params.precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def build_generator(params: Train) -> Generator:
+    """A generator as the `train` section describes it, with fresh weights."""
+    generator = Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
+    generator.recompute = params.recompute
+    return generator
+
+
+def learning_rate(step: int, params: Train) -> float:
+    """Constant for the first half of the run, then linearly to zero, which the last step has; as in the original."""
+    half = params.steps // 2
+    if step < half or not half or not params.decay:
+        return params.lr
+    return params.lr * max(0, 2 * half - step - 1) / half
