@@ -50,6 +50,10 @@ pipeline: $(STAMP)  ## compile the Kubeflow pipeline to pipelines/photo2cartoon.
 pipeline-local: $(STAMP)  ## run the Kubeflow pipeline here, without a cluster
 	@python -m pipelines.run_local
 
+.PHONY: train-job
+train-job: $(STAMP)  ## train across machines of a Kubernetes cluster: make train-job ARGS="--help"
+	@python -m pipelines.train_job $(ARGS)
+
 .PHONY: serve
 serve: $(STAMP)  ## Triton on loopback, until Ctrl-C
 	@p2c serve

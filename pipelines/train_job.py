@@ -1,0 +1,225 @@
+"""Training across machines: a Kubeflow Trainer TrainJob, made and submitted by the Kubeflow SDK.
+
+A claimed volume that all nodes can write (ReadWriteMany) holds `faces/` and `weights/` and gets the run:
+
+    make train-job ARGS="--image REGISTRY/photo2cartoon:TAG --volume CLAIM --nodes 2 --gpus 4"
+
+With --print nothing is submitted, and no cluster is needed: the manifest appears, for `kubectl create -f -`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubeflow.trainer import CustomTrainer, TrainerClient
+from kubeflow.trainer.backends.kubernetes.backend import KubernetesBackend
+from kubeflow.trainer.constants import constants
+from kubeflow.trainer.options import common, kubernetes
+from kubeflow.trainer.types import types
+from kubernetes.client import ApiException
+from kubernetes.config import ConfigException
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import load
+
+MOUNT = "/data"
+RUNTIME = constants.DEFAULT_TRAINING_RUNTIME
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What is asked of the cluster.
+
+    Args:
+        image: of this project, with torch for the nodes' hardware.
+        volume: claim that is mounted at `/data` on all nodes.
+        params: text of a params.yaml.
+        nodes: machines.
+        gpus, cpus, memory: of each; a process a GPU, or one a node where there are none.
+        run: folder of the run on the volume; a run that is there is gone on with.
+        name: of the job.
+        namespace: of the job.
+        mlflow_uri: where the run is tracked; empty for the image's own environment.
+        node_selector: labels that nodes must have.
+        shared_memory: of /dev/shm, which nccl uses between the GPUs of a node.
+    """
+
+    image: str
+    volume: str
+    params: str
+    nodes: int = 1
+    gpus: int = 1
+    cpus: int = 8
+    memory: str = "32Gi"
+    run: str = "run"
+    name: str = "photo2cartoon-train"
+    namespace: str = "default"
+    mlflow_uri: str = ""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    shared_memory: str = "8Gi"
+
+
+def train_member(together=None, **each):
+    """Runs in every process of the job, cut out of this file by the SDK: whatever it needs, it imports itself.
+
+    Kubernetes hands over arguments by name, the SDK's local backend as one dictionary.
+    """
+    import base64
+    import sys
+    import tempfile
+    from pathlib import Path
+
+    from photo2cartoon.cli import main
+
+    wish = together or each
+    with tempfile.TemporaryDirectory() as folder:
+        params = Path(folder) / "params.yaml"
+        params.write_bytes(base64.b64decode(wish["params"]))
+        places = ["--data", wish["data"], "--weights", wish["weights"], "--out", wish["out"]]
+        sys.argv = ["p2c", "train", "--params", str(params), *places, "--resume"]
+        main()
+
+
+def trainer(job: TrainJob, root: str = MOUNT) -> CustomTrainer:
+    """What each node runs.
+
+    Args:
+        job: what is asked for.
+        root: where the nodes see the volume.
+    """
+    # The SDK writes the arguments into a shell script; base64 has nothing a shell would take for its own.
+    params = base64.b64encode(job.params.encode()).decode()
+    places = {"data": f"{root}/faces", "weights": f"{root}/weights", "out": f"{root}/{job.run}"}
+    # As words: the SDK would make decimals of numbers, which the schema of a quantity does not take.
+    resources = {"cpu": str(job.cpus), "memory": job.memory} | ({"gpu": str(job.gpus)} if job.gpus else {})
+    return CustomTrainer(
+        func=train_member,
+        func_args={"params": params, **places},
+        image=job.image,
+        num_nodes=job.nodes,
+        resources_per_node=resources,
+        env={"MLFLOW_TRACKING_URI": job.mlflow_uri} if job.mlflow_uri else None,
+    )
+
+
+def options(job: TrainJob) -> list[Any]:
+    """Name, volumes and where the nodes may be."""
+    mounts = [{"name": "data", "mountPath": MOUNT}, {"name": "shm", "mountPath": "/dev/shm"}]
+    pods = kubernetes.PodSpecPatch(
+        volumes=[
+            {"name": "data", "persistentVolumeClaim": {"claimName": job.volume}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": job.shared_memory}},
+        ],
+        containers=[kubernetes.ContainerPatch(name=constants.NODE, volume_mounts=mounts)],
+        security_context={"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000},
+        node_selector=job.node_selector or None,
+    )
+    template = kubernetes.JobTemplatePatch(
+        spec=kubernetes.JobSpecPatch(template=kubernetes.PodTemplatePatch(spec=pods))
+    )
+    jobs = [kubernetes.ReplicatedJobPatch(name=constants.NODE, template=template)]
+    patch = kubernetes.TrainingRuntimeSpecPatch(
+        template=kubernetes.JobSetTemplatePatch(spec=kubernetes.JobSetSpecPatch(replicated_jobs=jobs))
+    )
+    return [
+        common.Name(job.name),
+        kubernetes.Labels({"app.kubernetes.io/part-of": "photo2cartoon"}),
+        kubernetes.RuntimePatch(patch),
+    ]
+
+
+class _OnPaper(KubernetesBackend):
+    """The SDK's own backend, which keeps what it would send; no cluster is asked."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace, self.custom_api, self.sent = namespace, self, {}
+
+    def create_namespaced_custom_object(
+        self, group: str, version: str, namespace: str, plural: str, body: dict
+    ) -> None:
+        """Keep it."""
+        self.sent = body | {"metadata": body["metadata"] | {"namespace": namespace}}
+
+
+def manifest(job: TrainJob) -> dict[str, Any]:
+    """The TrainJob as Kubernetes is given it, with Kubeflow's own runtime for torch."""
+    framework = types.RuntimeTrainer(types.TrainerType.CUSTOM_TRAINER, "torch", job.image)
+    framework.set_command(constants.TORCH_COMMAND)
+    runtime = types.Runtime(RUNTIME, framework, types.RuntimeKind.CLUSTER_TRAINING_RUNTIME)
+    backend = _OnPaper(job.namespace)
+    backend.train(runtime, trainer=trainer(job), options=options(job))
+    return backend.sent
+
+
+def submit(job: TrainJob, client: TrainerClient) -> None:
+    """Hand the job to the cluster, show what its first process says, and wait for its end.
+
+    Raises:
+        UserError: the cluster refuses it, or the job failed.
+    """
+    try:
+        name = client.train(runtime=RUNTIME, trainer=trainer(job), options=options(job))
+        print(f"{job.namespace}/{name}: submitted", flush=True)
+        client.wait_for_job_status(name, {"Running", "Complete"}, timeout=3600)
+        for line in client.get_job_logs(name, follow=True):
+            print(line, flush=True)
+        client.wait_for_job_status(name, {"Complete"}, timeout=600)
+    except (RuntimeError, TimeoutError, ApiException) as error:
+        reason = error.__cause__ or error
+        raise UserError(f"train-job: {error}: {str(reason).strip().splitlines()[0]}") from None
+    print(f"{job.namespace}/{name}: complete; the run is in {job.run}/ on {job.volume}")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", required=True, help="of this project, where the cluster can pull it")
+    parser.add_argument("--volume", required=True, help="claim with faces/ and weights/, writable by all nodes")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="its train section counts")
+    parser.add_argument("--profile", help="of the params file")
+    parser.add_argument("--nodes", type=int, default=TrainJob.nodes, help="machines")
+    parser.add_argument("--gpus", type=int, default=TrainJob.gpus, help="of each machine; a process each")
+    parser.add_argument("--cpus", type=int, default=TrainJob.cpus, help="of each machine")
+    parser.add_argument("--memory", default=TrainJob.memory, help="of each machine")
+    parser.add_argument("--run", default=TrainJob.run, help="folder on the volume; a run there is gone on with")
+    parser.add_argument("--name", default=TrainJob.name)
+    parser.add_argument("--namespace", default=TrainJob.namespace)
+    parser.add_argument("--mlflow-uri", default="", help="where the run is tracked")
+    parser.add_argument("--node-selector", action="append", default=[], metavar="LABEL=VALUE")
+    parser.add_argument("--print", action="store_true", help="the manifest, and nothing else")
+    given = vars(parser.parse_args())
+    printed, file, profile = given.pop("print"), given.pop("params"), given.pop("profile")
+    try:
+        train = load(file, profile).train
+        given["node_selector"] = dict(label.split("=", 1) for label in given["node_selector"])
+        if train.batch % (given["nodes"] * max(given["gpus"], 1)):
+            raise UserError(f"train.batch: {train.batch} pictures cannot be divided among all processes")
+        job = TrainJob(**given, params=yaml.safe_dump({"train": train.model_dump(mode="json")}))
+        if printed:
+            print(yaml.safe_dump(manifest(job), sort_keys=False), end="")
+            return
+        submit(job, _client(job.namespace))
+    except UserError as error:
+        print(f"train-job: {str(error).removeprefix('train-job: ')}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _client(namespace: str) -> TrainerClient:
+    from kubeflow.trainer import KubernetesBackendConfig
+
+    logging.getLogger("kubeflow").setLevel(logging.ERROR)
+    try:
+        return TrainerClient(KubernetesBackendConfig(namespace=namespace))
+    except ConfigException as error:
+        raise UserError(f"no cluster is configured ({error}); --print shows the manifest without one") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Training across machines: the manifest is of Kubeflow's schema, a cluster gets it, and its program trains."""
+
+import json
+import os
+import re
+import site
+import subprocess
+import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from kubeflow.trainer import LocalProcessBackendConfig, TrainerClient
+from kubeflow_trainer_api import models
+
+from pipelines import train_job
+from tests.conftest import ROOT
+
+JOB = train_job.TrainJob(
+    image="registry.example/photo2cartoon:1", volume="portraits", params="train: {batch: 8}", nodes=2, gpus=4,
+    node_selector={"gpu": "h100"}, mlflow_uri="http://mlflow:5000",
+)  # fmt: skip
+
+
+def test_the_manifest_keeps_to_the_schema():
+    """Kubeflow's own models, made from the CRD: what they do not know, they would drop."""
+    sent = train_job.manifest(JOB)
+    parsed = models.TrainerV1alpha1TrainJob.from_dict(json.loads(json.dumps(sent)))
+    assert parsed.to_dict() == sent
+    trainer = sent["spec"]["trainer"]
+    assert (sent["kind"], trainer["image"], trainer["numNodes"]) == ("TrainJob", JOB.image, 2)
+    for amounts in trainer["resourcesPerNode"].values():
+        assert amounts == {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "4"}  # a decimal would be refused
+    jobs = sent["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    pod = jobs[0]["template"]["spec"]["template"]["spec"]
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "portraits"}
+    assert pod["securityContext"]["runAsNonRoot"] and pod["nodeSelector"] == {"gpu": "h100"}
+
+
+def test_the_program_survives_the_shell(tmp_path):
+    """Kubernetes gets it inside a shell script: what bash writes there is what we wrote, dollars and quotes too."""
+    params = "train: {start_from: \"a $HOME `pwd` 'b' \\\\ c\"}"
+    script = train_job.manifest(train_job.TrainJob(image="i", volume="v", params=params))["spec"]["trainer"]["command"][
+        2
+    ]
+    script = script.replace("torchrun ", f"{sys.executable} ")
+    (tmp_path / "photo2cartoon").mkdir()
+    (tmp_path / "photo2cartoon/__init__.py").touch()
+    (tmp_path / "photo2cartoon/cli.py").write_text(
+        "import sys\ndef main(): print(open(sys.argv[3]).read()); print(*sys.argv[4:])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    told = done.stdout.splitlines()
+    assert told == [params, "--data /data/faces --weights /data/weights --out /data/run --resume"], done.stderr
+
+
+class Cluster(BaseHTTPRequestHandler):
+    """As much of Kubernetes as submitting asks for: the runtime is there, a job can be made, and is complete."""
+
+    made = None
+    refuses = False
+
+    def do_GET(self):
+        if self.path.endswith("/clustertrainingruntimes/torch-distributed"):
+            pod = {"containers": [{"name": "node", "image": "torch"}]}
+            labels = {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+            job = {"name": "node", "template": {"metadata": {"labels": labels}, "spec": {"template": {"spec": pod}}}}
+            self.answer({
+                "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "ClusterTrainingRuntime",
+                "metadata": {"name": "torch-distributed", "labels": {"trainer.kubeflow.org/framework": "torch"}},
+                "spec": {"mlPolicy": {"numNodes": 1, "torch": {"numProcPerNode": "auto"}},
+                         "template": {"spec": {"replicatedJobs": [job]}}},
+            })  # fmt: skip
+        else:
+            self.answer({"kind": "Status", "message": "not here"}, 404)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).made = body
+        self.answer(
+            {"kind": "Status", "message": "quota exceeded"} if self.refuses else body, 403 if self.refuses else 201
+        )
+
+    def answer(self, body, status=200):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cluster)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    place = f"http://127.0.0.1:{server.server_port}"
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": place}}],
+        "users": [{"name": "me", "user": {"token": "t"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    }  # fmt: skip
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    yield tmp_path / "kubeconfig"
+    server.shutdown()
+
+
+def command(tmp_path, *more, **environment):
+    (tmp_path / "params.yaml").write_text("train: {batch: 8}")
+    arguments = ["--image", "i", "--volume", "v", "--params", str(tmp_path / "params.yaml"), *more]
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.train_job", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=100, env={**os.environ, "KUBECONFIG": "nowhere", **environment},
+    )  # fmt: skip
+
+
+def test_a_cluster_is_given_that_manifest(cluster, tmp_path):
+    Cluster.refuses = True
+    done = command(tmp_path, "--nodes", "2", "--gpus", "4", KUBECONFIG=str(cluster))
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "default/photo2cartoon-train: (403)" in done.stderr.splitlines()[-1]
+    printed = yaml.safe_load(command(tmp_path, "--nodes", "2", "--gpus", "4", "--print").stdout)
+    printed["metadata"].pop("namespace")
+    assert Cluster.made == printed
+
+
+def test_bad_input_is_named(tmp_path):
+    done = command(tmp_path)
+    assert done.returncode == 1 and re.fullmatch(r"train-job: no cluster is configured .*\n", done.stderr)
+    done = command(tmp_path, "--nodes", "3", "--print")
+    assert done.stderr == "train-job: train.batch: 8 pictures cannot be divided among all processes\n"
+    done = command(tmp_path, "--params", "nowhere.yaml", "--print")
+    assert done.returncode == 1 and done.stderr == "train-job: nowhere.yaml: no such params file\n"
+
+
+def packages_of_this_environment(folder):
+    """A wheel that is only a pointer to the packages here: the rest of what the bare environment would have to install."""
+    wheel = folder / "beside-0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("beside.pth", f"{site.getsitepackages()[0]}\n{ROOT / 'src'}\n")
+        archive.writestr("beside-0.dist-info/METADATA", "Metadata-Version: 2.1\nName: beside\nVersion: 0\n")
+        archive.writestr("beside-0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("beside-0.dist-info/RECORD", "")
+    return f"beside @ {wheel.as_uri()}"
+
+
+@pytest.mark.long
+def test_the_sdks_local_backend_trains(faces, weights, tmp_path, monkeypatch):
+    """The same function by the SDK, here, in the bare environment that it makes."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    params = json.dumps({"train": {"size": 128, "channels": 4, "steps": 2, "batch": 1, "checkpoint_every": 1}})
+    (tmp_path / "faces").symlink_to(faces)
+    (tmp_path / "weights").symlink_to(weights)
+    trainer = train_job.trainer(train_job.TrainJob(image="i", volume="v", params=params), str(tmp_path))
+    trainer.packages_to_install = ["torch==2.13.0", packages_of_this_environment(tmp_path)]
+    trainer.pip_index_urls = [os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple")]
+    client = TrainerClient(LocalProcessBackendConfig())
+    name = client.train(runtime=train_job.RUNTIME, trainer=trainer)
+    told = "\n".join(client.get_job_logs(name, step="train", follow=True))
+    assert (tmp_path / "run/checkpoints/step-000002/checkpoint.json").exists(), told
+    assert client.get_job(name).status == "Complete", told
