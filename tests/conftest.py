@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,28 @@ def faces(tmp_path_factory, raw, weights) -> Path:
     out = tmp_path_factory.mktemp("data") / "faces"
     preprocess(raw / "photos", raw / "cartoons", weights, out, Portrait(), Preprocess(test_share=0.4))
     return out
+
+
+@pytest.fixture(scope="session")
+def drawn_faces(tmp_path_factory, faces, raw, weights) -> Path:
+    """A dataset in which some photographs have drawings: their own portraits, posterised."""
+    from photo2cartoon.dataset.preprocess import preprocess
+    from photo2cartoon.params import Portrait, Preprocess
+
+    folder = tmp_path_factory.mktemp("lesson")
+    for name in ("photos", "drawings"):
+        (folder / name).mkdir()
+    for path in sorted((raw / "photos").glob("collins*")):
+        shutil.copy(path, folder / "photos")  # these have none
+    for path in sorted(faces.glob("*A/hopper*.png")):
+        portrait = cv2.imread(str(path))
+        cv2.imwrite(str(folder / "photos" / path.name), portrait)
+        cv2.imwrite(str(folder / "drawings" / path.with_suffix(".webp").name), portrait // 64 * 85)
+    held_out = folder / "held-out.txt"
+    held_out.write_text("# one of each\nhopper--left\ncollins--left\nhead-3\n")
+    params = Preprocess(test_list=str(held_out))
+    preprocess(folder / "photos", raw / "cartoons", weights, folder / "faces", Portrait(), params, folder / "drawings")
+    return folder / "faces"
 
 
 @pytest.fixture(scope="session")

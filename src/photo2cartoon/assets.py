@@ -185,6 +185,14 @@ def collect(
     return results
 
 
+def ensure(names: Iterable[str], folder: Path) -> None:
+    """Fetch those of some assets that a weights folder does not have yet; the ones without which nothing can be drawn."""
+    known = catalogue()
+    missing = [known[name] for name in names if not known[name].optional and not (folder / known[name].file).exists()]
+    if missing:
+        collect(folder, assets=missing)
+
+
 def _convert(asset: Asset, folder: Path) -> None:
     target = folder / asset.used
     if not target.exists():

@@ -70,6 +70,9 @@ class Preprocess(Section):
 
     cartoons: Literal["keep", "align"] = Field("keep", description="keep: cartoons are portraits already")
     test_share: Share = Field(0.2, description="share of each domain held out for evaluation")
+    test_list: str | None = Field(
+        None, description="a file that names what is held out, a stem a line; instead of a share"
+    )
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 means every core")
 
 
@@ -96,7 +99,9 @@ class Lesson(Section):
     others: Annotated[int, Field(ge=0)] = Field(
         1, description="photographs without drawing a step, and cartoons, where losses ask for them"
     )
-    tones: Share = Field(0.5, description="how often photograph and drawing are made darker or lighter alike")
+    tones: Share = Field(
+        0.5, description="how often a pair is given a darker skin, for people of whom there are no drawings"
+    )
 
     @property
     def judged(self) -> bool:
@@ -192,8 +197,12 @@ class Export(Section):
     """The graph, and how far it may be from torch on real portraits, in levels of 255."""
 
     opset: Annotated[int, Field(ge=18, le=23)] = 18
-    max_mean_difference: NonNegative = 0.5
-    max_difference: NonNegative = 2.0
+    variant: Literal["fp32", "fp16", "int8"] = Field(
+        "fp32",
+        description="arithmetic of the convolutions: fp16 is half the size, int8 faster on CPUs; norms are float",
+    )
+    max_mean_difference: NonNegative | None = Field(None, description="of all values; by default as the variant allows")
+    max_difference: NonNegative | None = Field(None, description="of any value; by default as the variant allows")
     portraits: Positive = Field(8, description="real portraits on which torch and onnxruntime are compared")
 
 

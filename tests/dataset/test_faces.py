@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon.dataset.faces import Sampler, faces_fingerprint, load_faces
+from photo2cartoon.dataset.faces import Sampler, faces_fingerprint, load_faces, load_pairs
 from photo2cartoon.errors import UserError
 
 CPU = torch.device("cpu")
@@ -62,3 +62,29 @@ def test_the_fingerprint_tells_datasets_apart(faces, tmp_path):
     first = next((tmp_path / "copy/trainB").iterdir())
     first.rename(first.with_name("other.png"))
     assert faces_fingerprint(tmp_path / "copy") != faces_fingerprint(faces)
+
+
+def test_a_drawing_keeps_to_its_photograph(drawn_faces):
+    """Same crop, same flip: posterising the photograph of a batch gives the drawing of the batch."""
+    pairs, others = load_pairs(drawn_faces, "train", 256)
+    assert pairs.stems == ("hopper--right", "hopper--straight") and len(others) == 2
+    photos, drawings = Sampler(pairs, 224, 0, 0, CPU).batch(0, 6).split(3, dim=1)
+    levels = ((photos + 1) * 127.5).round()
+    assert torch.equal((levels // 64 * 85), ((drawings + 1) * 127.5).round())
+    assert len({photo.sum().item() for photo in photos}) > 3
+
+
+def test_a_darker_tone_leaves_white_and_goes_over_both(drawn_faces):
+    pairs, _ = load_pairs(drawn_faces, "train", 128)
+    plain = Sampler(pairs, 128, 0, 0, CPU).batch(0, 20)
+    toned = Sampler(pairs, 128, 0, 0, CPU, tones=0.5).batch(0, 20)
+    darker = [(after < before - 1e-3).any().item() for before, after in zip(plain, toned, strict=True)]
+    assert 4 <= sum(darker) <= 16  # about half
+    assert (toned <= plain + 1e-5).all() and toned.min() >= -1 - 1e-6
+    white = (plain[:, :3] > 0.98).all(dim=1, keepdim=True).expand_as(plain)
+    assert white.any() and torch.allclose(toned[white], plain[white], atol=1e-5)
+    number = darker.index(True)
+    for of in (slice(0, 3), slice(3, 6)):  # the photograph and the drawing
+        assert toned[number, of].mean() < plain[number, of].mean() - 0.01
+    again = Sampler(pairs, 128, 0, 0, CPU, tones=0.5)
+    assert torch.equal(torch.cat([again.batch(7, 1), again.batch(8, 2)]), toned[7:10])

@@ -124,3 +124,29 @@ def test_the_command_says_what_became_of_them(p2c, mixed, weights):
 
 def test_names():
     assert face_names(["a.jpg", "b/c.png", "a.png", "d.e.jpg"]) == ["a-jpg.png", "b__c.png", "a-png.png", "d.e.png"]
+
+
+def test_a_photograph_with_a_drawing_is_a_portrait_already(drawn_faces, faces):
+    rows = {(row.domain, row.picture): row for row in read_table(drawn_faces / "pictures.csv")}
+    assert rows["photos", "hopper--right.png"].note == "already a portrait"
+    assert rows["photos", "collins--right.png"].note != "already a portrait"
+    assert rows["drawings", "hopper--right.webp"].face == "drawnA/hopper--right.png"
+    assert sorted(path.stem for path in (drawn_faces / "drawnA").iterdir()) == [
+        "hopper--left", "hopper--right", "hopper--straight",
+    ]  # fmt: skip
+    kept = cv2.imread(str(drawn_faces / "trainA/hopper--right.png"))
+    original = next(faces.glob("*A/hopper--right.png"))
+    assert np.array_equal(kept, cv2.imread(str(original)))
+
+
+def test_a_list_says_what_is_held_out(drawn_faces):
+    held_out = sorted(path.stem for letter in "AB" for path in (drawn_faces / f"test{letter}").iterdir())
+    assert held_out == ["collins--left", "head-3", "hopper--left"]
+
+
+def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_path):
+    with pytest.raises(UserError, match=r"cartoons: no drawing has the name of a photograph"):
+        preprocess(raw / "photos", None, weights, tmp_path / "out", Portrait(), Preprocess(), raw / "cartoons")
+    with pytest.raises(UserError, match=r"preprocess\.test_list: nowhere\.txt: No such file"):
+        preprocess(raw / "photos", None, weights, tmp_path / "out", Portrait(), Preprocess(test_list="nowhere.txt"))
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
-"""What draws portraits: a checkpoint by torch, a graph by onnxruntime, a Triton server, or the newest promoted graph."""
+"""What draws portraits: a checkpoint by torch, a graph by onnxruntime, a Triton server, the newest promoted graph, or the
+model that comes with the project."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.maker import SIZE, on_white
 from photo2cartoon.serving import repository
@@ -19,11 +21,11 @@ Draw = Callable[
 
 
 def make_draw(checkpoint: Path | None, model: Path | None, server: str | None, model_repository: Path) -> Draw:
-    """The one that is named, or else the newest promoted graph.
+    """The one that is named, or else the newest promoted graph, or else the model that comes with the project.
 
     Args:
-        checkpoint: a folder.
-        model: an ONNX file: one of `p2c export`, or photo2cartoon's own.
+        checkpoint: a folder, or the name of a model that comes with the project.
+        model: an ONNX file, one of `p2c export` or photo2cartoon's own, or such a name.
         server: HOST:PORT of Triton's gRPC.
         model_repository: where promoted graphs lie.
 
@@ -36,7 +38,7 @@ def make_draw(checkpoint: Path | None, model: Path | None, server: str | None, m
         from photo2cartoon.serving.client import Client
 
         return Client(server).draw
-    return by_torch(checkpoint) if checkpoint else by_onnxruntime(model or _newest(model_repository))
+    return by_torch(checkpoint) if checkpoint else by_onnxruntime(_graph(model, model_repository))
 
 
 def by_torch(checkpoint: Path) -> Draw:
@@ -92,10 +94,10 @@ def _original(session: Any) -> Draw:
     return draw
 
 
-def _newest(model_repository: Path) -> Path:
+def _graph(model: Path | None, model_repository: Path) -> Path:
+    if model is not None:
+        return pretrained.graph(str(model)) if str(model) in pretrained.names() and not model.exists() else model
     versions = repository.list_versions(model_repository)
     if not versions:
-        raise UserError(
-            "cartoonize: there is no promoted model yet; `make demo` makes one, or name --checkpoint, --model or --server"
-        )
+        return pretrained.graph()
     return model_repository / repository.GENERATOR / str(versions[-1]) / repository.GRAPH

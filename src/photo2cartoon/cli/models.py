@@ -113,9 +113,16 @@ def cartoonize(
     source: Annotated[
         Path, typer.Argument(metavar="PICTURE_FILM_OR_DIR", help="A photograph, a film, or a folder of photographs.")
     ],
-    out: Annotated[Path, typer.Option(help="File (.png, .jpg, .webp; .mp4, .mov, .mkv, .webm) or folder.")],
-    checkpoint: Annotated[Path | None, typer.Option(help="Draw with a checkpoint, by torch.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Draw with an ONNX graph: ours, or photo2cartoon's own.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File (.png, .jpg, .webp; .mp4, .mov, .mkv, .webm) or folder; NAME-cartoon here by default."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Draw with a checkpoint, or a model of the project by its name, by torch.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Draw with an ONNX graph, ours or photo2cartoon's own, or a model by its name.")
+    ] = None,
     server: Annotated[str | None, typer.Option(help="Let a Triton at HOST:PORT draw.")] = None,
     paste: Annotated[
         bool, typer.Option("--paste", help="The whole photograph with the cartoon's head in place, not the portrait.")
@@ -124,10 +131,15 @@ def cartoonize(
     weights: Weights = DEFAULT_WEIGHTS,
     repository: Repository = DEFAULT_REPOSITORY,
 ) -> None:
-    """Draw photographs or a film; with the newest promoted model unless told otherwise."""
+    """Draw photographs or a film; with the newest promoted model, or the one that comes with the project."""
+    from photo2cartoon import assets
     from photo2cartoon.cartoonize import drawing, film, stills
+    from photo2cartoon.portrait.maker import names_of_weights
 
     portrait = load_params(params).portrait
+    out = out or _beside(source, film.SUFFIXES)
+    if not server:
+        assets.ensure(names_of_weights(portrait), weights)
     if source.is_file() and source.suffix.lower() in film.SUFFIXES:
         from photo2cartoon.cartoonize.video import cartoonize_video
         from photo2cartoon.portrait import PortraitMaker
@@ -143,3 +155,37 @@ def cartoonize(
     drawer = stills.make_drawer(checkpoint, model, server, weights, portrait, repository, paste)
     failed = stills.cartoonize(source, out, drawer, portrait.max_bytes)
     typer.echo(f"{out}: drawn{f'; {len(failed)} could not be' if failed else ''}")
+
+
+@app.command(rich_help_panel=MODELS)
+def measure(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL…", help="Checkpoints, ONNX files, or names of models of the project.")
+    ],
+    out: Annotated[Path, typer.Option(help="Gets measures.md, measures.json and contact sheets.")],
+    data: Data = DEFAULT_DATA,
+    weights: Weights = DEFAULT_WEIGHTS,
+    photographs: Annotated[
+        bool, typer.Option("--photographs", help="Lay the photographs, and the teacher's drawings, beside ours.")
+    ] = False,
+) -> None:
+    """Measure models side by side on held-out photographs: likeness to the teacher's drawings, the style, the person."""
+    from photo2cartoon.cartoonize.drawing import make_draw
+    from photo2cartoon.evaluation.measure import TABLE
+    from photo2cartoon.evaluation.measure import measure as stage
+
+    draws = {}
+    for model in models:
+        path = Path(model)
+        by_torch = path.is_dir()
+        draws[path.stem if path.suffix else path.name] = make_draw(
+            path if by_torch else None, None if by_torch else path, None, DEFAULT_REPOSITORY
+        )
+    stage(draws, data, weights, out, photographs)
+    typer.echo((out / TABLE).read_text(encoding="utf-8"))
+
+
+def _beside(source: Path, films: frozenset[str]) -> Path:
+    """Where drawings go when nobody says where: in this folder, under the source's name."""
+    suffix = "" if source.is_dir() else ".mp4" if source.suffix.lower() in films else ".png"
+    return Path(f"{source.resolve().stem if suffix else source.resolve().name}-cartoon{suffix}")

@@ -80,6 +80,9 @@ def preprocess(
     ],
     photos: Annotated[Path | None, typer.Option(help="Folder of photographs.")] = None,
     cartoons: Annotated[Path | None, typer.Option(help="Folder of cartoons.")] = None,
+    drawings: Annotated[
+        Path | None, typer.Option(help="Folder of drawings of some of the photographs, under their names.")
+    ] = None,
     params: ParamsFile = None,
     weights: Weights = DEFAULT_WEIGHTS,
 ) -> None:
@@ -90,7 +93,7 @@ def preprocess(
     from photo2cartoon.dataset.preprocess import preprocess as stage
 
     values = load_params(params)
-    rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess)
+    rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess, drawings)
     counts = Counter(row.result for row in rows)
     told = ", ".join(
         f"{count} {result}" for result, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor
 
 from photo2cartoon.assets import sha256_of
+from photo2cartoon.dataset import DRAWN
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PictureError, decode
 from photo2cartoon.portrait.maker import on_white
 
-DRAWN = "drawnA"
-TONES = (-0.2, 1.0)  # powers of e that levels in 0..1 are raised to, to the power of: 0.8 is lighter, 2.7 far darker
+# What remains of the red, green and blue of pale skin under the darkest tone, and how far from white a background may be.
+BROWN_PHOTO, BROWN_DRAWING, WHITE = (0.48, 0.36, 0.30), (0.72, 0.54, 0.42), 0.06
 MARGIN = 30 / 256  # photo2cartoon enlarges 256 px to 286 before it crops at random
 
 
@@ -153,7 +154,7 @@ class Sampler:
         seed: of the run.
         domain: 0 for photographs, 1 for cartoons, so that the two orders differ.
         device: where the batches are wanted.
-        tones: how often a picture is made darker or lighter; white stays white.
+        tones: of pairs: how often photograph and drawing are given a darker skin.
     """
 
     def __init__(
@@ -185,14 +186,19 @@ class Sampler:
         picture = picture[:, top : top + self.size, left : left + self.size]
         return picture.flip(-1) if flip else picture
 
-    def _toned(self, pictures: Tensor, first: int) -> Tensor:
-        powers = []
-        for number in range(first, first + len(pictures)):
+    def _toned(self, pairs: Tensor, first: int) -> Tensor:
+        """Now and then a photograph under a darker tone, and the skin of its drawing under a brown that goes with it."""
+        depths = []
+        for number in range(first, first + len(pairs)):
             random = self._random(number, 2)
-            power = np.exp(random.uniform(*TONES))
-            powers.append(power if random.random() < self.tones else 1.0)
-        exponents = torch.tensor(powers, dtype=torch.float32, device=pictures.device)[:, None, None, None]
-        return ((pictures + 1) / 2) ** exponents * 2 - 1
+            depth = random.random()
+            depths.append(depth if random.random() < self.tones else 0.0)
+        depth = torch.tensor(depths, dtype=torch.float32, device=pairs.device)[:, None, None, None]
+        levels = (pairs + 1) / 2
+        # White stays white: the background, which both have in common.
+        person = ((1 - levels[:, :3].amin(dim=1, keepdim=True)) / WHITE - 0.5).clamp(0, 1)
+        brown = torch.tensor((*BROWN_PHOTO, *BROWN_DRAWING), device=pairs.device)[:, None, None]
+        return levels * (1 - person * (1 - brown**depth)) * 2 - 1
 
     def _random(self, number: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.domain, purpose, number))

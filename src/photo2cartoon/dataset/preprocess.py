@@ -1,5 +1,7 @@
 """The `preprocess` stage: raw pictures to photo2cartoon's trainA, trainB, testA, testB, with a row for every picture.
 
+A photograph that has a drawing, by its name, is a portrait already, as its drawing is; the drawing goes to drawnA.
+
 Every core works on pictures of its own; what becomes of a picture depends on the picture alone, so the result does not
 depend on how many there are.
 """
@@ -20,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from photo2cartoon.dataset import DRAWN
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_folder
 from photo2cartoon.params import Portrait as PortraitParams
@@ -31,6 +34,7 @@ from photo2cartoon.progress import bar, note
 
 TABLE = "pictures.csv"
 DOMAINS = {"photos": "A", "cartoons": "B"}
+DRAWINGS = "drawings"
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Row:
     """What became of a picture.
 
     Args:
-        domain: photos or cartoons.
+        domain: photos, cartoons or drawings.
         picture: path below the raw folder.
         result: kept, or why not: unreadable, no face, too small, too large.
         note: what else a person should know.
@@ -68,6 +72,7 @@ def preprocess(
     out: Path,
     portrait: PortraitParams,
     params: Preprocess,
+    drawings: Path | None = None,
 ) -> list[Row]:
     """Make the dataset.
 
@@ -76,6 +81,7 @@ def preprocess(
         weights: folder that the `assets` stage filled.
         out: replaced as a whole when all pictures are done; gets the folders and `pictures.csv`.
         portrait, params: sections of params.yaml.
+        drawings: of some of the photographs, under their names, for the taught recipe.
 
     Returns:
         A row for every picture.
@@ -87,20 +93,25 @@ def preprocess(
     if not given:
         raise UserError("preprocess: needs --photos, --cartoons or both")
     listed = {domain: list_raw(folder) for domain, folder in given.items()}
+    drawn = _drawings_of(listed.get("photos", []), drawings)
     # Wrong weights are refused here, once, in a sentence, rather than in every worker.
     check_weights(weights, portrait)
     with whole_folder(out, TABLE) as partial:
+        if drawn:
+            (partial / DRAWN).mkdir()
         tasks = []
         for domain, names in listed.items():
-            align = domain == "photos" or params.cartoons == "align"
             for split in ("train", "test"):
                 (partial / f"{split}{DOMAINS[domain]}").mkdir()
             for name, face in zip(names, face_names(names), strict=True):
-                tasks.append(
-                    _Task(domain, given[domain] / name, name, partial / f"train{DOMAINS[domain]}" / face, align)
-                )
+                align = name not in drawn if domain == "photos" else params.cartoons == "align"
+                target = partial / f"train{DOMAINS[domain]}" / face
+                tasks.append(_Task(domain, given[domain] / name, name, target, align))
+                if domain == "photos" and name in drawn:
+                    drawing = drawings / drawn[name]
+                    tasks.append(_Task(DRAWINGS, drawing, drawn[name], partial / DRAWN / face, align=False))
         rows = _run(tasks, weights, portrait, params.workers)
-        rows = _split(rows, partial, params.test_share)
+        rows = _split(rows, partial, params)
         for domain, folder in given.items():
             _must_have_some([row for row in rows if row.domain == domain], folder)
         write_table(partial / TABLE, rows)
@@ -118,6 +129,17 @@ def list_raw(folder: Path) -> list[str]:
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise UserError(f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def _drawings_of(photos: list[str], folder: Path | None) -> dict[str, str]:
+    """Each photograph that has a drawing, and the drawing: the same path but for the suffix."""
+    if folder is None:
+        return {}
+    by_stem = {name.rsplit(".", 1)[0]: name for name in list_raw(folder)}
+    found = {name: by_stem[stem] for name in photos if (stem := name.rsplit(".", 1)[0]) in by_stem}
+    if not found:
+        raise UserError(f"{folder}: no drawing has the name of a photograph")
     return found
 
 
@@ -216,27 +238,40 @@ def keep_portrait(source: Path, limits: PortraitParams) -> np.ndarray:
     return cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation)
 
 
-def _split(rows: list[Row], folder: Path, share: float) -> list[Row]:
+def _split(rows: list[Row], folder: Path, params: Preprocess) -> list[Row]:
     """Move the held-out portraits to testA and testB: the same ones every time, a person never on both sides."""
+    named = _held_out_by_name(params.test_list)
+    rows = [Row(**asdict(row) | {"face": f"{DRAWN}/{row.face}"}) if row.domain == DRAWINGS else row for row in rows]
     moved = []
     for domain, letter in DOMAINS.items():
         faces = [row.face for row in rows if row.domain == domain and row.face]
         order = sorted({in_test(face.removesuffix(".png")) for face in faces})
         # At least one person on either side as soon as there are two.
-        count = round(share * len(order))
-        count = min(max(count, 1 if share > 0 else 0), len(order) - 1)
+        count = round(params.test_share * len(order))
+        count = min(max(count, 1 if params.test_share > 0 else 0), len(order) - 1)
         limit = order[count] if 0 < count < len(order) else 0.0
         for row in rows:
             if row.domain != domain:
                 continue
             face = row.face
             if face:
-                split = "test" if in_test(face.removesuffix(".png")) < limit else "train"
+                stem = face.removesuffix(".png")
+                split = "test" if (stem in named if named else in_test(stem) < limit) else "train"
                 if split == "test":
                     (folder / f"train{letter}" / face).rename(folder / f"test{letter}" / face)
                 face = f"{split}{letter}/{face}"
             moved.append(Row(row.domain, row.picture, row.result, row.note, face))
-    return moved
+    return moved + [row for row in rows if row.domain == DRAWINGS]
+
+
+def _held_out_by_name(path: str | None) -> set[str]:
+    if path is None:
+        return set()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"preprocess.test_list: {path}: {getattr(error, 'strerror', None) or error}") from None
+    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
 
 
 def _must_have_some(rows: list[Row], folder: Path) -> None:

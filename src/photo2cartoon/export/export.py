@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.selection import SELECTION
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.parity import Parity, compare
+from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
 from photo2cartoon.files import read_json, whole_file, write_json
 from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Export
@@ -21,6 +23,7 @@ from photo2cartoon.portrait.maker import SIZE, on_white
 from photo2cartoon.training import checkpoint
 
 GRAPH, REPORT = "generator.onnx", "parity.json"
+CALIBRATION = 32
 
 
 def export(params: Export, source: Path, data: Path | None, out: Path, report: Path | None = None) -> Parity:
@@ -47,18 +50,21 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
         "step": card.step,
         "trained_size": card.train.size,
         "channels": card.train.channels,
+        "variant": params.variant,
         "mlflow_version": selection["version"] if selection else "none",
         "data_sha256": selection["data_sha256"] if selection else "unknown",
         **lineage(),
     }
     portraits = real_portraits(data, params.portraits)
-    with whole_file(out) as partial:
-        write_onnx(model, partial, metadata, params.opset)
-        parity, expected, got = compare(model, partial, portraits, params.max_mean_difference, params.max_difference)
+    allowed = _tolerance(params)
+    with whole_file(out) as partial, tempfile.TemporaryDirectory() as folder:
+        write_onnx(model, Path(folder) / GRAPH, metadata, params.opset)
+        write_variant(Path(folder) / GRAPH, params.variant, partial, _calibration(data))
+        parity, expected, got = compare(model, partial, portraits, *allowed)
         if not parity.passed:
             raise UserError(
                 f"{out}: not written: onnxruntime and torch differ by {parity.mean_difference:.3f} levels on average and"
-                f" {parity.max_difference:.0f} at most, allowed are {params.max_mean_difference} and {params.max_difference}"
+                f" {parity.max_difference:.0f} at most, allowed are {allowed.mean} and {allowed.largest}"
             )
     if report is not None:
         write_json(report, {**asdict(parity), "metadata": {key: str(value) for key, value in metadata.items()}})
@@ -88,6 +94,21 @@ def real_portraits(data: Path | None, count: int) -> np.ndarray:
     if wrong:
         raise UserError(f"{wrong}: is not {SIZE}x{SIZE}")
     return np.stack(portraits)
+
+
+def _tolerance(params: Export) -> Tolerance:
+    usual = TOLERANCES[params.variant]
+    mean, largest = params.max_mean_difference, params.max_difference
+    return Tolerance(usual.mean if mean is None else mean, usual.largest if largest is None else largest)
+
+
+def _calibration(data: Path | None) -> np.ndarray:
+    """Portraits that int8 takes its ranges from: those of training, where there are any."""
+    folder = data / "trainA" if data is not None else None
+    if folder is None or not folder.is_dir() or not any(folder.glob("*.png")):
+        return real_portraits(data, CALIBRATION)
+    files = list_pictures(folder)
+    return np.stack([read_rgba(path) for path in files[:: max(1, len(files) // CALIBRATION)][:CALIBRATION]])
 
 
 def _register(selection: dict, graph: Path, report: Path | None, parity: Parity) -> None:

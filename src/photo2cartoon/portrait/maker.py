@@ -144,9 +144,14 @@ def check_weights(weights: Path | str, portrait: Choice) -> None:
     """
     from photo2cartoon import assets
 
-    for _, names in (DETECTORS[portrait.detector], LANDMARKS[portrait.landmarks], SEGMENTERS[portrait.segmentation]):
-        for name in names:
-            assets.find(name, weights)
+    for name in names_of_weights(portrait):
+        assets.find(name, weights)
+
+
+def names_of_weights(portrait: Choice) -> list[str]:
+    """The assets that the choice takes."""
+    chosen = (DETECTORS[portrait.detector], LANDMARKS[portrait.landmarks], SEGMENTERS[portrait.segmentation])
+    return [name for _, names in chosen for name in names]
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:

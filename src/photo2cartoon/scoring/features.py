@@ -16,6 +16,7 @@ from torch import Tensor
 
 from photo2cartoon import assets
 from photo2cartoon.networks.face import DlibFaceNet
+from photo2cartoon.networks.perceptual import load_efficientnet
 
 Extractor = Callable[[Tensor], Tensor]
 EFFICIENTNET_SIDE = 224
@@ -34,11 +35,7 @@ def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | No
         weights: folder that the `assets` stage filled.
         on_map: is shown the maps `[N, 320, 7, 7]` before they are averaged.
     """
-    from efficientnet_lite_pytorch import EfficientNet
-
-    net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(torch.load(assets.find("efficientnet_lite0", weights), weights_only=True))
-    net.eval().requires_grad_(False)
+    net = load_efficientnet(assets.find("efficientnet_lite0", weights), "efficientnet-lite0")
     kept: list[Tensor] = []
     net._conv_head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
 from photo2cartoon.networks.generator import Generator
@@ -94,7 +95,8 @@ def start_from(path: Path, state: State) -> list[str]:
     """Begin a run with another checkpoint's networks: of a run, or of `p2c import-weights`. Optimizers start afresh.
 
     Args:
-        path: the checkpoint; a generator that is only there as an average is taken from that.
+        path: the checkpoint, or the name of one that comes with the project; a generator that is only there as an
+            average is taken from that.
         state: gets the networks, and their averages.
 
     Returns:
@@ -103,6 +105,7 @@ def start_from(path: Path, state: State) -> list[str]:
     Raises:
         UserError: the checkpoint is missing or damaged, or of networks of other sizes.
     """
+    path = pretrained.resolve(path)
     card = read_card(path)
     for key in ("channels", "light", "norm", "hourglasses", "blocks", *(() if card.train.light else ("size",))):
         theirs, ours = getattr(card.train, key), getattr(state.params, key)
@@ -151,13 +154,14 @@ def load_generator(path: Path, name: str = "genA2B", weights: str = "average") -
     """The generator of a checkpoint, ready to draw.
 
     Args:
-        path: the checkpoint's folder.
+        path: the checkpoint's folder, or the name of one that comes with the project.
         name: genA2B draws cartoons, genB2A photographs.
         weights: `average`, or `raw` for the last step's; the other is used where the wanted one is not inside.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or has no such generator.
     """
+    path = pretrained.resolve(path)
     card = read_card(path)
     names = [f"{name}.average", name] if weights == "average" else [name, f"{name}.average"]
     inside = next((candidate for candidate in names if candidate in card.networks), None)

@@ -1,0 +1,178 @@
+"""How well models draw: several of them, side by side, on photographs that none has seen.
+
+Against the teacher's drawings where there are any, against the style, and against the person; for everybody, and for each
+group apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from photo2cartoon import assets
+from photo2cartoon.dataset.faces import load_faces, load_pairs, to_float
+from photo2cartoon.files import whole_folder, write_json
+from photo2cartoon.networks.face import load_face_network
+from photo2cartoon.networks.perceptual import Perceptual
+from photo2cartoon.pictures import encode_png, grid
+from photo2cartoon.progress import bar
+from photo2cartoon.scoring import pairs
+from photo2cartoon.scoring.distances import kernel_distance
+from photo2cartoon.scoring.features import efficientnet_features
+from photo2cartoon.training.samples import to_uint8
+
+MEASURES, TABLE = "measures.json", "measures.md"
+PHOTOGRAPHS = "photographs"
+SIDE, BATCH, SHOWN = 256, 8, 32
+Drawer = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
+# Which way is better, and what it is, for the tables.
+COLUMNS = {
+    "l1": "L1 to the teacher's drawing, -1..1",
+    "ssim": "SSIM to it; higher is better",
+    "perceptual": "distance of EfficientNet-Lite0's features to it",
+    "dlib": "cosine of dlib's face features to the photograph; higher is better",
+    "mobilefacenet": "the same by MobileFaceNet",
+    "kernel_cartoons": "kernel distance (EfficientNet-Lite0) to the released cartoons, thousandths",
+    "kernel_drawings": "the same to the teacher's drawings",
+}
+Cell = tuple[float, float]  # a mean or distance, and half the width of its 95 % interval
+
+
+def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, photographs: bool = False) -> dict:
+    """Measure models on the held-out photographs of a dataset, and lay their drawings out.
+
+    Args:
+        models: by name; the photographs themselves are measured as well, as the drawings of one that does nothing.
+        data: a dataset with drawings of some of its held-out photographs.
+        weights: folder that the `assets` stage filled; MobileFaceNet takes part where its weights are there.
+        out: gets `measures.json`, `measures.md` and contact sheets.
+        photographs: lay the photographs, and the teacher's drawings, beside ours.
+
+    Returns:
+        What is in `measures.json`: model, group, measure, and a number with half the width of its 95 % interval.
+
+    Raises:
+        UserError: there are no drawings, or weights are missing.
+    """
+    paired, others = load_pairs(data, "test", SIDE)
+    taught = to_float(paired.pictures[:, 3:])
+    photos = torch.cat([paired.pictures[:, :3], others.pictures])
+    groups = _groups([*paired.stems, *others.stems], len(paired), to_float(photos))
+    features = efficientnet_features(weights)
+    # The photographs that are measured are not in what they are compared with: test drawings stay out.
+    reference = {
+        "kernel_cartoons": _batched(features, _both(data, "B")),
+        "kernel_drawings": _batched(features, to_float(load_pairs(data, "train", SIDE)[0].pictures[:, 3:])),
+    }
+    network = Perceptual(assets.find("efficientnet_lite0", weights), "efficientnet-lite0")
+    faces = {"dlib": load_face_network("dlib", weights)}
+    if assets.find_optional("mobilefacenet_128", weights):
+        faces["mobilefacenet"] = load_face_network("mobilefacenet-128", weights)
+    known = {name: _batched(face.features, to_float(photos)) for name, face in faces.items()}
+
+    result: dict[str, dict[str, dict[str, Cell]]] = {}
+    drawn = {PHOTOGRAPHS: photos}
+    for name, draw in bar(models.items(), desc="draw", unit="model"):
+        drawn[name] = _drawn(draw, photos)
+    for name, pictures in bar(drawn.items(), desc="measure", unit="model"):
+        drawings = to_float(pictures)
+        mine = drawings[: len(paired)]
+        singly = {
+            "l1": pairs.l1(mine, taught),
+            "ssim": pairs.ssim(mine, taught),
+            "perceptual": pairs.perceptual(mine, taught, network),
+        }
+        for face_name, face in faces.items():
+            singly[face_name] = (known[face_name] * _batched(face.features, drawings)).sum(dim=1).numpy()
+        seen = _batched(features, drawings)
+        result[name] = {
+            group: _cells(singly, seen, reference, np.asarray(members)) for group, members in groups.items()
+        }
+    sizes = {name: len(members) for name, members in groups.items()}
+    with whole_folder(out, MEASURES) as partial:
+        write_json(partial / MEASURES, {"groups": sizes, "models": result})
+        (partial / TABLE).write_text(table(result, sizes), encoding="utf-8")
+        _write_sheets(partial, drawn, taught, len(paired), photographs)
+    return result
+
+
+def table(result: Mapping[str, Mapping[str, Mapping[str, Cell]]], sizes: Mapping[str, int]) -> str:
+    """The measures as Markdown, a table a group."""
+    text = ["\n".join(f"- `{name}`: {what}" for name, what in COLUMNS.items())]
+    for group, size in sizes.items():
+        columns = [name for name in COLUMNS if name in next(iter(result.values()))[group]]
+        lines = [f"| {group} ({size}) | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        for model, by_group in result.items():
+            cells = (f"{by_group[group][name][0]:.3f} ± {by_group[group][name][1]:.3f}" for name in columns)
+            lines.append(f"| {model} | {' | '.join(cells)} |")
+        text.append("\n".join(lines))
+    return "\n\n".join(text) + "\n"
+
+
+def _groups(stems: list[str], paired: int, photos: Tensor) -> dict[str, list[int]]:
+    """Places of each group: those with a drawing, those without, these by the sex in their names and by tone of skin."""
+    others = range(paired, len(stems))
+    groups = {"with drawing": list(range(paired)), "without drawing": list(others)}
+    for sex in ("female", "male"):
+        groups[f"without drawing, {sex}"] = [place for place in others if stems[place].split("_")[0] == sex]
+    tones = pairs.skin_tones(photos[paired:]) if paired < len(stems) else []
+    for tone in pairs.TONES:
+        groups[f"without drawing, {tone} skin"] = [
+            place for place, its in zip(others, tones, strict=True) if its == tone
+        ]
+    return {name: members for name, members in groups.items() if len(members) > 2}
+
+
+def _cells(
+    singly: Mapping[str, np.ndarray], seen: Tensor, reference: Mapping[str, Tensor], members: np.ndarray
+) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
+    for name, values in singly.items():
+        if members.max() < len(values):
+            chosen = values[members]
+            cells[name] = float(chosen.mean()), float(1.96 * chosen.std(ddof=1) / np.sqrt(len(chosen)))
+    for name, features in reference.items():
+        distance, interval = kernel_distance(seen[members].numpy(), features.numpy())
+        cells[name] = 1000 * distance, 1000 * interval
+    return cells
+
+
+def _both(data: Path, letter: str) -> Tensor:
+    folders = [data / f"{split}{letter}" for split in ("train", "test")]
+    return to_float(torch.cat([load_faces(folder, SIDE).pictures for folder in folders if any(folder.glob("*.png"))]))
+
+
+def _batched(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat([function(part) for part in pictures.split(BATCH)])
+
+
+def _drawn(draw: Drawer, photos: Tensor) -> Tensor:
+    """uint8 `[N, 3, S, S]` to the same; models are given RGBA, of which nothing is background any more."""
+    rgb = photos.permute(0, 2, 3, 1).numpy()
+    portraits = np.concatenate([rgb, np.full((*rgb.shape[:3], 1), 255, np.uint8)], axis=3)
+    parts = [draw(portraits[first : first + BATCH]) for first in range(0, len(portraits), BATCH)]
+    return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2)
+
+
+def _write_sheets(folder: Path, drawn: Mapping[str, Tensor], taught: Tensor, paired: int, photographs: bool) -> None:
+    """Contact sheets, eight in a row: the first by name of those with a drawing, and of those without."""
+    for kind, places in (("with-drawing", slice(0, paired)), ("without-drawing", slice(paired, None))):
+        for name, pictures in drawn.items():
+            if name == PHOTOGRAPHS:
+                continue
+            shown = list(to_uint8(to_float(pictures[places][:SHOWN])))
+            beside = {}
+            if photographs:
+                beside = {PHOTOGRAPHS: list(to_uint8(to_float(drawn[PHOTOGRAPHS][places][:SHOWN])))}
+                if kind == "with-drawing":
+                    beside["teacher"] = list(to_uint8(taught[:SHOWN]))
+            rows = []
+            for first in range(0, len(shown), 8):
+                rows += [(label, those[first : first + 8]) for label, those in (beside | {name: shown}).items()]
+            if rows:
+                (folder / f"{name}-{kind}.png").write_bytes(encode_png(grid(rows, side=160)))

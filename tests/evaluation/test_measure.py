@@ -1,0 +1,74 @@
+"""Models side by side: the teacher's own drawings are perfect, the photographs are not, and the tables say so."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from photo2cartoon.dataset.faces import read_rgba
+from photo2cartoon.evaluation.measure import measure
+from photo2cartoon.portrait.maker import on_white
+
+
+@pytest.fixture(scope="module")
+def measured(drawn_faces, weights, tmp_path_factory):
+    """With a model that knows the answers, and held-out people enough to speak of groups."""
+    data = tmp_path_factory.mktemp("measured")
+    for folder in ("trainA", "trainB", "testA", "testB", "drawnA"):
+        (data / folder).mkdir()
+    listed = sorted(drawn_faces.glob("*A/*.png"))
+    for path in drawn_faces.glob("*B/*.png"):
+        (data / "trainB" / path.name).write_bytes(path.read_bytes())
+    for path in listed:
+        drawing = on_white(read_rgba(path))[..., ::-1] // 64 * 85
+        sex = "female" if "collins" in path.name else "male"
+        cv2.imwrite(str(data / "drawnA" / path.name), drawing)
+        cv2.imwrite(str(data / "trainA" / path.name), cv2.imread(str(path)))
+        (data / "testA" / path.name).write_bytes(path.read_bytes())
+        (data / "testA" / f"{sex}_{path.name}").write_bytes(path.read_bytes())
+    out = tmp_path_factory.mktemp("report") / "report"
+    teacher = lambda portraits: np.stack([on_white(portrait) // 64 * 85 for portrait in portraits])  # noqa: E731
+    return measure({"teacher": teacher}, data, weights, out), out, data
+
+
+def test_a_model_that_knows_the_answers_is_perfect(measured):
+    result, out, _ = measured
+    pairs = result["teacher"]["with drawing"]
+    assert pairs["l1"][0] < 0.01 and pairs["ssim"][0] > 0.99 and pairs["perceptual"][0] < 0.01
+    photographs = result["photographs"]["with drawing"]
+    assert photographs["l1"][0] > 0.05 and photographs["dlib"] == pytest.approx((1, 0), abs=1e-5)
+    assert pairs["kernel_drawings"][0] < photographs["kernel_drawings"][0]
+    assert json.loads((out / "measures.json").read_text())["models"]["teacher"]["with drawing"]["l1"] == list(
+        pairs["l1"]
+    )
+
+
+def test_groups_are_told_apart(measured):
+    result, out, _ = measured
+    groups = json.loads((out / "measures.json").read_text())["groups"]
+    assert groups["with drawing"] == groups["without drawing"] == 6
+    assert groups["without drawing, female"] == groups["without drawing, male"] == 3
+    assert "l1" not in result["teacher"]["without drawing, male"]
+    assert "| teacher |" in (out / "measures.md").read_text()
+
+
+def test_photographs_are_shown_on_request_only(measured, weights, tmp_path):
+    _, out, data = measured
+    names = sorted(path.name for path in out.glob("*.png"))
+    assert names == ["teacher-with-drawing.png", "teacher-without-drawing.png"]
+    same = lambda portraits: portraits[..., :3]  # noqa: E731
+    measure({"same": same}, data, weights, tmp_path / "out", photographs=True)
+    alone, beside = (
+        cv2.imread(str(path)).shape[0] for path in (out / names[0], tmp_path / "out/same-with-drawing.png")
+    )
+    assert beside == 3 * alone
+
+
+def test_the_command_measures_checkpoints(measured, p2c, trained, weights, tmp_path):
+    _, _, data = measured
+    told = p2c(
+        "measure", trained / "checkpoints/step-000004", "--data", data, "--weights", weights, "--out", "out"
+    ).stdout
+    assert "| step-000004 |" in told and (tmp_path / "out/step-000004-with-drawing.png").exists()
+    assert read_rgba(tmp_path / "out/step-000004-with-drawing.png").shape[1] == 6 * 160

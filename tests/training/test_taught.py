@@ -1,0 +1,79 @@
+"""The taught recipe learns drawings; people without drawings take part by the other losses; going on is exact."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import Lesson, Train
+from photo2cartoon.training import checkpoint
+from photo2cartoon.training.loop import train
+from photo2cartoon.training.parallel import Team
+from photo2cartoon.training.recipes import Taught
+
+ALL = Lesson(l1=1, edges=1, perceptual=0.5, adversarial=0.1, adversarial_cam=0.1, face_id=0.5, others=2)
+TINY = Train(
+    recipe="taught", size=128, channels=4, steps=4, batch=2, lr=2e-3, ema_halflife=2.0, checkpoint_every=2,
+    sample_every=4, log_every=1,
+)  # fmt: skip
+
+
+def losses(folder):
+    return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_the_drawings(drawn_faces, weights, tmp_path):
+    longer = TINY.model_copy(update={"steps": 30, "channels": 8, "taught": Lesson(tones=0.0)})
+    train(longer, drawn_faces, weights, tmp_path / "run")
+    rows = losses(tmp_path / "run")
+    first, last = (sum(row["generator/l1"] for row in part) / 5 for part in (rows[:5], rows[-5:]))
+    assert last < 0.75 * first
+    assert {"generator/l1", "generator/edges", "generator/perceptual"} <= set(rows[0])
+    assert not any(name.startswith("discriminator") for name in rows[0])
+    assert checkpoint.read_card(tmp_path / "run/checkpoints/step-000030").networks == ("genA2B", "genA2B.average")
+
+
+def test_it_goes_on_to_the_same_bytes(drawn_faces, weights, tmp_path):
+    section = TINY.model_copy(update={"taught": ALL})
+    whole = train(section, drawn_faces, weights, tmp_path / "whole")
+    terms = {name for name in losses(tmp_path / "whole")[0] if "/" in name}
+    assert {"generator/face_id", "generator/adversarial", "discriminator/adversarial_cam"} <= terms
+    train(section, drawn_faces, weights, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again/checkpoints/step-000004")
+    again = train(section, drawn_faces, weights, tmp_path / "again", resume=True)
+    names = sorted(path.name for path in whole.glob("*.safetensors"))
+    assert names[0] == "disGB.safetensors" and len(names) == 6
+    for name in names:
+        assert (whole / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_people_without_drawings_get_in_by_the_other_losses_alone(drawn_faces, weights):
+    """With the pairs' losses off, what is left comes from them; without them there is nothing to learn from."""
+    only = Lesson(l1=0, edges=0, perceptual=0, face_id=1, others=1)
+    recipe = Taught(TINY.model_copy(update={"taught": only}), drawn_faces, weights, Team(0, 1, torch.device("cpu")))
+    recipe.step(0)
+    gradients = [p.grad.abs().sum().item() for p in recipe.state.networks["genA2B"].parameters() if p.grad is not None]
+    assert recipe.a_step == {"pairs": 2, "photos": 1, "cartoons": 0} and sum(gradients) > 0
+    none = Lesson(l1=1, others=1)
+    recipe = Taught(TINY.model_copy(update={"taught": none}), drawn_faces, weights, Team(0, 1, torch.device("cpu")))
+    assert recipe.a_step == {"pairs": 2, "photos": 0, "cartoons": 0}
+
+
+def test_what_was_taught_is_gone_on_with_unpaired(drawn_faces, weights, tmp_path):
+    taught = train(TINY, drawn_faces, weights, tmp_path / "taught")
+    unpaired = TINY.model_copy(
+        update={"recipe": "unpaired", "steps": 1, "batch": 1, "lr": 1e-9, "start_from": str(taught)}
+    )
+    last = train(unpaired, drawn_faces, weights, tmp_path / "unpaired")
+    before, after = (checkpoint.load_generator(path, weights="raw").state_dict() for path in (taught, last))
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, atol=1e-6, rtol=1e-5)
+
+
+def test_without_drawings_it_says_what_is_missing(faces, weights, tmp_path):
+    with pytest.raises(
+        UserError, match=r"drawnA: holds no drawing of a photograph in trainA; `p2c preprocess --drawings`"
+    ):
+        train(TINY, faces, weights, tmp_path / "run")
