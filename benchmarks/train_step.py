@@ -22,10 +22,14 @@ from pathlib import Path
 import torch
 
 PLAIN = "plain"
-# What each way changes in the `train` section.
+# What each way changes in the `train` section. Compiling takes minutes on a CPU, so those ways are timed when they are named.
 WAYS: dict[str, dict] = {
     PLAIN: {},
     "ours": {},
+    "bf16": {"precision": "bf16"},
+    "channels-last": {"channels_last": True},
+    "compile": {"compile": "default"},
+    "cuda-graphs": {"compile": "reduce-overhead"},
     "recompute": {"recompute": True},
     "accumulate": {"accumulate": 2},
 }
@@ -37,7 +41,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=6, help="timed steps of each way, after two that are not timed")
+    parser.add_argument("--steps", type=int, default=6, help="timed steps of each way")
+    parser.add_argument("--warm-up", type=int, default=2, help="steps that are not timed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--ways", default="", help=f"some of {', '.join(WAYS)}; accumulate needs an even --batch")
     parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder that `p2c assets` filled")
@@ -50,12 +55,16 @@ def main() -> None:
     ways = (
         options.ways.split(",")
         if options.ways
-        else [way for way in WAYS if way != "accumulate" or options.batch % 2 == 0]
+        else [
+            way
+            for way, changes in WAYS.items()
+            if "compile" not in changes and (way != "accumulate" or options.batch % 2 == 0)
+        ]
     )
     ways = [PLAIN, *(way for way in ways if way != PLAIN)]
     workers = {way: _Worker(way) for way in ways}
     try:
-        for turn in range(-2, options.steps):
+        for turn in range(-options.warm_up, options.steps):
             for worker in workers.values():
                 worker.step(timed=turn >= 0)
         rows = [worker.row(workers[PLAIN], options.batch) for worker in workers.values()]
@@ -122,7 +131,11 @@ def serve(options: argparse.Namespace) -> None:
     device = torch.device(options.device)
     torch.manual_seed(0)
     params = Train(
-        size=options.size, channels=options.channels, batch=options.batch, steps=10_000, **WAYS[options.serve]
+        size=options.size,
+        channels=options.channels,
+        batch=options.batch,
+        steps=10_000,
+        **{"precision": "fp32"} | WAYS[options.serve],
     )
     face = load_face_network("dlib", options.weights)
     state = (PlainStep if options.serve == PLAIN else Step)(params, face, device)

@@ -20,9 +20,10 @@ def preprocess(params: Input[Artifact], raw: Input[Dataset], weights: Input[Mode
     from pathlib import Path
 
     from photo2cartoon.dataset.preprocess import preprocess as stage
+    from photo2cartoon.dataset.preprocess import raw_folders
     from photo2cartoon.params import load
 
-    values, pictures = load(params.path), Path(raw.path)
-    folders = pictures / "photos", pictures / "cartoons"
-    rows = stage(*folders, Path(weights.path), Path(faces.path), values.portrait, values.preprocess)
+    values, (photos, cartoons, drawings) = load(params.path), raw_folders(Path(raw.path))
+    places = photos, cartoons, Path(weights.path), Path(faces.path)
+    rows = stage(*places, values.portrait, values.preprocess, drawings)
     faces.metadata.update(Counter(row.result for row in rows))

@@ -42,11 +42,15 @@ class Ingest(Section):
     photos_at: str | None = Field(None, description="the folder or URL that `photos: folder | url` means")
     cartoons: Literal["sample", "folder", "url"] = "sample"
     cartoons_at: str | None = Field(None, description="the folder or URL that `cartoons: folder | url` means")
+    drawings: Literal["none", "folder", "url"] = Field(
+        "none", description="drawings of some of the photographs, under their names, for the taught recipe"
+    )
+    drawings_at: str | None = Field(None, description="the folder or URL that `drawings: folder | url` means")
     sample_cartoons: Annotated[int, Field(ge=2, le=5000)] = Field(200, description="generated heads in the sample")
 
     @model_validator(mode="after")
     def _place_is_named(self) -> Ingest:
-        for domain in ("photos", "cartoons"):
+        for domain in ("photos", "cartoons", "drawings"):
             kind, place = getattr(self, domain), getattr(self, f"{domain}_at")
             if (kind in ("folder", "url")) != (place is not None):
                 needs = "needs" if place is None else "takes no"

@@ -13,6 +13,7 @@ import pytest
 from photo2cartoon.dataset import ingest as module
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.ingest import from_folder, from_url, from_worldwide, ingest
+from photo2cartoon.dataset.preprocess import raw_folders
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Ingest
 
@@ -155,3 +156,17 @@ def test_the_sample_comes_out_of_packages(tmp_path):
     card = (tmp_path / "raw/CARD.md").read_text()
     for item in sample.photographs():
         assert f"| {item.file} | {item.what} | {item.package} | {item.licence} |" in card
+
+
+def test_drawings_come_along_under_the_photographs_names(raw, tmp_path):
+    params = Ingest(
+        photos="folder", photos_at=str(raw / "photos"), cartoons="folder", cartoons_at=str(raw / "cartoons"),
+        drawings="folder", drawings_at=str(raw / "photos"),
+    )  # fmt: skip
+    counts = ingest(params, tmp_path / "raw")
+    assert counts == {"photos": 6, "cartoons": 8, "drawings": 6}
+    assert raw_folders(tmp_path / "raw")[2] == tmp_path / "raw/drawings"
+    assert "## Drawings: 6 pictures" in (tmp_path / "raw/CARD.md").read_text()
+    without = params.model_copy(update={"drawings": "none", "drawings_at": None})
+    assert ingest(without, tmp_path / "raw") == {"photos": 6, "cartoons": 8}
+    assert raw_folders(tmp_path / "raw")[2] is None

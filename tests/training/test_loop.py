@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 
 import cv2
 import pytest
@@ -74,3 +75,18 @@ def test_bad_input_is_named(p2c, faces, weights, tmp_path):
     done = p2c("train", "--data", faces, "--weights", "nowhere", "--out", "out", code=1)
     assert done.stderr.startswith("p2c: nowhere/dlib_face_recognition_resnet_model_v1.dat: missing")
     assert not (tmp_path / "out").exists()
+
+
+def test_mlflow_is_told_of_the_machine(faces, weights, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.5")
+    train(tiny, faces, weights, tmp_path / "run")
+    client = tracking.connect().MlflowClient()
+    run = client.get_run(json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"])
+    assert run.data.metrics["system/cpu_utilization_percentage"] > 0
+    assert 0 < run.data.metrics["system/system_memory_usage_percentage"] < 100
+    assert not [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
+
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+    train(tiny.model_copy(update={"steps": 1}), faces, weights, tmp_path / "quiet")
+    run = client.get_run(json.loads((tmp_path / "quiet/run.json").read_text())["mlflow_run"])
+    assert not [name for name in run.data.metrics if name.startswith("system/")]

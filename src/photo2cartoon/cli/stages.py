@@ -69,7 +69,7 @@ def ingest(
 
     counts = stage(load_params(params).ingest, out)
     typer.echo(
-        f"{out}: {counts['photos']} photographs, {counts['cartoons']} cartoons; {out / 'CARD.md'} names the sources"
+        f"{out}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}; {out / 'CARD.md'} names the sources"
     )
 
 
@@ -78,6 +78,9 @@ def preprocess(
     out: Annotated[
         Path, typer.Option(help="Gets trainA, testA (photographs), trainB, testB (cartoons), pictures.csv.")
     ],
+    raw: Annotated[
+        Path | None, typer.Option(help="What `p2c ingest` wrote: photos, cartoons and drawings in one.")
+    ] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of photographs.")] = None,
     cartoons: Annotated[Path | None, typer.Option(help="Folder of cartoons.")] = None,
     drawings: Annotated[
@@ -89,10 +92,12 @@ def preprocess(
     """Find, level, crop and cut out every face, on every core."""
     from collections import Counter
 
-    from photo2cartoon.dataset.preprocess import TABLE
+    from photo2cartoon.dataset.preprocess import TABLE, raw_folders
     from photo2cartoon.dataset.preprocess import preprocess as stage
 
     values = load_params(params)
+    if raw:
+        photos, cartoons, drawings = raw_folders(raw)
     rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess, drawings)
     counts = Counter(row.result for row in rows)
     told = ", ".join(

@@ -1,4 +1,5 @@
-"""The `ingest` stage: pictures from wherever they are to `photos/` and `cartoons/`, with a card that names their source."""
+"""The `ingest` stage: pictures from wherever they are to `photos/`, `cartoons/` and, where there are any, `drawings/` of the
+photographs, with a card that names their source."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ WORLDWIDE_FOLDERS = ("female/512", "male/512")
 
 
 def ingest(params: Ingest, out: Path) -> dict[str, int]:
-    """Bring photographs and cartoons to `out/photos` and `out/cartoons`.
+    """Bring photographs, cartoons and drawings to `out/photos`, `out/cartoons` and `out/drawings`.
 
     Args:
         params: the `ingest` section.
@@ -38,7 +39,9 @@ def ingest(params: Ingest, out: Path) -> dict[str, int]:
     """
     counts, cards = {}, []
     with whole_folder(out, CARD) as partial:
-        for domain in ("photos", "cartoons"):
+        for domain in ("photos", "cartoons", "drawings"):
+            if getattr(params, domain) == "none":
+                continue
             folder = partial / domain
             folder.mkdir()
             cards.append(_bring(domain, getattr(params, domain), getattr(params, f"{domain}_at"), folder, params))

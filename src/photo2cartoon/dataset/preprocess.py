@@ -118,6 +118,12 @@ def preprocess(
     return rows
 
 
+def raw_folders(raw: Path) -> tuple[Path, Path, Path | None]:
+    """Photographs, cartoons and, where there are any, drawings of what the `ingest` stage wrote."""
+    drawings = raw / "drawings"
+    return raw / "photos", raw / "cartoons", drawings if drawings.is_dir() else None
+
+
 def list_raw(folder: Path) -> list[str]:
     """Every file below a folder that looks like a picture, by name.
 

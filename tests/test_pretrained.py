@@ -1,0 +1,72 @@
+"""Nobody has to train: the models that come with the project draw, and keep the person."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from photo2cartoon import pretrained
+from photo2cartoon.dataset.faces import to_float
+from photo2cartoon.errors import UserError
+from photo2cartoon.networks.face import load_face_network
+from photo2cartoon.portrait import PortraitMaker, decode
+from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.training import checkpoint
+
+
+def test_they_are_there_and_small():
+    assert pretrained.DEFAULT in pretrained.names() and {"full", "slim"} <= set(pretrained.names())
+    assert sum(path.stat().st_size for path in pretrained.FOLDER.rglob("*") if path.is_file()) < 20e6
+    for name in pretrained.names():
+        assert checkpoint.read_card(pretrained.resolve(name)).networks == ("genA2B",)
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_it_draws_a_cartoon_of_that_person(name, weights, hopper, astronaut):
+    """A drawing is flat where a photograph is not, and the face is still that of the one person rather than the other's."""
+    maker, face = PortraitMaker.from_weights(weights), load_face_network("dlib", weights)
+    photos = [torch.from_numpy(on_white(maker(decode(path)).rgba)).permute(2, 0, 1) for path in (hopper, astronaut)]
+    generator = checkpoint.load_generator(name)
+    with torch.no_grad():
+        drawings = generator(to_float(torch.stack(photos))).picture
+        likeness = face.features(drawings) @ face.features(to_float(torch.stack(photos))).T
+    assert likeness.diagonal().min() > 0.8
+    assert (likeness.diagonal() > likeness.flip(1).diagonal()).all()
+    cartoons = ((drawings + 1) * 127.5).round().clamp(0, 255).byte()
+    assert (to_float(cartoons) - to_float(torch.stack(photos))).abs().mean() > 0.15
+
+    def flat(pictures):
+        greys = [cv2.cvtColor(picture.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY) for picture in pictures]
+        return np.mean([(np.abs(cv2.Laplacian(grey, cv2.CV_64F)) < 4).mean() for grey in greys])
+
+    assert flat(cartoons) > flat(photos)
+
+
+def test_a_fresh_machine_draws_without_training(p2c, weights, hopper, tmp_path):
+    (tmp_path / "me.jpg").write_bytes(hopper.read_bytes())
+    cache = str(tmp_path / "cache")
+    p2c("cartoonize", "me.jpg", "--weights", weights, XDG_CACHE_HOME=cache)
+    first = (tmp_path / "me-cartoon.png").read_bytes()
+    assert cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).shape == (256, 256, 3)
+    (graph,) = (tmp_path / "cache/photo2cartoon").iterdir()
+    made = graph.stat().st_mtime_ns
+    p2c(
+        "cartoonize",
+        "me.jpg",
+        "--weights",
+        weights,
+        "--model",
+        pretrained.DEFAULT,
+        "--out",
+        "b.png",
+        XDG_CACHE_HOME=cache,
+    )
+    assert (tmp_path / "b.png").read_bytes() == first and graph.stat().st_mtime_ns == made
+    p2c("cartoonize", "me.jpg", "--weights", weights, "--checkpoint", pretrained.DEFAULT, "--out", "c.png")
+    by_torch = cv2.imread(str(tmp_path / "c.png")).astype(int)
+    assert np.abs(by_torch - cv2.imread(str(tmp_path / "b.png"))).max() <= 2
+
+
+def test_there_is_none_of_another_name():
+    with pytest.raises(UserError, match="no model of that name comes with the project; there are full, slim"):
+        pretrained.graph("big")
