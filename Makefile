@@ -50,6 +50,10 @@ pipeline: $(STAMP)  ## compile the Kubeflow pipeline to pipelines/photo2cartoon.
 pipeline-local: $(STAMP)  ## run the Kubeflow pipeline here, without a cluster
 	@python -m pipelines.run_local
 
+.PHONY: submit
+submit: $(STAMP)  ## run it on a cluster: make submit KFP_HOST=https://… (ARGS="--help")
+	@KFP_HOST="$(KFP_HOST)" python -m pipelines.submit $(ARGS)
+
 .PHONY: train-job
 train-job: $(STAMP)  ## train across machines of a Kubernetes cluster: make train-job ARGS="--help"
 	@python -m pipelines.train_job $(ARGS)

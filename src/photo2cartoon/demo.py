@@ -109,10 +109,10 @@ def _tell(out: Path, version: int, seconds: float, total: float) -> None:
     selection = read_json(SELECTION)
     print(
         f"\nThe picture:    {out / CARTOON}, beside the photograph in {out / SIDE_BY_SIDE}"
-        f"\nDrawn by:       version {version}, trained here from scratch on the built-in sample"
+        f"\nDrawn by:       version {version}: the project's slim model, gone on with here on the built-in sample"
         f" ({selection['checkpoint']}, {selection['metric']} {selection['score']:.3g};"
         f" the photographs themselves: {selection['photographs_score']:.3g})."
-        "\n                Minutes of training on a few people give a rough sketch; `profile: full` is the real run."
+        "\n                docs/model-card.md says how it was made and where it fails; `profile: full` is the paper's run."
         f"\nOne call took:  {seconds * 1000:.0f} ms, from encoded photograph to encoded cartoon"
         "\nMLflow's page:  make mlflow     runs, curves, sample pictures, scores, the registered model"
         "\nServe for good: make serve      then: p2c cartoonize PHOTO --server 127.0.0.1:8001 --out cartoon.png"

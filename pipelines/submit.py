@@ -1,0 +1,193 @@
+"""Hand the pipeline to Kubeflow Pipelines: once, or every so often for new data.
+
+    make submit KFP_HOST=https://kubeflow.example.org/pipeline
+    make submit KFP_HOST=http://127.0.0.1:8080 ARGS="--profile full --cron '0 3 * * *'"
+
+Who you are: a token in KFP_TOKEN, or a cookie in KFP_COOKIE (authservice_session=…), or nothing, through a port that
+`kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` opens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from kfp_server_api import ApiException
+from urllib3.exceptions import HTTPError
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import load
+from photo2cartoon.progress import bar
+from pipelines.photo2cartoon import COMPILED
+
+EXPERIMENT = "photo2cartoon"
+ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
+POLL_SECONDS = 5.0
+
+
+def connect(host: str, namespace: str | None = None) -> Any:
+    """A client of Kubeflow Pipelines, with the token or cookie of the environment.
+
+    Raises:
+        UserError: nobody answers there, or the token or cookie is refused.
+    """
+    import kfp
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
+    token, cookie = os.environ.get("KFP_TOKEN"), os.environ.get("KFP_COOKIE")
+    _must_answer(host, token, cookie)
+    try:
+        return kfp.Client(host=host, namespace=namespace or "kubeflow", existing_token=token, cookies=cookie)
+    except (ApiException, HTTPError, OSError, ValueError, RuntimeError, TypeError) as error:
+        raise _refused(host, error) from None
+
+
+def _must_answer(host: str, token: str | None, cookie: str | None) -> None:
+    """Ask once, before kfp's client asks five times and shows a stack each time."""
+    headers = ({"Authorization": f"Bearer {token}"} if token else {}) | ({"Cookie": cookie} if cookie else {})
+    try:
+        told = requests.get(
+            f"{host.rstrip('/')}/apis/v2beta1/healthz", headers=headers, timeout=20, allow_redirects=False
+        )
+    except requests.RequestException as error:
+        raise _refused(host, error) from None
+    # A login page is what a gateway sends to those it does not know.
+    if told.is_redirect or told.status_code in (401, 403):
+        raise UserError(f"{host}: refused ({told.status_code}): KFP_TOKEN or KFP_COOKIE is missing, wrong or too old")
+    if not told.ok or "json" not in told.headers.get("Content-Type", ""):
+        raise UserError(f"{host}: no Kubeflow Pipelines answers there (it answered {told.status_code} {told.reason})")
+
+
+def submit(client: Any, host: str, arguments: dict[str, str], name: str, namespace: str | None = None) -> str:
+    """Start a run of the compiled pipeline; returns its id."""
+    try:
+        run = client.create_run_from_pipeline_package(
+            str(COMPILED), arguments, run_name=name, experiment_name=EXPERIMENT, namespace=namespace
+        )
+    except (ApiException, HTTPError) as error:
+        raise _refused(host, error) from None
+    return run.run_id
+
+
+def submit_recurring(
+    client: Any, host: str, arguments: dict[str, str], name: str, cron: str, namespace: str | None = None
+) -> str:
+    """Start the pipeline every time a cron expression of six fields, seconds first, says so; returns the schedule's id.
+
+    One run at a time; caching decides what there is to do when data has not changed.
+    """
+    try:
+        experiment = client.create_experiment(EXPERIMENT, namespace=namespace)
+        recurring = client.create_recurring_run(
+            experiment_id=experiment.experiment_id,
+            job_name=name,
+            cron_expression=cron,
+            max_concurrency=1,
+            no_catchup=True,
+            params=arguments,
+            pipeline_package_path=str(COMPILED),
+            enable_caching=True,
+        )
+    except (ApiException, HTTPError) as error:
+        raise _refused(host, error) from None
+    return recurring.recurring_run_id
+
+
+def follow(client: Any, host: str, run: str, poll: float = POLL_SECONDS) -> str:
+    """Show which steps are done until the run has ended; returns how.
+
+    Raises:
+        UserError: it failed or was stopped; the message names the steps that failed.
+    """
+    done: set[str] = set()
+    with bar(desc="pipeline", unit="step", total=None) as shown:
+        while True:
+            try:
+                told = client.get_run(run)
+            except (ApiException, HTTPError) as error:
+                raise _refused(host, error) from None
+            tasks = {task.display_name: task.state for task in _tasks(told)}
+            ended = {name for name, state in tasks.items() if state in ENDED}
+            shown.total = len(tasks) or None
+            shown.update(len(ended - done))
+            done |= ended
+            shown.set_postfix_str(", ".join(name for name, state in tasks.items() if state == "RUNNING"))
+            if told.state in ENDED:
+                break
+            time.sleep(poll)
+    if ENDED[told.state]:
+        failed = ", ".join(name for name, state in tasks.items() if state == "FAILED")
+        raise UserError(f"run {run} {told.state}{f' in {failed}' if failed else ''}: {_page(host, run)}")
+    return told.state
+
+
+def _tasks(run: Any) -> list[Any]:
+    details = run.run_details.task_details if run.run_details else None
+    # The run itself, and drivers of groups, are listed as tasks too; steps are those with a pod or an end of their own.
+    return [task for task in details or [] if task.display_name not in ("root", run.display_name)]
+
+
+def _page(host: str, run: str) -> str:
+    return f"{host.rstrip('/')}/#/runs/details/{run}"
+
+
+def _refused(host: str, error: Exception) -> UserError:
+    if isinstance(error, ApiException) and error.status:
+        said = (error.body or "").strip().replace("\n", " ")[:300]
+        return UserError(f"{host}: answered {error.status} {error.reason}: {said}")
+    reason = str(getattr(error, "reason", None) or error).splitlines()[0]
+    return UserError(f"{host}: no Kubeflow Pipelines answers there ({reason.rsplit(': ', 1)[-1][:200]})")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default=os.environ.get("KFP_HOST"), help="of Kubeflow Pipelines; KFP_HOST")
+    parser.add_argument("--namespace", help="of a Kubeflow with several users")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--profile", default="", help="of the params file")
+    parser.add_argument("--name", help="of the run; by default with the time")
+    parser.add_argument("--mlflow-uri", default="", help="MLflow's tracking server as the cluster sees it")
+    parser.add_argument("--repository", default="triton_repo", help="Triton's model repository as the cluster sees it")
+    parser.add_argument("--server", default="", help="HOST:PORT of a running Triton, as the cluster sees it")
+    parser.add_argument("--cron", help="start it again and again: six fields, seconds first")
+    parser.add_argument("--no-wait", action="store_true", help="do not follow the run")
+    given = parser.parse_args()
+    try:
+        if not given.host:
+            raise UserError("which Kubeflow? make submit KFP_HOST=https://…")
+        load(given.params, given.profile or None)
+        arguments = {
+            "params_yaml": given.params.read_text(encoding="utf-8"),
+            "profile": given.profile,
+            "mlflow_uri": given.mlflow_uri,
+            "repository": given.repository,
+            "server": given.server,
+        }
+        name = given.name or f"photo2cartoon {given.profile} {datetime.now():%Y-%m-%d %H:%M}".replace("  ", " ")
+        client = connect(given.host, given.namespace)
+        if given.cron:
+            schedule = submit_recurring(client, given.host, arguments, name, given.cron, given.namespace)
+            print(f"{given.host.rstrip('/')}/#/recurringrun/details/{schedule}: scheduled, {given.cron}")
+            return
+        run = submit(client, given.host, arguments, name, given.namespace)
+        print(f"{_page(given.host, run)}: submitted", flush=True)
+        if not given.no_wait:
+            print(f"{run}: {follow(client, given.host, run)}")
+    except UserError as error:
+        print(f"submit: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("submit: the run goes on without being followed", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

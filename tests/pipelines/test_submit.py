@@ -1,0 +1,120 @@
+"""A run is handed over with its parameters and followed to its end; what can go wrong is said in a sentence."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+class Kubeflow(BaseHTTPRequestHandler):
+    """As much of Kubeflow Pipelines' API as a run takes; which steps are where, is told by how often was asked."""
+
+    def do_GET(self):
+        api = self.server
+        if api.token and self.headers.get("authorization") != f"Bearer {api.token}":
+            return self.answer({"message": "who are you?"}, 401)
+        if self.path.endswith("/healthz"):
+            return self.answer({"multi_user": False})
+        if "/experiments" in self.path:
+            return self.answer({"experiments": [{"experiment_id": "e1", "display_name": "photo2cartoon"}]})
+        if "/runs/r1" in self.path:
+            states = api.states[min(api.asked, len(api.states) - 1)]
+            api.asked += 1
+            tasks = [{"display_name": name, "state": state} for name, state in states.items() if name != "run"]
+            details = {"task_details": [{"display_name": "root", "state": "RUNNING"}, *tasks]}
+            return self.answer({"run_id": "r1", "state": states["run"], "run_details": details})
+        return self.answer({"message": "not here"}, 404)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.posted.append((self.path.rsplit("/", 1)[-1].split("?")[0], body))
+        if self.server.refuses:
+            return self.answer({"message": "parameter steps is no number"}, 400)
+        ids = {"run_id": "r1", "recurring_run_id": "c1", "experiment_id": "e1"}
+        return self.answer({**ids, "display_name": body.get("display_name", "")})
+
+    def answer(self, body, status=200):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def kubeflow():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Kubeflow)
+    server.token, server.refuses, server.asked, server.posted = None, False, 0, []
+    server.states = [
+        {"run": "RUNNING", "ingest": "RUNNING"},
+        {"run": "SUCCEEDED", "ingest": "SUCCEEDED", "train": "SUCCEEDED"},
+    ]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.host = f"http://127.0.0.1:{server.server_port}"
+    yield server
+    server.shutdown()
+
+
+def submit(*arguments, code=0, **environment):
+    program = "import pipelines.submit as s; s.POLL_SECONDS = 0.05; s.follow.__defaults__ = (0.05,); s.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_a_run_is_submitted_and_followed(kubeflow):
+    told = submit(
+        "--host", kubeflow.host, "--profile", "full", "--name", "friday", "--mlflow-uri", "http://mlflow"
+    ).stdout
+    lines = told.splitlines()  # kfp's own, which give the links too, among them
+    assert f"{kubeflow.host}/#/runs/details/r1: submitted" in lines and lines[-1] == "r1: SUCCEEDED"
+    ((kind, run),) = kubeflow.posted
+    assert kind == "runs" and run["display_name"] == "friday" and run["experiment_id"] == "e1"
+    parameters = run["runtime_config"]["parameters"]
+    assert parameters["profile"] == "full" and parameters["mlflow_uri"] == "http://mlflow"
+    assert parameters["params_yaml"] == (ROOT / "params.yaml").read_text()
+    assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
+
+
+def test_a_step_that_fails_ends_it_by_name(kubeflow):
+    kubeflow.states = [{"run": "RUNNING"}, {"run": "FAILED", "ingest": "SUCCEEDED", "train": "FAILED"}]
+    done = submit("--host", kubeflow.host, code=1)
+    assert done.stderr.splitlines()[-1] == f"submit: run r1 FAILED in train: {kubeflow.host}/#/runs/details/r1"
+
+
+def test_it_runs_again_and_again(kubeflow):
+    told = submit("--host", kubeflow.host, "--cron", "0 0 3 * * *").stdout
+    assert told.endswith(f"{kubeflow.host}/#/recurringrun/details/c1: scheduled, 0 0 3 * * *\n")
+    kind, schedule = kubeflow.posted[-1]
+    assert kind == "recurringruns" and schedule["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
+    assert schedule["max_concurrency"] == "1" and schedule["no_catchup"]
+
+
+def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
+    kubeflow.token = "right"
+    told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="wrong").stderr
+    assert told == f"submit: {kubeflow.host}: refused (401): KFP_TOKEN or KFP_COOKIE is missing, wrong or too old\n"
+    assert submit("--host", kubeflow.host, "--no-wait", KFP_TOKEN="right").stdout.endswith("submitted\n")
+    kubeflow.refuses = True
+    told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="right").stderr
+    assert "answered 400" in told and "parameter steps is no number" in told
+    assert "no Kubeflow Pipelines answers there (" in submit("--host", "http://127.0.0.1:9", code=1).stderr
+    assert submit(code=1, KFP_HOST="").stderr == "submit: which Kubeflow? make submit KFP_HOST=https://…\n"
+    (tmp_path / "params.yaml").write_text("train: {steps: many}")
+    told = submit("--host", kubeflow.host, "--params", str(tmp_path / "params.yaml"), code=1).stderr
+    assert "'train.steps'" in told and len(kubeflow.posted) == 2
