@@ -88,7 +88,7 @@ def test_a_run_is_submitted_and_followed(kubeflow):
     parameters = run["runtime_config"]["parameters"]
     assert parameters["profile"] == "full" and parameters["mlflow_uri"] == "http://mlflow"
     assert parameters["params_yaml"] == (ROOT / "params.yaml").read_text()
-    assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
+    assert run["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
 
 
 def test_a_step_that_fails_ends_it_by_name(kubeflow):
@@ -102,7 +102,7 @@ def test_it_runs_again_and_again(kubeflow):
     assert told.endswith(f"{kubeflow.host}/#/recurringrun/details/c1: scheduled, 0 0 3 * * *\n")
     kind, schedule = kubeflow.posted[-1]
     assert kind == "recurringruns" and schedule["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
-    assert schedule["max_concurrency"] == "1" and schedule["no_catchup"]
+    assert int(schedule["max_concurrency"]) == 1 and schedule["no_catchup"]
 
 
 def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
