@@ -158,7 +158,8 @@ def test_the_sdks_local_backend_trains(faces, weights, tmp_path, monkeypatch):
     (tmp_path / "weights").symlink_to(weights)
     trainer = train_job.trainer(train_job.TrainJob(image="i", volume="v", params=params), str(tmp_path))
     trainer.packages_to_install = ["torch==2.13.0", packages_of_this_environment(tmp_path)]
-    trainer.pip_index_urls = [os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple")]
+    if "PIP_INDEX_URL" in os.environ:  # pip's own setting, which the SDK would overrule
+        trainer.pip_index_urls = [os.environ["PIP_INDEX_URL"]]
     client = TrainerClient(LocalProcessBackendConfig())
     name = client.train(runtime=train_job.RUNTIME, trainer=trainer)
     told = "\n".join(client.get_job_logs(name, step="train", follow=True))

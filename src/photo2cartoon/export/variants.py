@@ -94,7 +94,7 @@ def to_int8(source: Path, target: Path, portraits: np.ndarray) -> None:
     )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Portraits(CalibrationDataReader):
+    class _Portraits(CalibrationDataReader):
         def __init__(self) -> None:
             self.waiting: Iterator[np.ndarray] = iter(portraits)
 
@@ -109,7 +109,7 @@ def to_int8(source: Path, target: Path, portraits: np.ndarray) -> None:
         quantize_static(
             str(prepared),
             str(target),
-            Portraits(),
+            _Portraits(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm"],
             nodes_to_exclude=[convolutions[0], convolutions[-1]],

@@ -105,7 +105,6 @@ def start_from(path: Path, state: State) -> list[str]:
     Raises:
         UserError: the checkpoint is missing or damaged, or of networks of other sizes.
     """
-    path = pretrained.resolve(path)
     card = read_card(path)
     for key in ("channels", "light", "norm", "hourglasses", "blocks", *(() if card.train.light else ("size",))):
         theirs, ours = getattr(card.train, key), getattr(state.params, key)
@@ -115,10 +114,10 @@ def start_from(path: Path, state: State) -> list[str]:
         inside = next((option for option in (name, f"{name}.average") if option in card.networks), None)
         if inside is None:
             continue
-        _load_into(network, path / f"{inside}.safetensors")
+        _load_into(network, card.path / f"{inside}.safetensors")
         if name in state.averages:
             inside = f"{name}.average" if f"{name}.average" in card.networks else inside
-            _load_into(state.averages[name], path / f"{inside}.safetensors")
+            _load_into(state.averages[name], card.path / f"{inside}.safetensors")
     return [name for name in state.networks if not {name, f"{name}.average"} & set(card.networks)]
 
 
@@ -130,9 +129,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def read_card(path: Path) -> Card:
     """What a checkpoint is.
 
+    Args:
+        path: its folder, or the name of one that comes with the project.
+
     Raises:
         UserError: the folder is no checkpoint, or of a format this version does not know.
     """
+    path = pretrained.resolve(path)
     if not path.is_dir():
         raise UserError(f"{path}: no such checkpoint folder")
     values = read_json(path / CARD, "this folder is not a checkpoint")
@@ -161,14 +164,13 @@ def load_generator(path: Path, name: str = "genA2B", weights: str = "average") -
     Raises:
         UserError: the checkpoint is missing, damaged, or has no such generator.
     """
-    path = pretrained.resolve(path)
     card = read_card(path)
     names = [f"{name}.average", name] if weights == "average" else [name, f"{name}.average"]
     inside = next((candidate for candidate in names if candidate in card.networks), None)
     if inside is None:
         raise UserError(f"{path}: holds no {name}; it holds {', '.join(card.networks)}")
     generator = build_generator(card.train)
-    _load_into(generator, path / f"{inside}.safetensors")
+    _load_into(generator, card.path / f"{inside}.safetensors")
     return generator.eval().requires_grad_(False)
 
 

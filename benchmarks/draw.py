@@ -1,0 +1,78 @@
+"""How fast the project's models draw in each variant, how large they are, and how far from the full model.
+
+    python -m benchmarks.draw --data data/faces
+
+Graphs draw one portrait each in turns, so that a noisy machine slows all of them alike; the ratio is the median over the
+turns of the full float32 graph's time to the other's in the same turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from torch.utils.flop_counter import FlopCounterMode
+
+from photo2cartoon import pretrained
+from photo2cartoon.export.export import export, real_portraits
+from photo2cartoon.export.session import open_session
+from photo2cartoon.params import Export
+from photo2cartoon.training.checkpoint import load_generator
+
+VARIANTS = ("fp32", "fp16", "int8")
+
+
+def main() -> None:
+    """Measure and print a table."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data/faces"), help="dataset; held-out portraits are drawn")
+    parser.add_argument("--portraits", type=int, default=32)
+    parser.add_argument("--turns", type=int, default=10, help="timed turns, after two that are not timed")
+    parser.add_argument("--threads", type=int, default=0, help="0: every core")
+    parser.add_argument("--keep", type=Path, help="folder where the graphs stay, for `p2c measure`")
+    given = parser.parse_args()
+    portraits = real_portraits(given.data, given.portraits)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.keep or Path(temporary)
+        sessions, arithmetic = {}, {}
+        for model in sorted(pretrained.names()):
+            generator = load_generator(model)
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                generator(torch.zeros(1, 3, generator.size, generator.size))
+            arithmetic[model] = counter.get_total_flops() / 1e9
+            for variant in VARIANTS:
+                graph = folder / f"{model}-{variant}.onnx"
+                export(Export(variant=variant), Path(model), given.data, graph)
+                sessions[model, variant] = open_session(graph, given.threads), graph.stat().st_size
+        times: dict[tuple[str, str], list[float]] = {key: [] for key in sessions}
+        for turn in range(-2, given.turns):
+            for key, (session, _) in sessions.items():
+                begun = time.perf_counter()
+                session.run(["cartoon"], {"portrait": portraits[:1]})
+                if turn >= 0:
+                    times[key].append(time.perf_counter() - begun)
+        drawn = {
+            key: np.concatenate([session.run(["cartoon"], {"portrait": one[None]})[0] for one in portraits]).astype(int)
+            for key, (session, _) in sessions.items()
+        }
+    print("| model | variant | GFLOP | MB | s a portrait | times full fp32 | from its own fp32 | from full fp32 |")
+    print("|---|---|---|---|---|---|---|---|")
+    full = times["full", "fp32"]
+    for (model, variant), own in times.items():
+        ratio = statistics.median(a / b for a, b in zip(full, own, strict=True))
+        apart = [np.abs(drawn[model, variant] - drawn[other, "fp32"]).mean() for other in (model, "full")]
+        print(
+            f"| {model} | {variant} | {arithmetic[model]:.1f} | {sessions[model, variant][1] / 1e6:.1f} | "
+            f"{statistics.median(own):.3f} | {ratio:.2f} | {apart[0]:.2f} | {apart[1]:.2f} |"
+        )
+    print("\nDistances: mean absolute difference in levels of 255.")
+
+
+if __name__ == "__main__":
+    main()
