@@ -86,7 +86,6 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
             "cartoonize: --checkpoint, --model and --server exclude",
         ),
         ([hopper, "--checkpoint", "empty"], "empty/checkpoint.json: no such file; this folder is not a checkpoint"),
-        ([hopper], "cartoonize: there is no promoted model yet"),
     ):
         done = p2c("cartoonize", *arguments, *given, code=1)
         assert done.stderr.startswith(f"p2c: {reason}"), done.stderr

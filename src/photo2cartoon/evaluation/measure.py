@@ -26,7 +26,7 @@ from photo2cartoon.scoring.features import efficientnet_features
 from photo2cartoon.training.samples import to_uint8
 
 MEASURES, TABLE = "measures.json", "measures.md"
-PHOTOGRAPHS = "photographs"
+PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
 SIDE, BATCH, SHOWN = 256, 8, 32
 Drawer = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
 # Which way is better, and what it is, for the tables.
@@ -36,7 +36,7 @@ COLUMNS = {
     "perceptual": "distance of EfficientNet-Lite0's features to it",
     "dlib": "cosine of dlib's face features to the photograph; higher is better",
     "mobilefacenet": "the same by MobileFaceNet",
-    "kernel_cartoons": "kernel distance (EfficientNet-Lite0) to the released cartoons, thousandths",
+    "kernel_cartoons": "kernel distance (EfficientNet-Lite0) to the cartoons of the style",
     "kernel_drawings": "the same to the teacher's drawings",
 }
 Cell = tuple[float, float]  # a mean or distance, and half the width of its 95 % interval
@@ -46,7 +46,8 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
     """Measure models on the held-out photographs of a dataset, and lay their drawings out.
 
     Args:
-        models: by name; the photographs themselves are measured as well, as the drawings of one that does nothing.
+        models: by name; the photographs themselves are measured as well, as the drawings of one that does nothing, and those
+            of somebody else, as of one that draws another person.
         data: a dataset with drawings of some of its held-out photographs.
         weights: folder that the `assets` stage filled; MobileFaceNet takes part where its weights are there.
         out: gets `measures.json`, `measures.md` and contact sheets.
@@ -75,7 +76,7 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
     known = {name: _batched(face.features, to_float(photos)) for name, face in faces.items()}
 
     result: dict[str, dict[str, dict[str, Cell]]] = {}
-    drawn = {PHOTOGRAPHS: photos}
+    drawn = {PHOTOGRAPHS: photos, STRANGERS: photos.roll(1, dims=0)}
     for name, draw in bar(models.items(), desc="draw", unit="model"):
         drawn[name] = _drawn(draw, photos)
     for name, pictures in bar(drawn.items(), desc="measure", unit="model"):
@@ -137,7 +138,7 @@ def _cells(
             cells[name] = float(chosen.mean()), float(1.96 * chosen.std(ddof=1) / np.sqrt(len(chosen)))
     for name, features in reference.items():
         distance, interval = kernel_distance(seen[members].numpy(), features.numpy())
-        cells[name] = 1000 * distance, 1000 * interval
+        cells[name] = distance, interval
     return cells
 
 
@@ -163,7 +164,7 @@ def _write_sheets(folder: Path, drawn: Mapping[str, Tensor], taught: Tensor, pai
     """Contact sheets, eight in a row: the first by name of those with a drawing, and of those without."""
     for kind, places in (("with-drawing", slice(0, paired)), ("without-drawing", slice(paired, None))):
         for name, pictures in drawn.items():
-            if name == PHOTOGRAPHS:
+            if name in (PHOTOGRAPHS, STRANGERS):
                 continue
             shown = list(to_uint8(to_float(pictures[places][:SHOWN])))
             beside = {}

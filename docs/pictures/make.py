@@ -1,0 +1,52 @@
+"""Makes the pictures in this folder. What is shown follows rules, not a choice by hand.
+
+    python docs/pictures/make.py [--data DATA]
+
+- `sample.jpg`: the photographs of the built-in sample that are in the public domain, all of them (NASA's of Eileen Collins,
+  the US Navy's of Grace Hopper), as portraits, and what each model of the project draws of them.
+- With a dataset that holds the held-out photographs (docs/model-card.md), `MODEL-with-drawing.jpg` and
+  `MODEL-without-drawing.jpg`: drawings of the first 32 by name of each kind. Photographs of a dataset are never in this folder.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import matplotlib
+import skimage
+
+from photo2cartoon import pretrained
+from photo2cartoon.cartoonize.drawing import by_onnxruntime
+from photo2cartoon.evaluation.measure import measure
+from photo2cartoon.pictures import grid
+from photo2cartoon.portrait import PortraitMaker, decode
+from photo2cartoon.portrait.maker import on_white
+
+HERE = Path(__file__).parent
+PUBLIC_DOMAIN = (
+    Path(skimage.__file__).parent / "data/astronaut.png",
+    Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg",
+)
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--weights", type=Path, default=Path("weights"))
+parser.add_argument("--data", type=Path)
+given = parser.parse_args()
+
+draws = {name: by_onnxruntime(pretrained.graph(name)) for name in pretrained.names()}
+maker = PortraitMaker.from_weights(given.weights)
+portraits = [maker(decode(path)).rgba for path in PUBLIC_DOMAIN]
+columns = []
+for portrait in portraits:
+    columns += [("photograph", on_white(portrait)), *((name, draw(portrait[None])[0]) for name, draw in draws.items())]
+rows = [grid([(caption, [picture])], side=256) for caption, picture in columns]
+sample = cv2.cvtColor(cv2.hconcat(rows), cv2.COLOR_RGB2BGR)
+cv2.imwrite(str(HERE / "sample.jpg"), sample, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+if given.data:
+    with tempfile.TemporaryDirectory() as folder:
+        measure(draws, given.data, given.weights, Path(folder) / "out")
+        for sheet in (Path(folder) / "out").glob("*.png"):
+            cv2.imwrite(str(HERE / f"{sheet.stem}.jpg"), cv2.imread(str(sheet)), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        print((Path(folder) / "out/measures.md").read_text())
