@@ -21,7 +21,7 @@ class Tolerance(NamedTuple):
     largest: float
 
 
-# About three times what was measured on the models that come with the project (docs/models.md).
+# Two to three times what was measured on the models that come with the project (docs/model-card.md).
 TOLERANCES = {"fp32": Tolerance(0.5, 2), "fp16": Tolerance(0.5, 4), "int8": Tolerance(2.5, 60)}
 
 
