@@ -1,7 +1,7 @@
 """Hand the pipeline to Kubeflow Pipelines: once, or every so often for new data.
 
     make submit KFP_HOST=https://kubeflow.example.org/pipeline
-    make submit KFP_HOST=http://127.0.0.1:8080 ARGS="--profile full --cron '0 3 * * *'"
+    make submit KFP_HOST=http://127.0.0.1:8080 ARGS="--profile full --cron '0 0 3 * * *'"
 
 Who you are: a token in KFP_TOKEN, or a cookie in KFP_COOKIE (authservice_session=…), or nothing, through a port that
 `kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` opens.
@@ -130,7 +130,7 @@ def follow(client: Any, host: str, run: str, poll: float = POLL_SECONDS) -> str:
 
 def _tasks(run: Any) -> list[Any]:
     details = run.run_details.task_details if run.run_details else None
-    # The run itself, and drivers of groups, are listed as tasks too; steps are those with a pod or an end of their own.
+    # The run itself is listed as a task too.
     return [task for task in details or [] if task.display_name not in ("root", run.display_name)]
 
 

@@ -42,7 +42,7 @@ class TrainJob:
         volume: claim that is mounted at `/data` on all nodes.
         params: text of a params.yaml.
         nodes: machines.
-        gpus, cpus, memory: of each; a process a GPU, or one a node where there are none.
+        gpus, cpus, memory: of each; a process a GPU; without GPUs the runtime decides how many.
         run: folder of the run on the volume; a run that is there is gone on with.
         name: of the job.
         namespace: of the job.

@@ -12,9 +12,8 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
-from photo2cartoon.cartoonize import follow
 from photo2cartoon.cartoonize.film import Film
-from photo2cartoon.cartoonize.follow import Follower, between, smooth
+from photo2cartoon.cartoonize.follow import Follower
 from photo2cartoon.cartoonize.video import BATCH, FORMATS, VIDEO_SUFFIXES, cartoonize_video
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.session import open_session
@@ -279,23 +278,6 @@ def test_one_person_is_followed(portrait, hopper, maker):
         assert max(middles[:10]) < 400 < 480 < min(middles[10:])
     for near, far in zip(nearby.steady(), whole.steady(), strict=True):
         assert np.abs(near - far).mean() < 0.03 * np.ptp(far), "a look nearby finds the same points"
-
-
-def test_smoothing():
-    rng = np.random.default_rng(0)
-    times = np.cumsum(rng.uniform(0.02, 0.06, 100))
-    line = np.stack([3 * times, 5 - times], axis=1)
-    np.testing.assert_allclose(list(smooth(times, line)), line, atol=1e-9)  # nothing lags, not at the ends either
-    noisy = rng.normal(0, 1, (100, 68, 2))
-    smoothed = np.array(list(smooth(times, noisy)))
-    assert smoothed[10:-10].std() < 0.4 and np.diff(smoothed, axis=0).std() < 0.1 * np.diff(noisy, axis=0).std()
-    np.testing.assert_allclose(list(smooth(times[:1], noisy[:1])), noisy[:1])
-    np.testing.assert_allclose(list(smooth(np.array([0.0, 5.0]), noisy[:2])), noisy[:2])
-    known = np.array([1.0, 2.0, 4.0])
-    wanted = between(known, known[:, None] * [1, 10], np.array([1.0, 1.5, 3.0, 4.0]))
-    np.testing.assert_allclose(wanted, [[1, 10], [1.5, 15], [3, 30], [4, 40]])
-    np.testing.assert_allclose(between(known[:1], np.array([[7.0]]), known[:1]), [[7]])
-    assert follow.GAP > 3 * follow.SIGMA
 
 
 def test_memory_is_bounded(film, maker, tmp_path):

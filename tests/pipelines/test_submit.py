@@ -1,18 +1,17 @@
 """A run is handed over with its parameters and followed to its end; what can go wrong is said in a sentence."""
 
-import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.pipelines.servers import JsonAnswers, served
 
 
-class Kubeflow(BaseHTTPRequestHandler):
+class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
     """As much of Kubeflow Pipelines' API as a run takes; which steps are where, is told by how often was asked."""
 
     def do_GET(self):
@@ -32,39 +31,27 @@ class Kubeflow(BaseHTTPRequestHandler):
         return self.answer({"message": "not here"}, 404)
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.body()
         self.server.posted.append((self.path.rsplit("/", 1)[-1].split("?")[0], body))
         if self.server.refuses:
             return self.answer({"message": "parameter steps is no number"}, 400)
         ids = {"run_id": "r1", "recurring_run_id": "c1", "experiment_id": "e1"}
         return self.answer({**ids, "display_name": body.get("display_name", "")})
 
-    def answer(self, body, status=200):
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def kubeflow():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Kubeflow)
-    server.token, server.refuses, server.asked, server.posted = None, False, 0, []
-    server.states = [
-        {"run": "RUNNING", "ingest": "RUNNING"},
-        {"run": "SUCCEEDED", "ingest": "SUCCEEDED", "train": "SUCCEEDED"},
-    ]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.host = f"http://127.0.0.1:{server.server_port}"
-    yield server
-    server.shutdown()
+    with served(Kubeflow) as server:
+        server.token, server.refuses, server.asked, server.posted = None, False, 0, []
+        server.states = [
+            {"run": "RUNNING", "ingest": "RUNNING"},
+            {"run": "SUCCEEDED", "ingest": "SUCCEEDED", "train": "SUCCEEDED"},
+        ]
+        yield server
 
 
 def submit(*arguments, code=0, **environment):
-    program = "import pipelines.submit as s; s.POLL_SECONDS = 0.05; s.follow.__defaults__ = (0.05,); s.main()"
+    program = "import pipelines.submit as s; s.follow.__defaults__ = (0.05,); s.main()"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,

@@ -6,9 +6,8 @@ import re
 import site
 import subprocess
 import sys
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 import yaml
@@ -17,6 +16,7 @@ from kubeflow_trainer_api import models
 
 from pipelines import train_job
 from tests.conftest import ROOT
+from tests.pipelines.servers import JsonAnswers, served
 
 JOB = train_job.TrainJob(
     image="registry.example/photo2cartoon:1", volume="portraits", params="train: {batch: 8}", nodes=2, gpus=4,
@@ -57,7 +57,7 @@ def test_the_program_survives_the_shell(tmp_path):
     assert told == [params, "--data /data/faces --weights /data/weights --out /data/run --resume"], done.stderr
 
 
-class Cluster(BaseHTTPRequestHandler):
+class Cluster(JsonAnswers, BaseHTTPRequestHandler):
     """As much of Kubernetes as submitting asks for: the runtime is there, a job can be made, and is complete."""
 
     made = None
@@ -78,36 +78,24 @@ class Cluster(BaseHTTPRequestHandler):
             self.answer({"kind": "Status", "message": "not here"}, 404)
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.body()
         type(self).made = body
         self.answer(
             {"kind": "Status", "message": "quota exceeded"} if self.refuses else body, 403 if self.refuses else 201
         )
 
-    def answer(self, body, status=200):
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_):
-        pass
-
 
 @pytest.fixture
 def cluster(tmp_path):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Cluster)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    place = f"http://127.0.0.1:{server.server_port}"
-    config = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": place}}],
-        "users": [{"name": "me", "user": {"token": "t"}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-    }  # fmt: skip
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-    yield tmp_path / "kubeconfig"
-    server.shutdown()
+    with served(Cluster) as server:
+        config = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "here",
+            "clusters": [{"name": "here", "cluster": {"server": server.host}}],
+            "users": [{"name": "me", "user": {"token": "t"}}],
+            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        }  # fmt: skip
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        yield tmp_path / "kubeconfig"
 
 
 def command(tmp_path, *more, **environment):

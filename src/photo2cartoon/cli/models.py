@@ -178,9 +178,10 @@ def measure(
     for model in models:
         path = Path(model)
         by_torch = path.is_dir()
-        draws[path.stem if path.suffix else path.name] = make_draw(
-            path if by_torch else None, None if by_torch else path, None, DEFAULT_REPOSITORY
-        )
+        name = path.stem if path.suffix else path.name
+        if name in draws:  # the same step of two runs, say
+            name = str(path).strip("/").replace("/", "_")
+        draws[name] = make_draw(path if by_torch else None, None if by_torch else path, None, DEFAULT_REPOSITORY)
     stage(draws, data, weights, out, photographs)
     typer.echo((out / TABLE).read_text(encoding="utf-8"))
 

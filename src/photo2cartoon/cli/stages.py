@@ -20,6 +20,7 @@ from photo2cartoon.cli.common import (
     app,
     load_params,
 )
+from photo2cartoon.errors import UserError
 
 
 @app.command("params", rich_help_panel=STAGES)
@@ -97,6 +98,8 @@ def preprocess(
 
     values = load_params(params)
     if raw:
+        if photos or cartoons or drawings:
+            raise UserError("preprocess: --raw takes the place of --photos, --cartoons and --drawings")
         photos, cartoons, drawings = raw_folders(raw)
     rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess, drawings)
     counts = Counter(row.result for row in rows)
