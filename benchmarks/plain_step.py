@@ -2,7 +2,8 @@
 
 Every picture goes through every network by itself and for one purpose at a time; the fakes are drawn anew for the
 generators' update, and the discriminators' update back-propagates through the generators too, for gradients that are
-thrown away; the face network computes gradients of its own weights; LIN and AdaLIN take each statistic separately.
+thrown away; the face network computes gradients of its own weights; LIN and AdaLIN take each statistic separately, and
+spectral normalisation divides the weights.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from photo2cartoon.networks.discriminator import SpectralConv2d
 from photo2cartoon.networks.face import FaceNetwork
 from photo2cartoon.networks.normalisation import LIN, AdaLIN, clip_mixtures
 from photo2cartoon.params import Train
@@ -38,6 +40,8 @@ class PlainStep:
                 part.forward = types.MethodType(_adalin, part)
             elif isinstance(part, LIN):
                 part.forward = types.MethodType(_lin, part)
+            elif isinstance(part, SpectralConv2d):
+                part.forward = types.MethodType(nn.Conv2d.forward, part)  # with the weight divided, as torch does it
         if isinstance(face, nn.Module):
             face.to(device).requires_grad_(True)
         options = {"lr": params.lr, "betas": params.betas, "weight_decay": params.weight_decay, "foreach": False}

@@ -65,11 +65,22 @@ def test_precision_follows_the_hardware():
 
 def test_spectral_norm_is_torchs():
     torch.manual_seed(0)
-    ours = discriminator.spectral_norm(torch.nn.Conv2d(3, 8, 4))
+    ours = discriminator.spectral_norm(discriminator.SpectralConv2d(3, 8, 4))
     torch.manual_seed(0)
     torchs = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Conv2d(3, 8, 4))
+    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    ours, torchs = ours.double(), torchs.double()
     for _ in range(3):
-        torch.testing.assert_close(ours.weight, torchs.weight, rtol=0, atol=0)
+        out, expected = ours(x), torchs(x)
+        torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+        gradients = [
+            torch.autograd.grad(y.square().sum(), [*layer.parameters()])
+            for y, layer in ((out, ours), (expected, torchs))
+        ]
+        for gradient, its in zip(*gradients, strict=True):
+            torch.testing.assert_close(gradient, its, rtol=1e-10, atol=1e-12)
+    ours.eval(), torchs.eval()
+    torch.testing.assert_close(ours.weight, torchs.weight, rtol=0, atol=0)
     assert list(ours.state_dict()) == list(torchs.state_dict())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import register_parametrization
@@ -19,6 +20,25 @@ class SpectralNorm(_SpectralNorm):
     """torch's spectral normalisation (arXiv:1802.05957), in float32 also under autocast."""
 
     forward = in_float32(_SpectralNorm.forward)
+
+    @in_float32
+    def singular_value(self, weight: Tensor) -> Tensor:
+        """The largest singular value as the vectors have it, after one more power iteration while training."""
+        matrix = self._reshape_weight_to_matrix(weight)
+        if self.training:
+            self._power_method(matrix, self.n_power_iterations)
+        return torch.vdot(self._u.clone(), torch.mv(matrix, self._v.clone()))
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution under spectral normalisation, which divides what comes out rather than millions of weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, C, H, W]` to `[N, K, h, w]`."""
+        weights = self.parametrizations.weight
+        y = self._conv_forward(x, weights.original, None)
+        y = y / weights[0].singular_value(weights.original).to(y.dtype)
+        return y if self.bias is None else y + self.bias[:, None, None].to(y.dtype)
 
 
 def spectral_norm(layer: nn.Conv2d | nn.Linear) -> nn.Module:
@@ -55,12 +75,16 @@ class Discriminator(nn.Module):
         strides = [2] * (layers - 2) + [1]
         body = []
         for before, after, stride in zip(widths, widths[1:], strides, strict=False):
-            body += [nn.ReflectionPad2d(1), spectral_norm(nn.Conv2d(before, after, 4, stride)), nn.LeakyReLU(SLOPE)]
+            body += [
+                nn.ReflectionPad2d(1),
+                spectral_norm(SpectralConv2d(before, after, 4, stride)),
+                nn.LeakyReLU(SLOPE),
+            ]
         self.body = nn.Sequential(*body)
         wide = widths[-1]
         average_fc, maximum_fc = (spectral_norm(nn.Linear(wide, 1, bias=False)) for _ in range(2))
         self.attention = Attention(average_fc, maximum_fc, wide, nn.LeakyReLU(SLOPE))
-        self.head = nn.Sequential(nn.ReflectionPad2d(1), spectral_norm(nn.Conv2d(wide, 1, 4, bias=False)))
+        self.head = nn.Sequential(nn.ReflectionPad2d(1), spectral_norm(SpectralConv2d(wide, 1, 4, bias=False)))
 
     def forward(self, x: Tensor) -> Verdict:
         """`[N, 3, H, W]` in -1..1 to a `Verdict`; H and W at least 128 with 7 layers."""
