@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from photo2cartoon.dataset.preprocess import face_names, preprocess, read_table
+from photo2cartoon.dataset.faces import faces_fingerprint
+from photo2cartoon.dataset.preprocess import collect, face_names, preprocess, preprocess_part, read_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Portrait, Preprocess
 from tests.conftest import noise
@@ -150,3 +151,18 @@ def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_pat
     with pytest.raises(UserError, match=r"preprocess\.test_list: nowhere\.txt: No such file"):
         preprocess(raw / "photos", None, weights, tmp_path / "out", Portrait(), Preprocess(test_list="nowhere.txt"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("parts", [2, 20])
+def test_made_in_parts_it_is_the_same_dataset(raw, drawn_faces, weights, tmp_path, parts):
+    lesson = drawn_faces.parent
+    given = lesson / "photos", raw / "cartoons", weights
+    params = Preprocess(test_list=str(lesson / "held-out.txt"))
+    made = [tmp_path / f"part-{number}" for number in range(parts)]
+    for number, part in enumerate(made):
+        preprocess_part(*given, part, Portrait(), params, lesson / "drawings", number, parts)
+    collect(made, tmp_path / "faces", params)
+    assert faces_fingerprint(tmp_path / "faces") == faces_fingerprint(drawn_faces)
+    assert read_table(tmp_path / "faces/pictures.csv") == read_table(drawn_faces / "pictures.csv")
+    with pytest.raises(UserError, match="part-x: is no part of a dataset"):
+        collect([made[0], tmp_path / "part-x"], tmp_path / "faces", params)

@@ -2,67 +2,33 @@
 
 A photograph that has a drawing, by its name, is a portrait already, as its drawing is; the drawing goes to drawnA.
 
-Every core works on pictures of its own; what becomes of a picture depends on the picture alone, so the result does not
-depend on how many there are.
+What becomes of a picture depends on the picture alone, and which side it falls on, on all of them: so the portraits can be
+made in parts, on several machines, and are divided when the parts are collected.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import multiprocessing
-import os
-import sys
+import shutil
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
-
-import cv2
-import numpy as np
+from types import MappingProxyType
 
 from photo2cartoon.dataset import DRAWN
+from photo2cartoon.dataset.portraits import Row, Task, make_portraits
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_folder
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.params import Preprocess
-from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.decode import SUFFIXES
-from photo2cartoon.portrait.maker import SIZE, check_weights
-from photo2cartoon.progress import bar, note
+from photo2cartoon.portrait.maker import check_weights
 
 TABLE = "pictures.csv"
 DOMAINS = {"photos": "A", "cartoons": "B"}
 DRAWINGS = "drawings"
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of a picture.
-
-    Args:
-        domain: photos, cartoons or drawings.
-        picture: path below the raw folder.
-        result: kept, or why not: unreadable, no face, too small, too large.
-        note: what else a person should know.
-        face: path of the portrait below the dataset, empty when there is none.
-    """
-
-    domain: str
-    picture: str
-    result: str
-    note: str = ""
-    face: str = ""
-
-
-@dataclass(frozen=True)
-class _Task:
-    domain: str
-    source: Path
-    name: str
-    target: Path
-    align: bool
 
 
 def preprocess(
@@ -89,32 +55,102 @@ def preprocess(
     Raises:
         UserError: a folder is missing or empty, or not one picture of a domain could be used.
     """
-    given = {domain: folder for domain, folder in (("photos", photos), ("cartoons", cartoons)) if folder is not None}
+    with whole_folder(out, TABLE) as partial:
+        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings)
+        return _divide(rows, partial, params, {"photos": photos, "cartoons": cartoons})
+
+
+def preprocess_part(
+    photos: Path | None,
+    cartoons: Path | None,
+    weights: Path,
+    out: Path,
+    portrait: PortraitParams,
+    params: Preprocess,
+    drawings: Path | None,
+    number: int,
+    parts: int,
+) -> list[Row]:
+    """The portraits of every `parts`-th picture, not yet divided into train and test; `collect` puts the parts together.
+
+    Args:
+        number: which part, from 0.
+        parts: how many there are.
+        photos, cartoons, weights, out, portrait, params, drawings: as for `preprocess`.
+
+    Raises:
+        UserError: as by `preprocess`, but for pictures of which none could be used.
+    """
+    with whole_folder(out, TABLE) as partial:
+        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, number, parts)
+        write_table(partial / TABLE, rows)
+        return rows
+
+
+def collect(parts: list[Path], out: Path, params: Preprocess) -> list[Row]:
+    """What `preprocess` would have written, from what `preprocess_part` wrote.
+
+    Args:
+        parts: all of them.
+        out: replaced as a whole.
+        params: section of params.yaml.
+
+    Raises:
+        UserError: a part is missing, or not one picture of a domain could be used.
+    """
+    rows = []
+    with whole_folder(out, TABLE) as partial:
+        for part in parts:
+            if not (part / TABLE).is_file():
+                raise UserError(f"{part}: is no part of a dataset")
+            rows += read_table(part / TABLE)
+            shutil.copytree(part, partial, dirs_exist_ok=True)
+        return _divide(sorted(rows, key=lambda row: row.picture), partial, params)
+
+
+def _portraits(
+    photos: Path | None,
+    cartoons: Path | None,
+    weights: Path,
+    folder: Path,
+    portrait: PortraitParams,
+    params: Preprocess,
+    drawings: Path | None,
+    number: int = 0,
+    parts: int = 1,
+) -> list[Row]:
+    """Everything to trainA, trainB and drawnA."""
+    given = {domain: place for domain, place in (("photos", photos), ("cartoons", cartoons)) if place is not None}
     if not given:
         raise UserError("preprocess: needs --photos, --cartoons or both")
-    listed = {domain: list_raw(folder) for domain, folder in given.items()}
+    listed = {domain: list_raw(place) for domain, place in given.items()}
     drawn = _drawings_of(listed.get("photos", []), drawings)
     # Wrong weights are refused here, once, in a sentence, rather than in every worker.
     check_weights(weights, portrait)
-    with whole_folder(out, TABLE) as partial:
-        if drawn:
-            (partial / DRAWN).mkdir()
-        tasks = []
-        for domain, names in listed.items():
-            for split in ("train", "test"):
-                (partial / f"{split}{DOMAINS[domain]}").mkdir()
-            for name, face in zip(names, face_names(names), strict=True):
-                align = name not in drawn if domain == "photos" else params.cartoons == "align"
-                target = partial / f"train{DOMAINS[domain]}" / face
-                tasks.append(_Task(domain, given[domain] / name, name, target, align))
-                if domain == "photos" and name in drawn:
-                    drawing = drawings / drawn[name]
-                    tasks.append(_Task(DRAWINGS, drawing, drawn[name], partial / DRAWN / face, align=False))
-        rows = _run(tasks, weights, portrait, params.workers)
-        rows = _split(rows, partial, params)
-        for domain, folder in given.items():
-            _must_have_some([row for row in rows if row.domain == domain], folder)
-        write_table(partial / TABLE, rows)
+    if drawn:
+        (folder / DRAWN).mkdir()
+    tasks = []
+    for domain, names in listed.items():
+        for split in ("train", "test"):
+            (folder / f"{split}{DOMAINS[domain]}").mkdir()
+        for name, face in list(zip(names, face_names(names), strict=True))[number::parts]:
+            align = name not in drawn if domain == "photos" else params.cartoons == "align"
+            target = folder / f"train{DOMAINS[domain]}" / face
+            tasks.append(Task(domain, given[domain] / name, name, target, align))
+            if domain == "photos" and name in drawn:
+                drawing = drawings / drawn[name]
+                tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, align=False))
+    return make_portraits(tasks, weights, portrait, params.workers)
+
+
+def _divide(
+    rows: list[Row], folder: Path, params: Preprocess, places: Mapping[str, Path | None] = MappingProxyType({})
+) -> list[Row]:
+    """Train and test, checked, and the table of all of it; `places` are the folders to name when something is wrong."""
+    rows = _split(rows, folder, params)
+    for domain in DOMAINS:
+        _must_have_some([row for row in rows if row.domain == domain], places.get(domain) or domain)
+    write_table(folder / TABLE, rows)
     return rows
 
 
@@ -179,71 +215,6 @@ def read_table(path: Path) -> list[Row]:
         return [Row(**row) for row in csv.DictReader(file)]
 
 
-def _run(tasks: list[_Task], weights: Path, portrait: PortraitParams, workers: int) -> list[Row]:
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
-    context = multiprocessing.get_context("spawn")
-    results: dict[int, Row] = {}
-    try:
-        with ProcessPoolExecutor(workers, context, _start_worker, (weights, portrait)) as pool:
-            waiting = {pool.submit(_work, task): number for number, task in enumerate(tasks)}
-            for done in bar(as_completed(waiting), total=len(tasks), desc="portraits", unit="picture"):
-                results[waiting[done]] = row = done.result()
-                if row.result != "kept":
-                    note(f"{row.picture}: {row.result}: {row.note}")
-    except BrokenProcessPool:
-        raise UserError(
-            "preprocess: a worker was killed, most likely for memory: try fewer preprocess.workers"
-        ) from None
-    return [results[number] for number in range(len(tasks))]
-
-
-_maker: PortraitMaker | None = None
-_limits: PortraitParams | None = None
-
-
-def _start_worker(weights: Path, portrait: PortraitParams) -> None:
-    global _maker, _limits
-    cv2.setNumThreads(1)
-    _limits = portrait
-    _maker = PortraitMaker.from_params(weights, portrait, check=False)
-    if torch := sys.modules.get("torch"):  # face-alignment brought it; the other cores have pictures of their own
-        torch.set_num_threads(1)
-
-
-def _work(task: _Task) -> Row:
-    try:
-        if task.align:
-            rgb = decode(task.source, _limits.max_pixels, _limits.max_bytes)
-            made = _maker(rgb)
-            rgba, note = made.rgba, ""
-            if made.faces > 1:
-                note = f"several faces ({made.faces}): largest taken"
-        else:
-            rgba, note = keep_portrait(task.source, _limits), "already a portrait"
-    except PictureError as error:
-        return Row(task.domain, task.name, error.reason, error.detail)
-    if not cv2.imwrite(str(task.target), cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)):
-        raise OSError(f"{task.target} cannot be written")
-    return Row(task.domain, task.name, "kept", note, task.target.name)
-
-
-def keep_portrait(source: Path, limits: PortraitParams) -> np.ndarray:
-    """A picture that is a portrait already, at the portrait's size: uint8 RGBA, squared on white, its own alpha kept."""
-    rgb = decode(source, limits.max_pixels, limits.max_bytes)
-    stored = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
-    has_alpha = stored is not None and stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == rgb.shape[:2]
-    alpha = stored[..., 3] if has_alpha and stored.dtype == np.uint8 else np.full(rgb.shape[:2], 255, np.uint8)
-    rgba = np.dstack([rgb, alpha])
-    height, width = rgba.shape[:2]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    if height != width:
-        edges = (top, side - height - top, left, side - width - left)
-        rgba = cv2.copyMakeBorder(rgba, *edges, cv2.BORDER_CONSTANT, value=(255, 255, 255, 0))
-    interpolation = cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR
-    return cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation)
-
-
 def _split(rows: list[Row], folder: Path, params: Preprocess) -> list[Row]:
     """Move the held-out portraits to testA and testB: the same ones every time, a person never on both sides."""
     named = _held_out_by_name(params.test_list)
@@ -280,8 +251,8 @@ def _held_out_by_name(path: str | None) -> set[str]:
     return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
 
 
-def _must_have_some(rows: list[Row], folder: Path) -> None:
-    if not any(row.result == "kept" for row in rows):
+def _must_have_some(rows: list[Row], place: Path | str) -> None:
+    if rows and not any(row.result == "kept" for row in rows):
         reasons = Counter(row.result for row in rows)
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        raise UserError(f"{folder}: not one of {len(rows)} pictures could be used: {listed}")
+        raise UserError(f"{place}: not one of {len(rows)} pictures could be used: {listed}")

@@ -1,10 +1,15 @@
-"""The `evaluate` stage: a score for every checkpoint, and the pictures behind the scores."""
+"""The `evaluate` stage: a score for every checkpoint, and the pictures behind the scores.
+
+Checkpoints are scored one by one, here or each on a machine of its own, and the scores collected.
+"""
 
 from __future__ import annotations
 
 import csv
+import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from photo2cartoon import tracking
@@ -19,7 +24,8 @@ from photo2cartoon.training.loop import CHECKPOINTS
 from photo2cartoon.training.record import RUN
 from photo2cartoon.training.samples import to_uint8
 
-SCORES = "scores.json"
+SCORES, PART, DRAWN = "scores.json", "part.json", "drawn.png"
+PHOTOGRAPHS = "photographs"
 SHOWN = 8
 
 
@@ -42,35 +48,99 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
     Raises:
         UserError: there are no checkpoints, or too few pictures.
     """
+    names = candidates(train)
+    scorer = prepare(params, train, data, weights)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = []
+        for name in bar(names, desc="evaluate", unit="checkpoint"):
+            parts.append(Path(folder) / name)
+            evaluate_one(scorer, params, train, name, parts[-1])
+        return collect(params, train, parts, out)
+
+
+def candidates(train: Path) -> list[str]:
+    """What is to be scored: the photographs themselves, then every checkpoint.
+
+    Raises:
+        UserError: there are no checkpoints.
+    """
     found = checkpoint.list_checkpoints(train / CHECKPOINTS)
     if not found:
         raise UserError(f"{train}: holds no checkpoints; `p2c train` makes them")
-    run_info = read_json(train / RUN, "`p2c train` writes it")
-    size = checkpoint.read_card(found[0]).train.size
-    splits = ("test",) if params.photos == "test" else ("train", "test")
-    scorer = Scorer(data, size, splits, weights, params.fid, params.batch)
+    return [PHOTOGRAPHS, *(path.name for path in found)]
 
-    scores = {"photographs": scorer.of_photographs()}
-    rows = [("photographs", list(to_uint8(scorer.photos[:SHOWN])))]
-    for path in bar(found, desc="evaluate", unit="checkpoint"):
-        scores[path.name], drawn = scorer.of(checkpoint.load_generator(path, weights=params.weights))
-        rows.append((path.name, list(to_uint8(drawn[:SHOWN]))))
 
-    result = {
+def prepare(params: Evaluate, train: Path, data: Path, weights: Path) -> Scorer:
+    """What every candidate is measured by."""
+    size = checkpoint.read_card(checkpoint.list_checkpoints(train / CHECKPOINTS)[0]).train.size
+    return Scorer(data, size, _splits(params), weights, params.fid, params.batch)
+
+
+def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: Path) -> dict[str, float]:
+    """Score one of the candidates.
+
+    Args:
+        scorer: from `prepare`.
+        params, train: as for `evaluate`.
+        name: of the candidate.
+        out: gets `part.json` and `drawn.png`, for `collect`.
+
+    Returns:
+        The scores.
+    """
+    if name == PHOTOGRAPHS:
+        values, drawn = scorer.of_photographs(), scorer.photos
+    else:
+        values, drawn = scorer.of(checkpoint.load_generator(train / CHECKPOINTS / name, weights=params.weights))
+    told = {
+        "candidate": name,
         "photographs": len(scorer.photos),
-        "splits": list(splits),
+        "splits": list(_splits(params)),
         "cartoons": scorer.count,
+        "scores": values,
+    }
+    with whole_folder(out, PART) as partial:
+        write_json(partial / PART, told)
+        # One below the other, so that each can be cut out again.
+        (partial / DRAWN).write_bytes(encode_png(np.concatenate(list(to_uint8(drawn[:SHOWN])))))
+    return values
+
+
+def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict:
+    """Put the candidates' scores and pictures together, and into MLflow.
+
+    Args:
+        params, train, out: as for `evaluate`.
+        parts: what `evaluate_one` wrote of each.
+
+    Returns:
+        What is in `scores.json`.
+    """
+    told = {path: read_json(path / PART, "`evaluate_one` writes it") for path in parts}
+    parts = sorted(parts, key=lambda path: told[path]["candidate"])  # photographs, step-000100, step-000200
+    run_info = read_json(train / RUN, "`p2c train` writes it")
+    scores = {told[path]["candidate"]: told[path]["scores"] for path in parts}
+    result = {name: told[parts[0]][name] for name in ("photographs", "splits", "cartoons")} | {
         "weights": params.weights,
         "data_sha256": run_info["data_sha256"],
         "scores": scores,
     }
-    picture = grid(rows)
+    picture = grid([(told[path]["candidate"], _read_drawn(path / DRAWN)) for path in parts])
     with whole_folder(out, SCORES) as partial:
         write_json(partial / SCORES, result)
         _write_csv(partial / "scores.csv", scores)
         (partial / "drawings.png").write_bytes(encode_png(picture))
     _track(run_info["mlflow_run"], train, scores, picture, out)
     return result
+
+
+def _splits(params: Evaluate) -> tuple[str, ...]:
+    return ("test",) if params.photos == "test" else ("train", "test")
+
+
+def _read_drawn(path: Path) -> list[np.ndarray]:
+    column = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    return np.split(column, len(column) // column.shape[1])
 
 
 def _write_csv(path: Path, scores: dict[str, dict[str, float]]) -> None:

@@ -1,0 +1,138 @@
+"""Many pictures to portraits at once, each on a core of its own; what becomes of a picture depends on the picture alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import Portrait as PortraitParams
+from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait.maker import SIZE
+from photo2cartoon.progress import bar, note
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a picture.
+
+    Args:
+        domain: photos, cartoons or drawings.
+        picture: path below the raw folder.
+        result: kept, or why not: unreadable, no face, too small, too large.
+        note: what else a person should know.
+        face: path of the portrait below the dataset, empty when there is none.
+    """
+
+    domain: str
+    picture: str
+    result: str
+    note: str = ""
+    face: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A picture to make a portrait of.
+
+    Args:
+        domain, name: for its row.
+        source: the picture.
+        target: where its portrait goes.
+        align: find, level and cut out the face; or keep a picture that is a portrait already.
+    """
+
+    domain: str
+    source: Path
+    name: str
+    target: Path
+    align: bool
+
+
+def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, workers: int) -> list[Row]:
+    """Every core makes portraits of pictures of its own.
+
+    Args:
+        tasks: what to make.
+        weights: folder that the `assets` stage filled.
+        portrait: section of params.yaml.
+        workers: processes; 0 for one a core.
+
+    Returns:
+        A row for every task, in their order.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    if not tasks:
+        return []
+    workers = min(workers or os.cpu_count() or 1, len(tasks))
+    context = multiprocessing.get_context("spawn")
+    results: dict[int, Row] = {}
+    try:
+        with ProcessPoolExecutor(workers, context, _start_worker, (weights, portrait)) as pool:
+            waiting = {pool.submit(_work, task): number for number, task in enumerate(tasks)}
+            for done in bar(as_completed(waiting), total=len(tasks), desc="portraits", unit="picture"):
+                results[waiting[done]] = row = done.result()
+                if row.result != "kept":
+                    note(f"{row.picture}: {row.result}: {row.note}")
+    except BrokenProcessPool:
+        raise UserError(
+            "preprocess: a worker was killed, most likely for memory: try fewer preprocess.workers"
+        ) from None
+    return [results[number] for number in range(len(tasks))]
+
+
+_maker: PortraitMaker | None = None
+_limits: PortraitParams | None = None
+
+
+def _start_worker(weights: Path, portrait: PortraitParams) -> None:
+    global _maker, _limits
+    cv2.setNumThreads(1)
+    _limits = portrait
+    _maker = PortraitMaker.from_params(weights, portrait, check=False)
+    if torch := sys.modules.get("torch"):  # face-alignment brought it; the other cores have pictures of their own
+        torch.set_num_threads(1)
+
+
+def _work(task: Task) -> Row:
+    try:
+        if task.align:
+            rgb = decode(task.source, _limits.max_pixels, _limits.max_bytes)
+            made = _maker(rgb)
+            rgba, note = made.rgba, ""
+            if made.faces > 1:
+                note = f"several faces ({made.faces}): largest taken"
+        else:
+            rgba, note = keep_portrait(task.source, _limits), "already a portrait"
+    except PictureError as error:
+        return Row(task.domain, task.name, error.reason, error.detail)
+    if not cv2.imwrite(str(task.target), cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)):
+        raise OSError(f"{task.target} cannot be written")
+    return Row(task.domain, task.name, "kept", note, task.target.name)
+
+
+def keep_portrait(source: Path, limits: PortraitParams) -> np.ndarray:
+    """A picture that is a portrait already, at the portrait's size: uint8 RGBA, squared on white, its own alpha kept."""
+    rgb = decode(source, limits.max_pixels, limits.max_bytes)
+    stored = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
+    has_alpha = stored is not None and stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == rgb.shape[:2]
+    alpha = stored[..., 3] if has_alpha and stored.dtype == np.uint8 else np.full(rgb.shape[:2], 255, np.uint8)
+    rgba = np.dstack([rgb, alpha])
+    height, width = rgba.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    if height != width:
+        edges = (top, side - height - top, left, side - width - left)
+        rgba = cv2.copyMakeBorder(rgba, *edges, cv2.BORDER_CONSTANT, value=(255, 255, 255, 0))
+    interpolation = cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR
+    return cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation)
