@@ -70,6 +70,25 @@ def raw(tmp_path_factory, astronaut, hopper) -> Path:
     return folder
 
 
+@pytest.fixture
+def dvc_repository(raw, tmp_path) -> Path:
+    """A git repository that keeps the photographs with DVC, tagged v1."""
+    repository = tmp_path / "data"
+    shutil.copytree(raw / "photos", repository / "photos")
+    git_and_dvc(repository, ["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "add", "-q", "photos"])
+    git_and_dvc(repository, ["git", "add", "-A"], ["git", "commit", "-qm", "data"], ["git", "tag", "v1"])
+    return repository
+
+
+def git_and_dvc(repository: Path, *commands: list[str]) -> None:
+    """Run them in a repository, as somebody whose home is beside it."""
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    programs = {"git": ["git", *who], "dvc": [sys.executable, "-m", "dvc"]}
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "HOME": str(repository.parent)}
+    for program, *arguments in commands:
+        subprocess.run([*programs[program], *arguments], cwd=repository, env=environment, check=True)
+
+
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory, raw, weights) -> Path:
     """The dataset that `preprocess` makes of them."""

@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import zipfile
 
@@ -53,23 +52,10 @@ def test_a_url_of_fsspec(raw, out, tmp_path):
     assert (out / "head-3.png").read_bytes() == (raw / "cartoons/head-3.png").read_bytes()
 
 
-def test_a_dvc_repository_at_a_revision(raw, out, tmp_path):
-    repository = tmp_path / "data"
-    shutil.copytree(raw / "photos", repository / "photos")
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "HOME": str(tmp_path)}
-    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for command in (
-        ["git", "init", "-q"],
-        [sys.executable, "-m", "dvc", "init", "-q"],
-        [sys.executable, "-m", "dvc", "add", "-q", "photos"],
-        ["git", "add", "-A"],
-        ["git", *identity, "commit", "-qm", "data"],
-        ["git", "tag", "v1"],
-    ):
-        subprocess.run(command, cwd=repository, env=environment, check=True)
-    assert from_url(f"dvc+{repository}#photos@v1", out) == 6
+def test_a_dvc_repository_at_a_revision(dvc_repository, out):
+    assert from_url(f"dvc+{dvc_repository}#photos@v1", out) == 6
     with pytest.raises(UserError, match="v2"):
-        from_url(f"dvc+{repository}#photos@v2", out)
+        from_url(f"dvc+{dvc_repository}#photos@v2", out)
 
 
 def test_what_cannot_be_read_is_named_and_leaves_nothing(tmp_path, out):

@@ -6,18 +6,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from photo2cartoon import assets
 from photo2cartoon.dataset import sample
+from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_folder
 from photo2cartoon.params import Ingest
-from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.progress import bar
 
 CARD = "CARD.md"
+DOMAINS = ("photos", "cartoons", "drawings")
 WORLDWIDE_URL = "https://github.com/faker-js/assets-person-portrait.git"
 # The commit's own id is the pin: git refuses content that does not hash to it.
 WORLDWIDE_COMMIT = "63aef57b5a839aebe3ad913ec7c76469aabbb6c5"
@@ -39,7 +39,7 @@ def ingest(params: Ingest, out: Path) -> dict[str, int]:
     """
     counts, cards = {}, []
     with whole_folder(out, CARD) as partial:
-        for domain in ("photos", "cartoons", "drawings"):
+        for domain in DOMAINS:
             if getattr(params, domain) == "none":
                 continue
             folder = partial / domain
@@ -90,41 +90,19 @@ def from_folder(place: str | Path, folder: Path) -> int:
         UserError: there is no such folder, or no picture in it.
     """
     source = Path(place).expanduser()
-    if not source.is_dir():
-        raise UserError(f"{source}: no such folder of pictures")
-    names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file()]
-    return _copy(pictures_among(names, source), folder, lambda name, target: shutil.copyfile(source / name, target))
+    return _copy(list_folder(source), folder, lambda name, target: shutil.copyfile(source / name, target))
 
 
 def from_url(url: str, folder: Path) -> int:
-    """Copy every picture below an fsspec URL (`s3://bucket/path`, `gs://`, `zip::https://…`) or from a DVC repository.
-
-    A DVC repository is written `dvc+REPOSITORY#PATH` or, at a git revision, `dvc+REPOSITORY#PATH@REVISION`.
+    """Copy every picture below a URL as `open_url` takes it: object storage, or a DVC repository at a revision.
 
     Raises:
         UserError: it cannot be reached or read, or holds no picture.
     """
-    import fsspec
-
-    try:
-        if url.startswith("dvc+"):
-            from dvc.api import DVCFileSystem
-
-            repository, _, place = url.removeprefix("dvc+").partition("#")
-            root, _, revision = place.partition("@")
-            system = DVCFileSystem(repository, rev=revision or None)
-        else:
-            system, root = fsspec.core.url_to_fs(url)
-        root = root.rstrip("/")
+    with open_url(url) as (system, root):
         files = {str(PurePosixPath(path).relative_to(root or ".")): path for path in sorted(system.find(root))}
         chosen = pictures_among(files, url)
         return _copy(chosen, folder, lambda name, target: system.get_file(files[name], str(target)))
-    except UserError:
-        raise
-    except ImportError as error:
-        raise UserError(f"{url}: needs another package: {error}") from None
-    except Exception as error:  # each of fsspec's file systems has errors of its own
-        raise UserError(f"{url}: cannot be read: {type(error).__name__}: {error}") from None
 
 
 def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWIDE_COMMIT) -> str:
@@ -164,18 +142,6 @@ def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWI
     finally:
         shutil.rmtree(clone, ignore_errors=True)
     return f"## Photos: {count} pictures\n\nAI-made portraits, CC0, {url} at {commit}.\n"
-
-
-def pictures_among(names: Iterable[str], source: object) -> list[str]:
-    """The names that end as pictures do.
-
-    Raises:
-        UserError: there are none.
-    """
-    chosen = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    if not chosen:
-        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return chosen
 
 
 def _copy(names: list[str], folder: Path, copy_one, rename=lambda name: name.replace("/", "__")) -> int:

@@ -1,0 +1,66 @@
+"""Where pictures come from: folders, object storage, DVC repositories."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.portrait.decode import SUFFIXES
+
+
+def list_folder(source: Path) -> list[str]:
+    """Every picture below a folder, by its path from there.
+
+    Raises:
+        UserError: there is no such folder, or no picture in it.
+    """
+    if not source.is_dir():
+        raise UserError(f"{source}: no such folder of pictures")
+    names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file()]
+    return pictures_among(names, source)
+
+
+@contextlib.contextmanager
+def open_url(url: str) -> Iterator[tuple[Any, str]]:
+    """The file system behind a URL and the path in it; what goes wrong inside is told in a line that names the URL.
+
+    Args:
+        url: of fsspec (`s3://bucket/path`, `gs://`, `zip::https://…`), or `dvc+REPOSITORY#PATH`, or the same at a git
+            revision, `dvc+REPOSITORY#PATH@REVISION`.
+
+    Raises:
+        UserError: it cannot be reached or read.
+    """
+    import fsspec
+
+    try:
+        if url.startswith("dvc+"):
+            from dvc.api import DVCFileSystem
+
+            repository, _, place = url.removeprefix("dvc+").partition("#")
+            root, _, revision = place.partition("@")
+            system = DVCFileSystem(repository, rev=revision or None)
+        else:
+            system, root = fsspec.core.url_to_fs(url)
+        yield system, root.rstrip("/")
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"{url}: needs another package: {error}") from None
+    except Exception as error:  # each of fsspec's file systems has errors of its own
+        raise UserError(f"{url}: cannot be read: {type(error).__name__}: {error}") from None
+
+
+def pictures_among(names: Iterable[str], source: object) -> list[str]:
+    """The names that end as pictures do.
+
+    Raises:
+        UserError: there are none.
+    """
+    chosen = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    if not chosen:
+        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return chosen

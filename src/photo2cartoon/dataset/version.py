@@ -1,0 +1,85 @@
+"""What the pictures of a source are, as a hash: equal as long as they are, so that a cache can tell whether to fetch them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon.assets import sha256_of
+from photo2cartoon.dataset import sample
+from photo2cartoon.dataset.ingest import DOMAINS, WORLDWIDE_COMMIT
+from photo2cartoon.dataset.sources import list_folder, open_url
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import Ingest
+
+
+def data_version(params: Ingest) -> str:
+    """The hash of what `ingest` would bring, found without fetching pictures wherever the source knows.
+
+    For a path that DVC keeps it is DVC's own hash at the git revision; for object storage, names, sizes and ETags; for a
+    folder, contents.
+
+    Args:
+        params: the `ingest` section.
+
+    Returns:
+        `photos=… cartoons=…`.
+
+    Raises:
+        UserError: a source cannot be reached, or does not know the revision or the path.
+    """
+    kinds = {domain: getattr(params, domain) for domain in DOMAINS}
+    return " ".join(
+        f"{domain}={_version(domain, kind, getattr(params, f'{domain}_at'), params)}"
+        for domain, kind in kinds.items()
+        if kind != "none"
+    )
+
+
+def at_revision(params: Ingest, revision: str) -> Ingest:
+    """The same sources with every DVC repository at another git revision; as they are when it is empty.
+
+    Raises:
+        UserError: a revision is named, and no source is a DVC repository.
+    """
+    if not revision:
+        return params
+    places = {domain: getattr(params, f"{domain}_at") for domain in DOMAINS}
+    kept = {domain: place for domain, place in places.items() if place and place.startswith("dvc+")}
+    if not kept:
+        raise UserError(f"revision {revision}: no source of pictures is a DVC repository (dvc+REPOSITORY#PATH)")
+    changed = {}
+    for domain, place in kept.items():
+        repository, _, path = place.partition("#")
+        changed[f"{domain}_at"] = f"{repository}#{path.partition('@')[0]}@{revision}"
+    return params.model_copy(update=changed)
+
+
+def _version(domain: str, kind: str, place: str | None, params: Ingest) -> str:
+    if kind == "sample":
+        listed = sha256_of(Path(sample.__file__).with_name("sample.yaml"))
+        return _hash([listed, str(params.sample_cartoons)] if domain == "cartoons" else [listed])
+    if kind == "worldwide":
+        return WORLDWIDE_COMMIT
+    if kind == "folder":
+        source = Path(place).expanduser()
+        return _hash([f"{name} {sha256_of(source / name)}" for name in list_folder(source)])
+    with open_url(place) as (system, root):
+        if place.startswith("dvc+"):
+            whole = system.info(root).get("md5")
+            if whole:
+                return whole
+        return _hash([f"{path} {_mark(info)}" for path, info in sorted(system.find(root, detail=True).items())])
+
+
+def _mark(info: dict[str, Any]) -> str:
+    """What stands for a file's content where it is kept."""
+    for key in ("md5", "ETag", "etag", "md5Hash", "content_md5"):
+        if info.get(key):
+            return str(info[key])
+    return f"{info.get('size')} {info.get('mtime') or info.get('LastModified') or info.get('created')}"
+
+
+def _hash(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
