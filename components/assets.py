@@ -1,23 +1,24 @@
 """`assets`: third-party weights, verified."""
 
-from kfp import dsl
-from kfp.dsl import Artifact, Input, Model, Output
+from kfp.dsl import Model, Output
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def assets(params: Input[Artifact], weights: Output[Model]):
+@component()
+def assets(params: str, weights: Output[Model]):
     """Fetch and verify the weights.
 
     Args:
-        params: resolved parameters.
+        params: the section `assets`.
         weights: the weights folder.
     """
     from pathlib import Path
 
     from photo2cartoon.assets import collect
-    from photo2cartoon.params import load
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.params import Assets
 
-    folder = load(params.path).assets.folder
-    collect(Path(weights.path), Path(folder) if folder else None)
+    with in_a_line("assets"):
+        folder = Assets.model_validate_json(params).folder
+        collect(Path(weights.path), Path(folder) if folder else None)

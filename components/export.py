@@ -1,14 +1,13 @@
 """`export`: the chosen generator as ONNX, compared with torch."""
 
-from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component()
 def export(
-    params: Input[Artifact],
+    params: str,
     selected: Input[Model],
     faces: Input[Dataset],
     mlflow_uri: str,
@@ -18,23 +17,24 @@ def export(
     """Write the graph, or fail when it draws something else.
 
     Args:
-        params: resolved parameters.
+        params: the section `export`.
         selected: the chosen checkpoint.
         faces: the dataset, whose portraits are compared on.
         mlflow_uri: where the version is registered; empty for the environment's.
         graph: generator.onnx.
         parity: how far it is from torch, in levels of 255.
     """
-    import os
     from pathlib import Path
 
+    from photo2cartoon.errors import in_a_line
     from photo2cartoon.export.export import export as stage
-    from photo2cartoon.params import load
+    from photo2cartoon.params import Export
+    from photo2cartoon.tracking import track_at
 
-    if mlflow_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = mlflow_uri
-    report = stage(
-        load(params.path).export, Path(selected.path), Path(faces.path), Path(graph.path), Path(f"{graph.path}.json")
-    )
-    parity.log_metric("mean_difference", report.mean_difference)
-    parity.log_metric("max_difference", report.max_difference)
+    with in_a_line("export"):
+        track_at(mlflow_uri)
+        places = Path(selected.path), Path(faces.path), Path(graph.path), Path(f"{graph.path}.json")
+        report = stage(Export.model_validate_json(params), *places)
+        parity.log_metric("mean_difference", report.mean_difference)
+        parity.log_metric("max_difference", report.max_difference)
+        graph.metadata |= {name: selected.metadata[name] for name in ("model", "version", "mlflow_run")}

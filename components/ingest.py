@@ -1,22 +1,52 @@
-"""`ingest`: raw photographs and cartoons."""
+"""`ingest`: raw pictures from their source, at the version that the source has now."""
 
-from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Output
+from kfp.dsl import Dataset, Output
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def ingest(params: Input[Artifact], raw: Output[Dataset]):
-    """Bring the pictures from their source.
+@component()
+def version(params: str) -> str:
+    """What the source holds now, as a hash: DVC's own where DVC keeps it. Never from the cache.
 
     Args:
-        params: resolved parameters.
-        raw: photos/, cartoons/ and CARD.md.
+        params: the section `ingest`.
+
+    Returns:
+        The hash, by which `ingest` is cached.
+    """
+    from photo2cartoon.dataset.version import data_version
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.params import Ingest
+
+    with in_a_line("ingest"):
+        told = data_version(Ingest.model_validate_json(params))
+        print(told)
+        return told
+
+
+@component()
+def ingest(params: str, data_version: str, raw: Output[Dataset]):
+    """Bring the pictures, or fail when they are no longer those of the version.
+
+    Args:
+        params: the section `ingest`.
+        data_version: from `version`.
+        raw: photos/, cartoons/, drawings/ and CARD.md.
     """
     from pathlib import Path
 
     from photo2cartoon.dataset.ingest import ingest as stage
-    from photo2cartoon.params import load
+    from photo2cartoon.dataset.version import data_version as version_of
+    from photo2cartoon.errors import UserError, in_a_line
+    from photo2cartoon.params import Ingest
 
-    raw.metadata.update(stage(load(params.path).ingest, Path(raw.path)))
+    with in_a_line("ingest"):
+        section = Ingest.model_validate_json(params)
+        counts = stage(section, Path(raw.path))
+        if version_of(section) != data_version:
+            raise UserError(
+                f"the pictures changed while they were fetched, {data_version} is gone: start the run again"
+            )
+        raw.metadata.update(counts)
+        raw.metadata["data_version"] = data_version

@@ -1,29 +1,71 @@
-"""`preprocess`: raw pictures to aligned, cut-out portraits."""
+"""`preprocess`: raw pictures to aligned, cut-out portraits, in parts on as many machines as there are, then collected."""
 
-from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Model, Output
+from kfp.dsl import Dataset, Input, Model, Output
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def preprocess(params: Input[Artifact], raw: Input[Dataset], weights: Input[Model], faces: Output[Dataset]):
-    """Make the dataset.
+@component()
+def split(portrait: str, params: str, parts: int) -> list[str]:
+    """An order for every part.
 
     Args:
-        params: resolved parameters.
+        portrait, params: the sections `portrait` and `preprocess`.
+        parts: how many there are.
+
+    Returns:
+        Orders as JSON. They hold all that `preprocess` is told: inside a loop, kfp's local runner takes parameters from
+        nowhere else.
+    """
+    import json
+
+    wish = {"portrait": json.loads(portrait), "preprocess": json.loads(params), "parts": parts}
+    return [json.dumps({**wish, "number": number}) for number in range(parts)]
+
+
+@component()
+def preprocess(order: str, raw: Input[Dataset], weights: Input[Model], part: Output[Dataset]):
+    """Make the portraits of one part of the pictures.
+
+    Args:
+        order: from `split`.
         raw: raw pictures.
         weights: the weights folder.
-        faces: trainA, trainB, testA, testB and pictures.csv.
+        part: portraits, and what became of every picture.
+    """
+    import json
+    from collections import Counter
+    from pathlib import Path
+
+    from photo2cartoon.dataset.preprocess import preprocess_part, raw_folders
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.params import check
+
+    with in_a_line("preprocess"):
+        wish = json.loads(order)
+        params = check({name: wish[name] for name in ("portrait", "preprocess")}, "order")
+        photos, cartoons, drawings = raw_folders(Path(raw.path))
+        places = photos, cartoons, Path(weights.path), Path(part.path)
+        rows = preprocess_part(*places, params.portrait, params.preprocess, drawings, wish["number"], wish["parts"])
+        part.metadata |= Counter(row.result for row in rows)
+
+
+@component()
+def collect_faces(params: str, parts: Input[list[Dataset]], faces: Output[Dataset]):
+    """Put the parts together and hold some people out.
+
+    Args:
+        params: the section `preprocess`.
+        parts: what `preprocess` made.
+        faces: trainA, trainB, testA, testB, drawnA and pictures.csv.
     """
     from collections import Counter
     from pathlib import Path
 
-    from photo2cartoon.dataset.preprocess import preprocess as stage
-    from photo2cartoon.dataset.preprocess import raw_folders
-    from photo2cartoon.params import load
+    from photo2cartoon.dataset.preprocess import collect
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.params import Preprocess
 
-    values, (photos, cartoons, drawings) = load(params.path), raw_folders(Path(raw.path))
-    places = photos, cartoons, Path(weights.path), Path(faces.path)
-    rows = stage(*places, values.portrait, values.preprocess, drawings)
-    faces.metadata.update(Counter(row.result for row in rows))
+    with in_a_line("preprocess"):
+        rows = collect([Path(part.path) for part in parts], Path(faces.path), Preprocess.model_validate_json(params))
+        faces.metadata |= Counter(row.result for row in rows)

@@ -1,31 +1,59 @@
-"""`promote`: the champion into Triton's model repository."""
+"""`promote`: the champion into Triton's model repository, when this run has made a new one."""
 
-from kfp import dsl
-from kfp.dsl import Artifact, Input, Model
+from kfp.dsl import Input, Model
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def promote(params: Input[Artifact], graph: Input[Model], mlflow_uri: str, repository: str, server: str) -> int:
+@component()
+def gate(params: str, graph: Input[Model], mlflow_uri: str) -> bool:
+    """Whether the version that was exported is the one to deploy. Never from the cache: people move aliases.
+
+    Args:
+        params: the section `select`.
+        graph: the export, which must have passed.
+        mlflow_uri: where the registry is; empty for the environment's.
+
+    Returns:
+        True where the alias `champion` is at this run's version.
+    """
+    from photo2cartoon import registry
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.params import Select
+    from photo2cartoon.tracking import track_at
+
+    with in_a_line("gate"):
+        track_at(mlflow_uri)
+        model, version = Select.model_validate_json(params).model_name, graph.metadata["version"]
+        champion = registry.find_alias(model, registry.CHAMPION)
+        passes = champion is not None and int(champion.version) == int(version)
+        print(f"{model} version {version}: {'to be promoted' if passes else 'not the champion, stays out of service'}")
+        return passes
+
+
+@component()
+def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, server: str) -> int:
     """Deploy what the alias `champion` points at.
 
     Args:
-        params: resolved parameters.
+        params: the section `select`.
         graph: the export, which must have passed.
         mlflow_uri: where the registry is; empty for the environment's.
-        repository: the model repository, on a volume that the server reads.
+        repository: the model repository, on a volume that the server reads; an empty one is furnished first.
         server: HOST:PORT of a running Triton that shall load it now; empty for none.
 
     Returns:
         The version in place.
     """
-    import os
     from pathlib import Path
 
-    from photo2cartoon.params import load
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.params import Select
+    from photo2cartoon.serving.repository import furnish
     from photo2cartoon.serving.repository import promote as stage
+    from photo2cartoon.tracking import track_at
 
-    if mlflow_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = mlflow_uri
-    return stage(Path(repository), load(params.path).select, server or None)
+    with in_a_line("promote"):
+        track_at(mlflow_uri)
+        furnish(Path(repository), Path("triton_repo"))
+        return stage(Path(repository), Select.model_validate_json(params), server or None)

@@ -1,25 +1,53 @@
-"""`params`: check the run's parameters before any work starts."""
+"""`resolve`: check the run's parameters before any work starts, and hand each stage its own."""
 
-from kfp import dsl
-from kfp.dsl import Artifact, Output
+from typing import NamedTuple
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def resolve(params_yaml: str, profile: str, params: Output[Artifact]):
+@component()
+def resolve(params_yaml: str, profile: str, revision: str) -> NamedTuple(
+    "Sections",
+    [
+        ("assets", str),
+        ("ingest", str),
+        ("portrait", str),
+        ("preprocess", str),
+        ("train", str),
+        ("evaluate", str),
+        ("select", str),
+        ("export", str),
+    ],
+):
     """Every parameter with its default filled in, or a refusal that names the key.
 
     Args:
         params_yaml: the text of a params.yaml.
         profile: overrides the text's own; empty keeps it.
-        params: the resolved file.
+        revision: of the DVC repositories that pictures come from; empty keeps what the text says.
+
+    Returns:
+        Each section as JSON.
     """
+    import tempfile
     from pathlib import Path
 
-    from photo2cartoon.params import dump, load
+    from photo2cartoon.dataset.version import at_revision
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.params import load
 
-    given = Path(params.path).with_name("given.yaml")
-    given.parent.mkdir(parents=True, exist_ok=True)
-    given.write_text(params_yaml)
-    dump(load(given, profile or None), Path(params.path))
+    with in_a_line("params"), tempfile.TemporaryDirectory() as folder:
+        given = Path(folder) / "params.yaml"
+        given.write_text(params_yaml, encoding="utf-8")
+        params = load(given, profile or None)
+        sections = (
+            params.assets,
+            at_revision(params.ingest, revision),
+            params.portrait,
+            params.preprocess,
+            params.train,
+            params.evaluate,
+            params.select,
+            params.export,
+        )
+        return tuple(section.model_dump_json() for section in sections)

@@ -1,32 +1,40 @@
 """`select`: the best checkpoint, registered in MLflow."""
 
-from kfp import dsl
-from kfp.dsl import Artifact, Input, Model, Output
+from kfp.dsl import Artifact, Input, Markdown, Model, Output
 
-from components import IMAGE
+from components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component()
 def select(
-    params: Input[Artifact], run: Input[Model], scores: Input[Artifact], mlflow_uri: str, selected: Output[Model]
+    params: str,
+    run: Input[Model],
+    scores: Input[Artifact],
+    mlflow_uri: str,
+    selected: Output[Model],
+    summary: Output[Markdown],
 ):
     """Choose and register.
 
     Args:
-        params: resolved parameters.
+        params: the section `select`.
         run: what training wrote.
         scores: what evaluation wrote.
         mlflow_uri: where the registry is; empty for the environment's.
         selected: the chosen generator, as a checkpoint.
+        summary: the choice and its place in MLflow, for Kubeflow's page.
     """
-    import os
     from dataclasses import asdict
     from pathlib import Path
 
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.evaluation.page import write_summary
     from photo2cartoon.evaluation.selection import select as stage
-    from photo2cartoon.params import load
+    from photo2cartoon.params import Select
+    from photo2cartoon.tracking import track_at
 
-    if mlflow_uri:
-        os.environ["MLFLOW_TRACKING_URI"] = mlflow_uri
-    folders = (Path(artifact.path) for artifact in (scores, run, selected))
-    selected.metadata.update(asdict(stage(load(params.path).select, *folders)))
+    with in_a_line("select"):
+        track_at(mlflow_uri)
+        chosen = stage(Select.model_validate_json(params), *(Path(each.path) for each in (scores, run, selected)))
+        selected.metadata |= asdict(chosen)
+        write_summary(chosen, Path(summary.path))

@@ -1,57 +1,96 @@
-"""The pipeline: the stages of dvc.yaml as Kubeflow components.
+"""The pipeline: the stages of dvc.yaml as Kubeflow components, on many machines where that helps.
 
 `python -m pipelines.photo2cartoon` writes the YAML that a cluster is given; a test fails when the committed one is stale.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from kfp import compiler, dsl
 
 from components.assets import assets
-from components.evaluate import evaluate
+from components.evaluate import candidates, collect_scores, evaluate
 from components.export import export
-from components.ingest import ingest
-from components.preprocess import preprocess
-from components.promote import promote
+from components.ingest import ingest, version
+from components.preprocess import collect_faces, preprocess, split
+from components.promote import gate, promote
 from components.resolve import resolve
 from components.select import select
 from components.train import train
+from pipelines.cluster import Cluster, equip, load_cluster
 
 COMPILED = Path(__file__).with_suffix(".yaml")
 
 
-@dsl.pipeline(name="photo2cartoon", description="Portraits, training, scores, selection, export, promotion.")
-def photo2cartoon(
-    params_yaml: str, profile: str = "", mlflow_uri: str = "", repository: str = "triton_repo", server: str = ""
-) -> int:
-    """Every stage, from raw pictures to a promoted version.
+def build(cluster: Cluster) -> Callable:
+    """The pipeline for a cluster."""
 
-    Args:
-        params_yaml: the text of a params.yaml.
-        profile: overrides the text's own.
-        mlflow_uri: MLflow's tracking server; empty for the environment's.
-        repository: Triton's model repository.
-        server: HOST:PORT of a running Triton that shall load the version.
+    @dsl.pipeline(name="photo2cartoon", description="Portraits, training, scores, selection, export, promotion.")
+    def photo2cartoon(
+        params_yaml: str,
+        profile: str = "",
+        revision: str = "",
+        mlflow_uri: str = "",
+        repository: str = "triton_repo",
+        server: str = "",
+    ):
+        """Every stage, from raw pictures to a promoted version.
 
-    Returns:
-        The version that was promoted.
-    """
-    params = resolve(params_yaml=params_yaml, profile=profile).outputs["params"]
-    weights = assets(params=params).outputs["weights"]
-    raw = ingest(params=params).outputs["raw"]
-    faces = preprocess(params=params, raw=raw, weights=weights).outputs["faces"]
-    run = train(params=params, faces=faces, weights=weights, mlflow_uri=mlflow_uri).outputs["run"]
-    scores = evaluate(params=params, run=run, faces=faces, weights=weights, mlflow_uri=mlflow_uri).outputs["scores"]
-    selected = select(params=params, run=run, scores=scores, mlflow_uri=mlflow_uri).outputs["selected"]
-    graph = export(params=params, selected=selected, faces=faces, mlflow_uri=mlflow_uri).outputs["graph"]
-    promoted = promote(params=params, graph=graph, mlflow_uri=mlflow_uri, repository=repository, server=server)
-    promoted.set_caching_options(False)  # it answers to the registry, which its inputs do not show
-    return promoted.output
+        Args:
+            params_yaml: the text of a params.yaml.
+            profile: overrides the text's own.
+            revision: git revision of the DVC repositories that pictures come from; empty keeps what the text says.
+            mlflow_uri: MLflow's tracking server; empty for the environment's.
+            repository: Triton's model repository.
+            server: HOST:PORT of a running Triton that shall load the version.
+        """
+        told = equip(resolve(params_yaml=params_yaml, profile=profile, revision=revision), "resolve", cluster).outputs
+        weights = equip(assets(params=told["assets"]), "assets", cluster).outputs["weights"]
+
+        now = equip(version(params=told["ingest"]), "version", cluster).set_caching_options(False)
+        raw = equip(ingest(params=told["ingest"], data_version=now.output), "ingest", cluster).outputs["raw"]
+        orders = split(portrait=told["portrait"], params=told["preprocess"], parts=cluster.parts)
+        with dsl.ParallelFor(
+            equip(orders, "split", cluster).output, name="parts", parallelism=cluster.at_once
+        ) as order:
+            made = equip(preprocess(order=order, raw=raw, weights=weights), "preprocess", cluster)
+        collected = collect_faces(params=told["preprocess"], parts=dsl.Collected(made.outputs["part"]))
+        faces = equip(collected, "collect", cluster).outputs["faces"]
+
+        trained = train(
+            params=told["train"], faces=faces, weights=weights, checkpoints=cluster.checkpoints, mlflow_uri=mlflow_uri
+        )
+        run = equip(trained, "train", cluster).outputs["run"]
+
+        listed = candidates(params=told["evaluate"], run=run)
+        with dsl.ParallelFor(
+            equip(listed, "candidates", cluster).output, name="checkpoints", parallelism=cluster.at_once
+        ) as order:
+            scored = equip(evaluate(order=order, run=run, faces=faces, weights=weights), "evaluate", cluster)
+        parts = dsl.Collected(scored.outputs["part"])
+        gathered = collect_scores(params=told["evaluate"], run=run, parts=parts, mlflow_uri=mlflow_uri)
+        scores = equip(gathered, "collect", cluster).outputs["scores"]
+
+        chosen = select(params=told["select"], run=run, scores=scores, mlflow_uri=mlflow_uri)
+        selected = equip(chosen, "select", cluster).outputs["selected"]
+        exported = export(params=told["export"], selected=selected, faces=faces, mlflow_uri=mlflow_uri)
+        graph = equip(exported, "export", cluster).outputs["graph"]
+
+        # Both ask the registry, which their inputs do not show.
+        passed = gate(params=told["select"], graph=graph, mlflow_uri=mlflow_uri)
+        equip(passed, "gate", cluster).set_caching_options(False)
+        with dsl.If(passed.output == True, name="champion"):  # noqa: E712  # kfp builds the condition from it
+            promoted = promote(
+                params=told["select"], graph=graph, mlflow_uri=mlflow_uri, repository=repository, server=server
+            )
+            equip(promoted, "promote", cluster).set_caching_options(False)
+
+    return photo2cartoon
 
 
-def compile_to(path: Path = COMPILED) -> None:
-    """Write the pipeline as YAML."""
-    compiler.Compiler().compile(photo2cartoon, str(path))
+def compile_to(path: Path = COMPILED, cluster: Cluster | None = None) -> None:
+    """Write the pipeline as YAML, for a cluster or for the one that `pipelines/cluster.yaml` describes."""
+    compiler.Compiler().compile(build(cluster or load_cluster()), str(path))
 
 
 if __name__ == "__main__":

@@ -1,61 +1,132 @@
-"""`make pipeline-local`: the very pipeline a cluster would run, here, each component in a process of its own."""
+"""`make pipeline-local`: the very pipeline a cluster would run, here, each component in a process or container of its own.
+
+What a component did before, with the same code, parameters and inputs, comes from the cache: after a step that failed the
+next run goes on from there.
+"""
 
 import argparse
+import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
 from kfp import local
 
-from photo2cartoon.errors import UserError
+from components import IMAGE
+from photo2cartoon.errors import UserError, in_a_line
 from photo2cartoon.params import load
+from photo2cartoon.serving.repository import list_versions
 from photo2cartoon.tracking import tracking_uri
-from pipelines.photo2cartoon import photo2cartoon
+from pipelines.cluster import Cluster
+from pipelines.photo2cartoon import build
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 
-def run(params: Path, repository: Path, profile: str = "", root: Path = Path("var/pipeline")) -> int:
+def run(
+    params: Path,
+    repository: Path,
+    profile: str = "",
+    revision: str = "",
+    root: Path = Path("var/pipeline"),
+    image: str | None = None,
+) -> list[int]:
     """Run every stage and promote.
 
     Args:
         params: a params.yaml.
         repository: Triton's model repository.
         profile: overrides the file's own.
+        revision: of the DVC repositories that pictures come from.
         root: where artifacts go.
+        image: run each component in a container of this image instead of a process; needs a Docker engine.
 
     Returns:
-        The version that was promoted.
+        The versions in the repository, the newest last.
 
     Raises:
         UserError: the parameters are wrong, or a component failed.
     """
     load(params, profile or None)
+    root, repository = root.resolve(), repository.resolve()
+    uri = tracking_uri()
+    runner = _containers(uri, repository) if image else _processes()
+    # One after the other: each takes all cores that there are.
+    cluster = Cluster(image=image or IMAGE, at_once=1)
+    # kfp's cache knows a component's own few lines, not the code behind them.
+    cache = root / ".cache" / code_fingerprint()
+    local.init(runner, pipeline_root=str(root), enable_caching=True, cache_root=str(cache))
+    before = set(root.glob("photo2cartoon-*"))
+    arguments = {"profile": profile, "revision": revision, "mlflow_uri": uri, "repository": str(repository)}
+    try:
+        build(cluster)(params_yaml=params.read_text(encoding="utf-8"), **arguments)
+    except RuntimeError as error:  # kfp's only way to say that a component failed
+        raise UserError(f"{_plain(error)} What it printed above says why; the next run goes on from there") from None
+    for folder in set(root.glob("photo2cartoon-*")) - before:
+        must_be_finished(folder)
+    return list_versions(repository)
+
+
+def must_be_finished(folder: Path) -> None:
+    """Every component of a run has said what it wrote.
+
+    kfp's runner of containers takes one that vanished before it was asked for one that went well
+    (kubeflow/pipelines#13332).
+
+    Raises:
+        UserError: one has not.
+    """
+    for task in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if task.name.startswith(("for-loop-", "condition-")):
+            must_be_finished(task)
+        elif not (task / "executor_output.json").exists():
+            raise UserError(f"{task.name} ended without a word of what it wrote: it failed ({task})")
+
+
+def _plain(error: Exception) -> str:
+    """Without the colours that kfp writes."""
+    return re.sub(r"\x1b\[\d+m", "", str(error))
+
+
+def code_fingerprint() -> str:
+    """sha256 over the project's own code."""
+    digest = hashlib.sha256()
+    for folder in ("src", "components", "pipelines"):
+        for path in sorted((PROJECT / folder).rglob("*")):
+            if path.suffix in (".py", ".yaml", ".safetensors"):
+                digest.update(path.relative_to(PROJECT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _processes() -> local.SubprocessRunner:
     # Components run in a folder of their own, with this environment's interpreter.
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root.resolve()), raise_on_error=False)
-    task = photo2cartoon(
-        params_yaml=params.read_text(encoding="utf-8"),
-        profile=profile,
-        mlflow_uri=tracking_uri(),
-        repository=str(repository.resolve()),
-    )
-    if not task.outputs:
-        raise UserError("pipeline: a component failed; what it printed above says why")
-    return task.output
+    return local.SubprocessRunner(use_venv=False)
+
+
+def _containers(uri: str, repository: Path) -> local.DockerRunner:
+    # The database of runs and the model repository are outside the folder of artifacts, which kfp shows the containers.
+    places = [repository]
+    if uri.startswith("sqlite:///"):
+        places.append(Path(uri.removeprefix("sqlite:///")).parent)
+    mounts = [{"Type": "bind", "Source": str(place), "Target": str(place), "ReadOnly": False} for place in places]
+    return local.DockerRunner(mounts=mounts, network_mode="host", user=f"{os.getuid()}:{os.getgid()}")
 
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--profile", default="")
-    parser.add_argument("--repository", type=Path, default=Path("triton_repo"))
+    parser.add_argument("--profile", default="", help="of the params file")
+    parser.add_argument("--revision", default="", help="of the DVC repositories that pictures come from")
+    parser.add_argument("--repository", type=Path, default=Path("triton_repo"), help="Triton's model repository")
+    parser.add_argument("--root", type=Path, default=Path("var/pipeline"), help="where artifacts go")
+    parser.add_argument("--image", help="run each component in a container of this image")
     values = parser.parse_args()
-    try:
-        version = run(values.params, values.repository, values.profile)
-    except UserError as error:
-        print(f"pipeline: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(f"{values.repository}/generator/{version}: in place")
+    with in_a_line("pipeline"):
+        versions = run(**vars(values))
+        print(f"{values.repository}/generator: {', '.join(map(str, versions)) or 'no version yet'}; the last is served")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 import warnings
 from datetime import datetime
@@ -22,10 +23,11 @@ import requests
 from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, in_a_line
 from photo2cartoon.params import load
 from photo2cartoon.progress import bar
-from pipelines.photo2cartoon import COMPILED
+from pipelines.cluster import DEFAULT, REPOSITORY, load_cluster
+from pipelines.photo2cartoon import COMPILED, compile_to
 
 EXPERIMENT = "photo2cartoon"
 ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
@@ -65,11 +67,13 @@ def _must_answer(host: str, token: str | None, cookie: str | None) -> None:
         raise UserError(f"{host}: no Kubeflow Pipelines answers there (it answered {told.status_code} {told.reason})")
 
 
-def submit(client: Any, host: str, arguments: dict[str, str], name: str, namespace: str | None = None) -> str:
-    """Start a run of the compiled pipeline; returns its id."""
+def submit(
+    client: Any, host: str, arguments: dict[str, str], name: str, namespace: str | None = None, package: Path = COMPILED
+) -> str:
+    """Start a run of a compiled pipeline; returns its id."""
     try:
         run = client.create_run_from_pipeline_package(
-            str(COMPILED), arguments, run_name=name, experiment_name=EXPERIMENT, namespace=namespace
+            str(package), arguments, run_name=name, experiment_name=EXPERIMENT, namespace=namespace
         )
     except (ApiException, HTTPError) as error:
         raise _refused(host, error) from None
@@ -77,7 +81,13 @@ def submit(client: Any, host: str, arguments: dict[str, str], name: str, namespa
 
 
 def submit_recurring(
-    client: Any, host: str, arguments: dict[str, str], name: str, cron: str, namespace: str | None = None
+    client: Any,
+    host: str,
+    arguments: dict[str, str],
+    name: str,
+    cron: str,
+    namespace: str | None = None,
+    package: Path = COMPILED,
 ) -> str:
     """Start the pipeline every time a cron expression of six fields, seconds first, says so; returns the schedule's id.
 
@@ -92,7 +102,7 @@ def submit_recurring(
             max_concurrency=1,
             no_catchup=True,
             params=arguments,
-            pipeline_package_path=str(COMPILED),
+            pipeline_package_path=str(package),
             enable_caching=True,
         )
     except (ApiException, HTTPError) as error:
@@ -146,6 +156,30 @@ def _refused(host: str, error: Exception) -> UserError:
     return UserError(f"{host}: no Kubeflow Pipelines answers there ({reason.rsplit(': ', 1)[-1][:200]})")
 
 
+def _submit(given: argparse.Namespace, package: Path) -> None:
+    if not given.host:
+        raise UserError("which Kubeflow? make submit KFP_HOST=https://…")
+    load(given.params, given.profile or None)
+    arguments = {
+        "params_yaml": given.params.read_text(encoding="utf-8"),
+        "profile": given.profile,
+        "revision": given.revision,
+        "mlflow_uri": given.mlflow_uri,
+        "repository": given.repository,
+        "server": given.server,
+    }
+    name = given.name or f"photo2cartoon {given.profile} {datetime.now():%Y-%m-%d %H:%M}".replace("  ", " ")
+    client = connect(given.host, given.namespace)
+    if given.cron:
+        schedule = submit_recurring(client, given.host, arguments, name, given.cron, given.namespace, package)
+        print(f"{given.host.rstrip('/')}/#/recurringrun/details/{schedule}: scheduled, {given.cron}")
+        return
+    run = submit(client, given.host, arguments, name, given.namespace, package)
+    print(f"{_page(given.host, run)}: submitted", flush=True)
+    if not given.no_wait:
+        print(f"{run}: {follow(client, given.host, run)}")
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -153,37 +187,20 @@ def main() -> None:
     parser.add_argument("--namespace", help="of a Kubeflow with several users")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--profile", default="", help="of the params file")
+    parser.add_argument("--cluster", type=Path, default=DEFAULT, help="what the cluster gives each step")
+    parser.add_argument("--revision", default="", help="git revision of the DVC repositories that pictures come from")
     parser.add_argument("--name", help="of the run; by default with the time")
     parser.add_argument("--mlflow-uri", default="", help="MLflow's tracking server as the cluster sees it")
-    parser.add_argument("--repository", default="triton_repo", help="Triton's model repository as the cluster sees it")
+    parser.add_argument("--repository", default=REPOSITORY, help="Triton's model repository as the cluster sees it")
     parser.add_argument("--server", default="", help="HOST:PORT of a running Triton, as the cluster sees it")
     parser.add_argument("--cron", help="start it again and again: six fields, seconds first")
     parser.add_argument("--no-wait", action="store_true", help="do not follow the run")
     given = parser.parse_args()
     try:
-        if not given.host:
-            raise UserError("which Kubeflow? make submit KFP_HOST=https://…")
-        load(given.params, given.profile or None)
-        arguments = {
-            "params_yaml": given.params.read_text(encoding="utf-8"),
-            "profile": given.profile,
-            "mlflow_uri": given.mlflow_uri,
-            "repository": given.repository,
-            "server": given.server,
-        }
-        name = given.name or f"photo2cartoon {given.profile} {datetime.now():%Y-%m-%d %H:%M}".replace("  ", " ")
-        client = connect(given.host, given.namespace)
-        if given.cron:
-            schedule = submit_recurring(client, given.host, arguments, name, given.cron, given.namespace)
-            print(f"{given.host.rstrip('/')}/#/recurringrun/details/{schedule}: scheduled, {given.cron}")
-            return
-        run = submit(client, given.host, arguments, name, given.namespace)
-        print(f"{_page(given.host, run)}: submitted", flush=True)
-        if not given.no_wait:
-            print(f"{run}: {follow(client, given.host, run)}")
-    except UserError as error:
-        print(f"submit: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        with in_a_line("submit"), tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / COMPILED.name
+            compile_to(package, load_cluster(given.cluster))
+            _submit(given, package)
     except KeyboardInterrupt:
         print("submit: the run goes on without being followed", file=sys.stderr)
         sys.exit(130)

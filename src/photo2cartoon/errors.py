@@ -6,6 +6,10 @@ command line prints that line and exits with `exit_code`. Any other exception is
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
+
 
 class UserError(Exception):
     """Something a user can cause and put right.
@@ -18,3 +22,13 @@ class UserError(Exception):
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(" ".join(str(message).split()))
         self.exit_code = exit_code
+
+
+@contextlib.contextmanager
+def in_a_line(program: str) -> Iterator[None]:
+    """What a user can cause ends the process with one line, `program: reason`, and its exit code; a bug keeps its traceback."""
+    try:
+        yield
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

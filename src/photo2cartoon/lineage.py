@@ -8,6 +8,8 @@ from pathlib import Path
 
 from photo2cartoon import __version__
 
+KUBEFLOW_RUN = "KFP_RUN_ID"  # what the pipeline's steps find in their environment
+
 
 def git_commit() -> str:
     """The commit that the code is at, with `-dirty` behind it when files differ; P2C_GIT_COMMIT where there is no git."""
@@ -22,6 +24,12 @@ def git_commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def kubeflow_run() -> dict[str, str]:
+    """The run of Kubeflow Pipelines that this is a step of, as a tag; empty elsewhere."""
+    run = os.environ.get(KUBEFLOW_RUN)
+    return {"kubeflow_run": run} if run else {}
+
+
 def lineage() -> dict[str, str]:
-    """Code version and commit, as tags."""
-    return {"git_commit": git_commit(), "photo2cartoon": __version__}
+    """Code version and commit, and the run of Kubeflow Pipelines where there is one, as tags."""
+    return {"git_commit": git_commit(), "photo2cartoon": __version__, **kubeflow_run()}

@@ -25,6 +25,12 @@ def tracking_uri() -> str:
     return os.environ.get(URI_VARIABLE) or f"sqlite:///{(DEFAULT_FOLDER / 'mlflow.db').resolve()}"
 
 
+def track_at(uri: str) -> None:
+    """Track at another place from now on; where it is empty, at the same as before."""
+    if uri:
+        os.environ[URI_VARIABLE] = uri
+
+
 def connect():
     """The mlflow module, set up and quiet. Imported late: it takes seconds."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

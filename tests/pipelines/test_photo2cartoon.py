@@ -1,5 +1,6 @@
-"""The compiled pipeline is the pipeline, its stages are dvc.yaml's, and it runs without a cluster."""
+"""The compiled pipeline is the pipeline, its stages are dvc.yaml's, and it runs without a cluster to the same scores."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import pytest
 import yaml
 
 from pipelines.photo2cartoon import COMPILED, compile_to
+from pipelines.run_local import must_be_finished
 from tests.conftest import ROOT
+from tests.test_pipeline import Workspace
 
 
 def test_the_committed_yaml_is_not_stale(tmp_path):
@@ -16,25 +19,73 @@ def test_the_committed_yaml_is_not_stale(tmp_path):
     assert (tmp_path / "pipeline.yaml").read_text() == COMPILED.read_text(), "run `make pipeline`"
 
 
-def test_its_steps_are_the_stages_of_dvc():
+def test_every_stage_of_dvc_is_a_component():
     stages = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-    tasks = set(yaml.safe_load(COMPILED.read_text())["root"]["dag"]["tasks"])
-    assert tasks == stages - {"params"} | {"resolve", "promote"}
+    spec = next(yaml.safe_load_all(COMPILED.read_text()))
+    components = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
+    assert stages - {"params"} | {"resolve", "version", "gate", "promote"} <= components
+
+
+def test_what_asks_the_world_never_comes_from_the_cache():
+    spec = next(yaml.safe_load_all(COMPILED.read_text()))
+    graphs = [spec["root"]["dag"], *(each["dag"] for each in spec["components"].values() if "dag" in each)]
+    tasks = {name: task for graph in graphs for name, task in graph["tasks"].items() if "cachingOptions" in task}
+    uncached = {name for name, task in tasks.items() if not task["cachingOptions"].get("enableCache")}
+    components = {name for name in tasks if not name.startswith(("for-loop", "condition"))}
+    assert uncached & components == {"version", "gate", "promote"}
+
+
+def test_a_component_that_says_nothing_has_failed(tmp_path):
+    (tmp_path / "for-loop-1-iteration-0/preprocess").mkdir(parents=True)
+    with pytest.raises(Exception, match="preprocess ended without a word"):
+        must_be_finished(tmp_path)
+    (tmp_path / "for-loop-1-iteration-0/preprocess/executor_output.json").write_text("{}")
+    must_be_finished(tmp_path)
+
+
+@pytest.fixture
+def here(tiny_params, tmp_path):
+    """Runs the pipeline in processes, with params of its own."""
+    shutil.copytree(
+        ROOT / "triton_repo", tmp_path / "triton_repo", ignore=shutil.ignore_patterns(".retired", "[0-9]*.onnx")
+    )
+    shutil.rmtree(tmp_path / "triton_repo/generator/1", ignore_errors=True)
+
+    def run(code=0, **changes):
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump({**tiny_params, **changes}))
+        command = [sys.executable, "-m", "pipelines.run_local", "--params", tmp_path / "params.yaml"]
+        command += ["--repository", tmp_path / "triton_repo", "--root", tmp_path / "root"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    run.folder = tmp_path
+    return run
+
+
+def test_a_wrong_parameter_is_refused_before_anything_runs(here, tiny_params):
+    told = here(1, train={**tiny_params["train"], "lr": "much"})
+    assert told.startswith("pipeline: ") and "train.lr" in told and not (here.folder / "root").exists()
 
 
 @pytest.mark.long
-def test_it_runs_here_from_pictures_to_a_promoted_version(tiny_params, tmp_path):
-    params = {**tiny_params, "select": {"model_name": "kubeflow"}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    shutil.copytree(ROOT / "triton_repo", tmp_path / "triton_repo", ignore=shutil.ignore_patterns(".retired"))
-    shutil.rmtree(tmp_path / "triton_repo/generator/1", ignore_errors=True)
-    command = [sys.executable, "-m", "pipelines.run_local", "--params", tmp_path / "params.yaml"]
-    command += ["--repository", tmp_path / "triton_repo"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+def test_it_runs_here_to_the_scores_of_dvc(here, tiny_params, tmp_path):
+    # A step that fails in the middle: the run says so, in whose name, and promotes nothing.
+    told = here(1, train={**tiny_params["train"], "device": "cuda"}, select={"model_name": "kubeflow"})
+    assert "Traceback" not in told.split("train")[-1] and "Inner task failed: 'train'" in told.splitlines()[-1]
+    assert not (tmp_path / "triton_repo/generator/1").exists()
+    # The next one picks up where it was.
+    told = here(select={"model_name": "kubeflow"})
     assert (tmp_path / "triton_repo/generator/1/model.onnx").exists()
+    (first, second) = sorted((tmp_path / "root").glob("photo2cartoon-*"))
+    assert (first / "ingest/raw/CARD.md").exists() and not (second / "ingest").exists()
 
-    params["train"] = {**params["train"], "lr": "much"}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 1 and done.stderr.startswith("pipeline: ") and "train.lr" in done.stderr
+    space = tmp_path / "dvc"
+    space.mkdir()
+    Workspace(space, tiny_params).repro("evaluate")
+    expected = json.loads((space / "reports/evaluation/scores.json").read_text())
+    assert json.loads((second / "collect-scores/scores/scores.json").read_text()) == expected
+
+    # A model that is not the champion passes no gate.
+    told = here(select={"model_name": "kubeflow", "champion": "never"}, export={"portraits": 3})
+    assert [path.name for path in (tmp_path / "triton_repo/generator").glob("[0-9]*")] == ["1"]

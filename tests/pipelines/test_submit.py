@@ -64,6 +64,18 @@ def submit(*arguments, code=0, **environment):
     return done
 
 
+def test_it_is_made_for_the_cluster_it_goes_to(kubeflow, tmp_path):
+    (tmp_path / "cluster.yaml").write_text("image: registry.example.org/photo2cartoon:7\n")
+    submit("--host", kubeflow.host, "--cluster", str(tmp_path / "cluster.yaml"), "--revision", "v3", "--no-wait")
+    ((_, run),) = kubeflow.posted
+    executors = run["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"].values()
+    assert {each["container"]["image"] for each in executors} == {"registry.example.org/photo2cartoon:7"}
+    assert run["runtime_config"]["parameters"]["revision"] == "v3"
+    (tmp_path / "cluster.yaml").write_text("steps: {train: {gpus: many}}\n")
+    told = submit("--host", kubeflow.host, "--cluster", str(tmp_path / "cluster.yaml"), code=1).stderr
+    assert "cluster.yaml: steps.train.gpus" in told and len(told.strip().splitlines()) == 1
+
+
 def test_a_run_is_submitted_and_followed(kubeflow):
     told = submit(
         "--host", kubeflow.host, "--profile", "full", "--name", "friday", "--mlflow-uri", "http://mlflow"
@@ -75,7 +87,10 @@ def test_a_run_is_submitted_and_followed(kubeflow):
     parameters = run["runtime_config"]["parameters"]
     assert parameters["profile"] == "full" and parameters["mlflow_uri"] == "http://mlflow"
     assert parameters["params_yaml"] == (ROOT / "params.yaml").read_text()
-    assert run["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
+    assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
+    assert (
+        "exec-train" in run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    )
 
 
 def test_a_step_that_fails_ends_it_by_name(kubeflow):

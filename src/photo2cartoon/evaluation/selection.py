@@ -15,6 +15,7 @@ from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import SCORES
 from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.lineage import kubeflow_run
 from photo2cartoon.params import Select
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.loop import CHECKPOINTS
@@ -104,6 +105,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
                 "score": repr(score),
                 "data_sha256": result["data_sha256"],
                 "git_commit": run_info["git_commit"],
+                **kubeflow_run(),
             },
         )
         registry.set_alias(params.model_name, registry.CANDIDATE, version)

@@ -23,6 +23,23 @@ def list_versions(repository: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit() and (path / GRAPH).is_file())
 
 
+def furnish(repository: Path, model: Path) -> None:
+    """Give an empty folder, or one that is not there yet, the configurations of a model repository.
+
+    Args:
+        repository: a fresh volume, say; left as it is when it holds the generator's folder already.
+        model: a repository to take them from; versions of the generator stay there.
+    """
+    if (repository / GENERATOR).exists() or not model.is_dir():
+        return
+    for path in sorted(model.rglob("*")):
+        inside = path.relative_to(model)
+        mine = path.suffix in (".pbtxt", ".py") or path.name == ".gitkeep"
+        if path.is_file() and mine and RETIRED not in inside.parts:
+            (repository / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, repository / inside)
+
+
 def promote(repository: Path, params: Select, server: str | None = None) -> int:
     """Deploy the version that `champion` points at; the `promote` stage.
 

@@ -1,0 +1,148 @@
+"""What a cluster gives each step: image, processors, GPUs, volumes, secrets, where it may run, how often it is tried again.
+
+A YAML file says it (`pipelines/cluster.yaml` is one, with every setting explained); `make submit ARGS="--cluster FILE"`
+makes the pipeline for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from kfp import kubernetes
+from kfp.dsl import PipelineTask
+from pydantic import Field, ValidationError
+
+from components import IMAGE
+from photo2cartoon.errors import UserError
+from photo2cartoon.lineage import KUBEFLOW_RUN
+from photo2cartoon.params import Section
+
+DEFAULT = Path(__file__).with_name("cluster.yaml")
+CHECKPOINTS, REPOSITORY = "/checkpoints", "/repository"
+StepName = Literal[
+    "resolve", "assets", "version", "ingest", "split", "preprocess", "collect", "train", "candidates", "evaluate", "select",
+    "export", "gate", "promote",
+]  # fmt: skip
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]i?)?$")]
+
+
+class Toleration(Section):
+    """A taint of nodes that a step puts up with."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoExecute", "NoSchedule", "PreferNoSchedule"] | None = None
+
+
+class Step(Section):
+    """What one step gets."""
+
+    cpu: Quantity | None = Field(None, description="limit of processors")
+    memory: Quantity | None = Field(None, description="limit of memory")
+    gpus: Annotated[int, Field(ge=0)] = 0
+    gpu_resource: str = Field("nvidia.com/gpu", description="what a GPU is called there")
+    shared_memory: Quantity | None = Field(None, description="of /dev/shm, which processes of one pod share")
+    node_selector: dict[str, str] = Field({}, description="labels that nodes must have")
+    tolerations: tuple[Toleration, ...] = ()
+    retries: Annotated[int, Field(ge=0)] = Field(0, description="how often it is tried again")
+    retry_wait: Annotated[str, Field(pattern=r"^\d+s$")] = Field(
+        "60s", description="before the first; doubled each time"
+    )
+    timeout: Annotated[int, Field(gt=0)] | None = Field(None, description="seconds")
+
+
+class Secret(Section):
+    """Keys of a Kubernetes secret as environment variables of every step: MLflow's password, object storage."""
+
+    name: str
+    env: dict[str, str] = Field(description="key in the secret: environment variable")
+    optional: bool = False
+
+
+class Cluster(Section):
+    """All of a cluster file."""
+
+    image: str = Field(IMAGE, description="of this project, where the cluster can pull it")
+    pull_secrets: tuple[str, ...] = ()
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    parts: Annotated[int, Field(ge=1, le=100)] = Field(2, description="machines that make portraits at once")
+    at_once: Annotated[int, Field(ge=1)] | None = Field(None, description="of the parts and checkpoints; null for all")
+    checkpoints_claim: str | None = Field(None, description="claim of a volume that training keeps its checkpoints on")
+    repository_claim: str | None = Field(None, description="claim of the volume that Triton reads its models from")
+    env: dict[str, str] = Field({}, description="environment variables of every step")
+    secrets: tuple[Secret, ...] = ()
+    every_step: Step = Step()
+    steps: dict[StepName, dict[str, Any]] = Field({}, description="what differs from every_step")
+
+    def step(self, name: str) -> Step:
+        """What the step of a name gets."""
+        return Step.model_validate(self.every_step.model_dump() | self.steps.get(name, {}), strict=False)
+
+    @property
+    def checkpoints(self) -> str:
+        """The folder that training keeps its checkpoints in; empty for none that outlives the pod."""
+        return CHECKPOINTS if self.checkpoints_claim else ""
+
+
+def load_cluster(path: Path = DEFAULT) -> Cluster:
+    """Read a cluster file.
+
+    Raises:
+        UserError: it is missing, no YAML, or a setting is wrong; the message names it.
+    """
+    place: tuple[str, ...] = ()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        cluster = Cluster.model_validate(values, strict=False)
+        for name in cluster.steps:
+            place = ("steps", name)
+            cluster.step(name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is no YAML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: {'.'.join(map(str, (*place, *first['loc'])))}: {first['msg']}") from None
+    return cluster
+
+
+def equip(task: PipelineTask, name: StepName, cluster: Cluster) -> PipelineTask:
+    """Give a task what the cluster has for its step."""
+    step = cluster.step(name)
+    task.set_container_image(cluster.image)
+    if step.cpu:
+        task.set_cpu_limit(step.cpu)
+    if step.memory:
+        task.set_memory_limit(step.memory)
+    if step.gpus:
+        task.set_accelerator_type(step.gpu_resource).set_accelerator_limit(step.gpus)
+    if step.retries:
+        task.set_retry(step.retries, backoff_duration=step.retry_wait, backoff_factor=2.0)
+    if step.timeout:
+        kubernetes.set_timeout(task, step.timeout)
+    if step.shared_memory:
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=step.shared_memory)
+    for key, value in step.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in step.tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+    for key, value in cluster.env.items():
+        task.set_env_variable(key, value)
+    for secret in cluster.secrets:
+        kubernetes.use_secret_as_env(task, secret.name, dict(secret.env), optional=secret.optional)
+    if cluster.pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(cluster.pull_secrets))
+    if cluster.pull_policy:
+        kubernetes.set_image_pull_policy(task, cluster.pull_policy)
+    if name == "train" and cluster.checkpoints_claim:
+        kubernetes.mount_pvc(task, cluster.checkpoints_claim, CHECKPOINTS)
+    if name == "promote" and cluster.repository_claim:
+        kubernetes.mount_pvc(task, cluster.repository_claim, REPOSITORY)
+    kubernetes.set_security_context(task, run_as_user=1000, run_as_group=1000, run_as_non_root=True)
+    # MLflow is told which run of Kubeflow a model comes from.
+    kubernetes.use_field_path_as_env(task, KUBEFLOW_RUN, "metadata.labels['pipeline/runid']")
+    return task

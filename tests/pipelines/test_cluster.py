@@ -1,0 +1,114 @@
+"""What a cluster file says reaches the pods, in words that Kubeflow and Kubernetes know; what it gets wrong is named."""
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+
+from photo2cartoon.errors import UserError
+from pipelines.cluster import Cluster, load_cluster
+from pipelines.photo2cartoon import COMPILED, compile_to
+
+EVERYTHING = """
+image: registry.example.org/photo2cartoon:1.2
+pull_secrets: [registry]
+pull_policy: Always
+parts: 3
+at_once: 2
+checkpoints_claim: checkpoints
+repository_claim: models
+env: {MLFLOW_TRACKING_URI: "http://mlflow:5000"}
+secrets:
+  - {name: object-storage, env: {key: AWS_ACCESS_KEY_ID, secret: AWS_SECRET_ACCESS_KEY}}
+every_step: {cpu: 500m, memory: 2Gi, retries: 1}
+steps:
+  train:
+    gpus: 4
+    memory: 64Gi
+    shared_memory: 8Gi
+    retries: 5
+    timeout: 86400
+    node_selector: {pool: gpu}
+    tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The pipeline for a cluster that uses every setting: the pipeline's document, and the platform's."""
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "cluster.yaml").write_text(EVERYTHING)
+    compile_to(folder / "pipeline.yaml", load_cluster(folder / "cluster.yaml"))
+    return list(yaml.safe_load_all((folder / "pipeline.yaml").read_text()))
+
+
+def test_both_documents_follow_their_schemas(compiled):
+    for documents in (compiled, list(yaml.safe_load_all(COMPILED.read_text()))):
+        spec, platform = documents
+        json_format.ParseDict(spec, PipelineSpec())
+        executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        assert executors.keys() == spec["deploymentSpec"]["executors"].keys()
+        for settings in executors.values():
+            json_format.ParseDict(settings, KubernetesExecutorConfig())
+        wrong = {**settings, "tolerationss": []}
+        with pytest.raises(json_format.ParseError):
+            json_format.ParseDict(wrong, KubernetesExecutorConfig())
+
+
+def test_training_gets_what_the_file_says(compiled):
+    spec, platform = compiled
+    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+    assert container["image"] == "registry.example.org/photo2cartoon:1.2"
+    assert container["resources"]["accelerator"] == {
+        "count": "4",
+        "resourceCount": "4",
+        "resourceType": "nvidia.com/gpu",
+        "type": "nvidia.com/gpu",
+    }
+    assert container["resources"]["resourceMemoryLimit"] == "64Gi"
+    assert container["env"] == [{"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}]
+    pod = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    assert pod["nodeSelector"] == {"labels": {"pool": "gpu"}}
+    assert pod["tolerations"] == [{"effect": "NoSchedule", "key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert [mount["mountPath"] for mount in pod["pvcMount"]] == ["/checkpoints"]
+    assert pod["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
+    assert pod["activeDeadlineSeconds"] == "86400" and pod["securityContext"]["runAsNonRoot"]
+    assert pod["imagePullSecret"][0]["secretName"] == "registry" and pod["imagePullPolicy"] == "Always"
+    task = spec["root"]["dag"]["tasks"]["train"]
+    assert task["retryPolicy"]["maxRetryCount"] == 5
+    assert task["inputs"]["parameters"]["checkpoints"]["runtimeValue"]["constant"] == "/checkpoints"
+
+
+def test_every_step_has_the_secrets_and_is_nobody_special(compiled):
+    for name, pod in compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].items():
+        assert {item["envVar"] for item in pod["secretAsEnv"][0]["keyToEnv"]} == {
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+        }, name
+        assert pod["securityContext"] == {"runAsGroup": "1000", "runAsNonRoot": True, "runAsUser": "1000"}
+        assert pod["fieldPathAsEnv"] == [{"fieldPath": "metadata.labels['pipeline/runid']", "name": "KFP_RUN_ID"}]
+
+
+def test_a_step_has_what_every_step_has_but_for_its_own():
+    cluster = Cluster.model_validate({"every_step": {"cpu": "2", "retries": 3}, "steps": {"gate": {"cpu": "1"}}})
+    assert (cluster.step("gate").cpu, cluster.step("gate").retries) == ("1", 3)
+    assert (cluster.step("train").cpu, cluster.step("train").retries) == ("2", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("steps: {training: {gpus: 1}}", "steps.training"),
+        ("steps: {train: {gpu: 1}}", r"steps\.train\.gpu"),
+        ("every_step: {memory: much}", "every_step.memory"),
+        ("parts: none", "parts"),
+        ("image: [", "is no YAML"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path, text, told):
+    (tmp_path / "cluster.yaml").write_text(text)
+    with pytest.raises(UserError, match=rf"cluster\.yaml: .*{told}"):
+        load_cluster(tmp_path / "cluster.yaml")
+    with pytest.raises(UserError, match=r"no-such\.yaml: No such file"):
+        load_cluster(tmp_path / "no-such.yaml")
