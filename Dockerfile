@@ -1,26 +1,72 @@
-# The project's image: every stage, and the server. CPU or CUDA is torch's build, which the package index decides.
-#   docker build -t photo2cartoon .
-# Then, for a cartoon of a photograph here, with weights/ and triton_repo/ of this folder:
-#   docker run --rm -v "$PWD:/app/work" -w /app/work photo2cartoon p2c cartoonize photo.jpg --out cartoon.png
+# The project's images. None of them runs as root; nothing of what built them is left inside. (pip stays in `train`: weights come
+# out of packages by it.)
+#
+#   docker build --target train -t photo2cartoon .                           every stage; --build-arg TORCH=cpu or cu126, …
+#   docker build --target serve -t photo2cartoon-serve .                     Triton with the whole ensemble
+#
+#   docker run --rm -v "$PWD:/work" -w /work photo2cartoon p2c cartoonize photo.jpg
+#   docker run --rm -p 8000-8002:8000-8002 -v "$PWD/triton_repo:/models" photo2cartoon-serve
+#
+# BASE needs Python 3.11 or 3.12 with venv. SERVE_BASE is NVIDIA's Triton with its Python and pip; on any other image with those,
+# the server comes out of NVIDIA's wheel. `make image-test` builds, runs and checks both.
 ARG BASE=python:3.11-slim-bookworm
+ARG SERVE_BASE=nvcr.io/nvidia/tritonserver:25.01-py3
 
-FROM ${BASE} AS build
+FROM ${BASE} AS environment
+# Which build of torch: cpu, cu126, …; empty for what the package index has, which on PyPI is a CUDA build.
+ARG TORCH=
 WORKDIR /app
 COPY requirements.txt pyproject.toml README.md ./
 COPY src src
-RUN bash src/environment.sh .venv && find .venv -name __pycache__ -prune -exec rm -rf {} +
+RUN ${TORCH:+env UV_TORCH_BACKEND=$TORCH} bash src/environment.sh .venv \
+ && .venv/bin/python -m pip uninstall -q -y uv \
+ && find .venv \( -name __pycache__ -o -name tests -path '*/site-packages/*/tests' \) -prune -exec rm -rf {} + \
+ && rm -rf .venv/share/jupyter src/*.egg-info/SOURCES.txt
 
-FROM ${BASE}
+FROM ${BASE} AS train
 ARG COMMIT=unknown
 RUN useradd --uid 1000 --create-home p2c && mkdir /app && chown p2c /app
 WORKDIR /app
-COPY --from=build --chown=p2c /app /app
+COPY --from=environment --chown=p2c /app /app
 COPY --chown=p2c .dvc/config .dvc/config
 COPY --chown=p2c dvc.yaml .dvcignore params.yaml ./
 COPY --chown=p2c components components
 COPY --chown=p2c pipelines pipelines
 COPY --chown=p2c triton_repo triton_repo
 USER p2c
-ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app P2C_GIT_COMMIT=${COMMIT} DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true
+ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app P2C_GIT_COMMIT=${COMMIT} PYTHONDONTWRITEBYTECODE=1 \
+    DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true
 # No ENTRYPOINT: Kubeflow puts its own command there.
 CMD ["p2c", "--help"]
+
+FROM ${SERVE_BASE} AS packages
+USER root
+WORKDIR /app
+COPY requirements.txt requirements-serve.txt ./
+COPY src src
+COPY params.yaml ./
+# A .pth file rather than PYTHONPATH, which Triton's python models do not see. NVIDIA's image has its server; elsewhere NVIDIA's wheel brings one.
+RUN python3 -m venv --without-pip .venv \
+ && python3 -m pip install -q --target /tmp/uv "$(grep -E '^uv==' requirements.txt)" \
+ && export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}" VIRTUAL_ENV=/app/.venv \
+ && /tmp/uv/bin/uv pip install -q -c requirements.txt -r requirements-serve.txt \
+ && { [ -x /opt/tritonserver/bin/tritonserver ] \
+      || /tmp/uv/bin/uv pip install -q --no-deps "$(grep -E '^nvidia-pytriton==' requirements.txt)"; } \
+ && PYTHONPATH="src:$(echo .venv/lib/python3*/site-packages)" python3 -m photo2cartoon assets --portraits-only --out weights \
+ && echo /app/src > "$(echo .venv/lib/python3*/site-packages)/photo2cartoon.pth" \
+ && find .venv src -name __pycache__ -prune -exec rm -rf {} +
+
+FROM ${SERVE_BASE} AS serve
+USER root
+RUN id p2c >/dev/null 2>&1 || useradd --non-unique --uid 1000 --create-home p2c; mkdir -p /app /models /run/p2c && chown 1000 /app /models /run/p2c
+WORKDIR /app
+COPY --from=packages --chown=1000 /app /app
+COPY --chown=1000 triton_repo triton_repo
+USER 1000
+ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+VOLUME /models
+EXPOSE 8000 8001 8002
+HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \
+    CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/v2/models/photo2cartoon/ready', timeout=4)"]
+ENTRYPOINT []
+CMD ["python3", "-m", "photo2cartoon", "serve", "--host", "0.0.0.0", "--repository", "/models", "--run-folder", "/run/p2c"]

@@ -50,6 +50,10 @@ pipeline: $(STAMP)  ## compile the Kubeflow pipeline to pipelines/photo2cartoon.
 pipeline-local: $(STAMP)  ## run the Kubeflow pipeline here, without a cluster
 	@python -m pipelines.run_local
 
+.PHONY: image-test
+image-test: $(STAMP)  ## build both container images, and run the pipeline and the server in them (10 minutes)
+	@python -m pipelines.image_test $(ARGS)
+
 .PHONY: submit
 submit: $(STAMP)  ## run it on a cluster: make submit KFP_HOST=https://… (ARGS="--help")
 	@KFP_HOST="$(KFP_HOST)" python -m pipelines.submit $(ARGS)

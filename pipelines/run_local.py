@@ -21,6 +21,7 @@ from photo2cartoon.tracking import tracking_uri
 from pipelines.cluster import Cluster
 from pipelines.photo2cartoon import build
 
+USER = 1000  # of the image
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -51,7 +52,7 @@ def run(
     load(params, profile or None)
     root, repository = root.resolve(), repository.resolve()
     uri = tracking_uri()
-    runner = _containers(uri, repository) if image else _processes()
+    runner = _containers(uri, repository, root) if image else _processes()
     # One after the other: each takes all cores that there are.
     cluster = Cluster(image=image or IMAGE, at_once=1)
     # kfp's cache knows a component's own few lines, not the code behind them.
@@ -105,13 +106,20 @@ def _processes() -> local.SubprocessRunner:
     return local.SubprocessRunner(use_venv=False)
 
 
-def _containers(uri: str, repository: Path) -> local.DockerRunner:
+def _containers(uri: str, repository: Path, root: Path) -> local.DockerRunner:
     # The database of runs and the model repository are outside the folder of artifacts, which kfp shows the containers.
     places = [repository]
     if uri.startswith("sqlite:///"):
         places.append(Path(uri.removeprefix("sqlite:///")).parent)
     mounts = [{"Type": "bind", "Source": str(place), "Target": str(place), "ReadOnly": False} for place in places]
-    return local.DockerRunner(mounts=mounts, network_mode="host", user=f"{os.getuid()}:{os.getgid()}")
+    # As whoever runs this, so that the artifacts are theirs; where that is root, as the image's own user.
+    user, group = (os.getuid(), os.getgid()) if os.getuid() else (USER, USER)
+    for place in (root, *places):
+        place.mkdir(parents=True, exist_ok=True)
+        if not os.getuid():
+            for path in (place, *place.rglob("*")):
+                os.chown(path, user, group)
+    return local.DockerRunner(mounts=mounts, network_mode="host", user=f"{user}:{group}", environment={"HOME": "/tmp"})
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from photo2cartoon.dataset.remote import LOCAL, add_remote
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_file
-from photo2cartoon.serving.server import check_machine
+from photo2cartoon.serving.installation import find_triton
 
 REPOSITORY, WEIGHTS, PARAMS = Path("triton_repo"), Path("weights"), Path("reports/params.yaml")
 SELECTION = Path("models/selected/selection.json")
@@ -31,7 +31,7 @@ def demo(out: Path) -> None:
     """
     if not Path("dvc.yaml").exists():
         raise UserError("demo: run it in the project's folder, beside dvc.yaml")
-    check_machine()  # now, not after minutes of training
+    find_triton()  # now, not after minutes of training
     started = time.monotonic()
     _say("1/4  Every stage, as `dvc repro` runs them; what has not changed is skipped")
     if not Path(".dvc/config.local").exists():

@@ -79,18 +79,25 @@ def serve(
     repository: Repository = DEFAULT_REPOSITORY,
     weights: Weights = DEFAULT_WEIGHTS,
     params: ParamsFile = None,
-    grpc_port: Annotated[int, typer.Option(help="gRPC, on loopback.")] = 8001,
-    http_port: Annotated[int, typer.Option(help="HTTP, on loopback.")] = 8000,
-    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics, on loopback.")] = 8002,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of them, where something else guards the door.")
+    ] = "127.0.0.1",
+    grpc_port: Annotated[int, typer.Option(help="gRPC.")] = 8001,
+    http_port: Annotated[int, typer.Option(help="HTTP.")] = 8000,
+    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics.")] = 8002,
     run_folder: Annotated[Path, typer.Option(help="For backends and the log.")] = Path("var/triton"),
 ) -> None:
-    """Run Triton on loopback until Ctrl-C or SIGTERM."""
+    """Run Triton until Ctrl-C or SIGTERM; on loopback unless another address is named."""
     import signal
     import time
 
+    from photo2cartoon import assets
+    from photo2cartoon.portrait.maker import names_of_weights
+    from photo2cartoon.serving.repository import furnish
     from photo2cartoon.serving.server import Ports, Server
 
-    load_params(params)
+    assets.ensure(names_of_weights(load_params(params).portrait), weights)
+    furnish(repository, DEFAULT_REPOSITORY)
 
     def stop(*_: object) -> None:
         raise SystemExit(0)
@@ -98,9 +105,10 @@ def serve(
     # From here on the server is stopped on the way out, however early the signal comes.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with Server(repository, run_folder, Ports(grpc_port, http_port, metrics_port), weights, params) as server:
+    ports = Ports(grpc_port, http_port, metrics_port)
+    with Server(repository, run_folder, ports, weights, params, host) as server:
         typer.echo(
-            f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://127.0.0.1:{metrics_port}/metrics\n"
+            f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{server.grpc.split(':')[0]}:{metrics_port}/metrics\n"
             f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"
         )
         while server.process.poll() is None:

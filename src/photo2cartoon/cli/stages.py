@@ -51,11 +51,19 @@ def params_(
 def assets(
     params: ParamsFile = None,
     out: Annotated[Path, typer.Option(help="Weights folder.")] = DEFAULT_WEIGHTS,
+    portraits_only: Annotated[
+        bool, typer.Option("--portraits-only", help="What making portraits takes: enough to draw and to serve.")
+    ] = False,
 ) -> None:
     """Fetch third-party weights and verify them."""
     from photo2cartoon import assets as module
+    from photo2cartoon.portrait.maker import names_of_weights
 
-    folder = load_params(params).assets.folder
+    given = load_params(params)
+    if portraits_only:
+        module.ensure(names_of_weights(given.portrait), out)
+        return
+    folder = given.assets.folder
     for asset, origin in module.collect(out, Path(folder) if folder else None):
         typer.echo(f"{origin:8} {asset.file}  ({asset.what}; {asset.licence})")
 

@@ -1,33 +1,28 @@
-"""NVIDIA's Triton server out of its wheel, on loopback, with explicit model control."""
+"""A running Triton, on loopback unless told otherwise, with explicit model control."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
-import sysconfig
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.serving.installation import find_triton
 from photo2cartoon.serving.repository import ENSEMBLE, list_versions
 
 HOST = "127.0.0.1"
-ONNX_BACKEND = Path(__file__).with_name("onnxruntime_backend.py")
 START_SECONDS, STOP_SECONDS = 120, 30
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the server listens, on loopback."""
+    """Where the server listens."""
 
     grpc: int = 8001
     http: int = 8000
@@ -55,21 +50,25 @@ class Server:
         ports: where to listen.
         weights: folder that the `assets` stage filled.
         params: resolved params file for the portrait model; the defaults when None.
+        host: address to listen on; 0.0.0.0 for every one that the machine has, where something else guards them.
 
     Raises:
         UserError: a port is taken, a version is missing, or the server does not come up.
     """
 
-    def __init__(self, repository: Path, run_folder: Path, ports: Ports, weights: Path, params: Path | None) -> None:
+    def __init__(
+        self, repository: Path, run_folder: Path, ports: Ports, weights: Path, params: Path | None, host: str = HOST
+    ) -> None:
         self.repository, self.run_folder, self.ports = repository.resolve(), run_folder.resolve(), ports
         self.weights, self.params = weights.resolve(), params.resolve() if params else None
+        self.host = host
         self.log = self.run_folder / "triton.log"
         self.process: subprocess.Popen | None = None
 
     @property
     def grpc(self) -> str:
-        """HOST:PORT for gRPC."""
-        return f"{HOST}:{self.ports.grpc}"
+        """HOST:PORT for gRPC, from this machine."""
+        return f"{HOST if self.host == '0.0.0.0' else self.host}:{self.ports.grpc}"
 
     def __enter__(self) -> Server:
         self.start()
@@ -80,23 +79,22 @@ class Server:
 
     def start(self) -> None:
         """Start and wait until the ensemble answers."""
-        check_machine()
+        triton = find_triton()
         if not list_versions(self.repository):
             raise UserError(f"{self.repository}/generator: holds no version yet; `p2c promote` puts one there")
         for name, port in vars(self.ports).items():
-            _check_free(name, port)
-        wheel = _wheel()
-        backends = install_backends(wheel, self.run_folder / "backends")
+            _check_free(self.host, name, port)
+        self.run_folder.mkdir(parents=True, exist_ok=True)
         command = [
-            str(wheel / "tritonserver/bin/tritonserver"),
+            str(triton.root / "bin/tritonserver"),
             f"--model-repository={self.repository}",
-            f"--backend-directory={backends}",
-            f"--cache-directory={wheel / 'tritonserver/caches'}",
+            f"--backend-directory={triton.backends(self.run_folder / 'backends')}",
+            f"--cache-directory={triton.root / 'caches'}",
             "--model-control-mode=explicit",
             f"--load-model={ENSEMBLE}",
             f"--backend-config=python,shm-region-prefix-name=p2c-{os.getpid()}-",
             "--exit-timeout-secs=20",
-            *(f"--{kind}-address={HOST}" for kind in ("grpc", "http", "metrics")),
+            *(f"--{kind}-address={self.host}" for kind in ("grpc", "http", "metrics")),
             f"--grpc-port={self.ports.grpc}",
             f"--http-port={self.ports.http}",
             f"--metrics-port={self.ports.metrics}",
@@ -106,7 +104,7 @@ class Server:
                 command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment(wheel),
+                env={**triton.environment(), "P2C_WEIGHTS": str(self.weights), "P2C_PARAMS": str(self.params or "")},
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
@@ -153,34 +151,6 @@ class Server:
             leftover.unlink(missing_ok=True)
         self.process = None
 
-    def _environment(self, wheel: Path) -> Mapping[str, str]:
-        libraries = [str(wheel.parent / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR") or ""]
-        return {
-            **os.environ,
-            "LD_LIBRARY_PATH": ":".join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]),
-            # Stubs take their interpreter from PATH and their packages from its environment.
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "P2C_WEIGHTS": str(self.weights),
-            "P2C_PARAMS": str(self.params or ""),
-        }
-
-
-def install_backends(wheel: Path, folder: Path) -> Path:
-    """The python backend, and an onnxruntime backend made of it, as Triton wants them: copies, not links."""
-    source = wheel / "tritonserver"
-    stub = source / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}"
-    shutil.rmtree(folder, ignore_errors=True)
-    python, onnx = folder / "python", folder / "onnxruntime"
-    python.mkdir(parents=True)
-    onnx.mkdir()
-    backend = source / "backends/python"
-    shutil.copy2(backend / "libtriton_python.so", python)
-    shutil.copy2(backend / "triton_python_backend_utils.py", python)
-    shutil.copy2(stub / "triton_python_backend_stub", python)
-    shutil.copy2(backend / "libtriton_python.so", onnx)
-    shutil.copy2(ONNX_BACKEND, onnx / "model.py")
-    return folder
-
 
 def _end_with_parent() -> None:
     """In the child: be told to stop when whoever started us is gone, even by SIGKILL, so that no server is left over."""
@@ -188,47 +158,10 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-def _wheel() -> Path:
-    spec = importlib.util.find_spec("pytriton")
-    if spec is None:
-        raise UserError("Triton: the package nvidia-pytriton, which carries the server, is not installed; `make env`")
-    return Path(spec.submodule_search_locations[0])
-
-
-def check_machine() -> None:
-    """Can a server run here?
-
-    Raises:
-        UserError: something it needs is missing; the message says what to install.
-    """
-    import numpy
-
-    _wheel()
-    _libpython()
-    if int(numpy.__version__.split(".")[0]) >= 2:
-        raise UserError(
-            f"Triton's python backend gives wrong numbers under numpy {numpy.__version__}; `make env` installs 1.26"
-        )
-
-
-def _libpython() -> None:
-    """The stub that runs python models is linked to libpython, which some systems package apart from python."""
-    name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
-    for place in (Path(sysconfig.get_config_var("LIBDIR") or "") / name, name):
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(str(place))
-            return
-    package = name.split(".so", maxsplit=1)[0]
-    raise UserError(
-        f"Triton's python backend needs {name}, which the Python at {sys.base_prefix} comes without: `apt-get install"
-        f" {package}` (Debian, Ubuntu), or `make env PYTHON=…` with a Python that has it"
-    )
-
-
-def _check_free(name: str, port: int) -> None:
+def _check_free(host: str, name: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
-            raise UserError(f"port {port} on {HOST} is taken; choose another with --{name}-port") from None
+            raise UserError(f"port {port} on {host} is taken; choose another with --{name}-port") from None

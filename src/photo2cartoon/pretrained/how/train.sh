@@ -14,10 +14,11 @@ p2c assets --out "$out/weights"
 last() { ls -d "$1"/checkpoints/step-* | tail -1; }
 for model in full slim; do
     start=()
-    for part in 128 256; do
+    for part in 128 256 world; do
         p2c train --params "$how/$model-$part.yaml" --data "$out/faces" --weights "$out/weights" \
             --out "$out/$model-$part" --resume "${start[@]}"
         start=(--start-from "$(last "$out/$model-$part")")
     done
-    python -m photo2cartoon.pretrained "$(last "$out/$model-256")" "$model"
+    # Between what knows the style and what knows everybody: docs/model-card.md.
+    python -m photo2cartoon.pretrained "$(last "$out/$model-world")" "$model" --blend "$(last "$out/$model-256")" --share 0.4
 done

@@ -1,0 +1,40 @@
+"""NVIDIA's own server where there is one, the wheel's elsewhere; a fresh volume becomes a model repository."""
+
+import re
+import shutil
+
+from photo2cartoon.serving.installation import find_triton
+from photo2cartoon.serving.repository import furnish, list_versions
+from tests.conftest import ROOT
+
+
+def test_a_server_of_nvidias_image_is_taken_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_HOME", str(tmp_path))
+    wheel = find_triton()
+    assert not wheel.native and (wheel.root / "bin/tritonserver").is_file()
+    assert sorted(path.name for path in wheel.backends(tmp_path / "made").iterdir()) == ["onnxruntime", "python"]
+    for name in ("bin/tritonserver", "backends/onnxruntime/libtriton_onnxruntime.so"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    native = find_triton()
+    assert native.native and native.root == tmp_path and native.backends(tmp_path / "made") == tmp_path / "backends"
+
+
+def test_an_empty_folder_is_furnished_and_one_in_use_is_left_alone(tmp_path):
+    furnish(tmp_path / "models", ROOT / "triton_repo")
+    made = {
+        path.relative_to(tmp_path / "models").as_posix() for path in (tmp_path / "models").rglob("*") if path.is_file()
+    }
+    assert {"generator/config.pbtxt", "portrait/1/model.py", "photo2cartoon/1/.gitkeep"} <= made
+    assert list_versions(tmp_path / "models") == []
+    shutil.rmtree(tmp_path / "models/picture")
+    furnish(tmp_path / "models", ROOT / "triton_repo")
+    assert not (tmp_path / "models/picture").exists()
+
+
+def test_the_image_to_serve_has_nothing_that_the_lock_does_not_name():
+    def names(file):
+        lines = (ROOT / file).read_text().splitlines()
+        return {re.split(r"[\[=]", line)[0] for line in lines if re.match(r"[a-z]", line)}
+
+    assert names("requirements-serve.txt") <= names("requirements.txt")
