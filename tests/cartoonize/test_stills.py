@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon.cartoonize.stills import make_drawer
+from photo2cartoon.cartoonize.stills import cartoonize, make_drawer
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.params import Portrait
@@ -62,6 +62,15 @@ def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights
     assert done.stdout == "out: drawn; 1 could not be\n"
     assert "in/bad.jpg: unreadable: not a picture of a known format" in done.stderr
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("out/**/*.*")] == ["out/deep/grace.png"]
+
+
+def test_pictures_that_share_a_name_are_all_drawn(tmp_path):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("a.jpg", "a.png", "b.webp", "deep/a.jpg"):
+        (tmp_path / "in" / name).write_text(name)
+    assert cartoonize(tmp_path / "in", tmp_path / "out", lambda photo: photo, 100) == []
+    drawn = {path.relative_to(tmp_path / "out").as_posix(): path.read_text() for path in tmp_path.glob("out/**/*.png")}
+    assert drawn == {"a-jpg.png": "a.jpg", "a-png.png": "a.png", "b.png": "b.webp", "deep/a.png": "deep/a.jpg"}
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
