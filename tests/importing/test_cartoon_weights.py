@@ -244,6 +244,7 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
     assert done.stdout.startswith(
         "imported: genA2B, genB2A, disGA, disGB, disLA, disLB from a torch file; light, 8 channels"
     )
+    assert "Not in it" not in done.stdout
     assert p2c("import-weights", "w.pt", "--out", "imported", code=1).stderr.startswith(
         "p2c: imported: is there already"
     )
@@ -262,6 +263,27 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
     (tmp_path / "params.yaml").write_text(json.dumps({"train": section | {"channels": 4}}))
     told = p2c("train", *given, "--out", "other", "--start-from", "imported", code=1).stderr.splitlines()[-1]
     assert told == "p2c: imported: has channels 8, train.channels is 4"
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "told"),
+    [
+        ("pt", ("genA2B", "genB2A", "disGA", "disGB", "disLA"), "disLB; training would begin it afresh"),
+        ("pdparams", ("genA2B", "disLB"), "genB2A, disGA, disGB, disLA; training would begin them afresh"),
+        ("pt", ("genA2B",), "genB2A, disGA, disGB, disLA, disLB; training would begin them afresh"),
+    ],
+)
+def test_networks_that_a_file_has_not_are_named(tmp_path, p2c, kind, inside, told):
+    made = states(paddle=kind == "pdparams")
+    write(tmp_path / "w", kind, {name: made[name] for name in inside})
+    done = p2c("import-weights", "w", "--out", "out", "--size", SIZE)
+    assert done.stdout.splitlines()[1] == f"Not in it: {told}"
+
+
+def test_a_graph_is_imported_without_a_warning(onnx_file, p2c):
+    done = p2c("import-weights", onnx_file[0], "--out", "out")
+    assert done.stderr == ""
+    assert "Not in it: genB2A, disGA, disGB, disLA, disLB;" in done.stdout
 
 
 def test_a_start_without_discriminators_says_so(tmp_path, onnx_file):

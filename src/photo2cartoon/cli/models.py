@@ -38,9 +38,10 @@ def import_weights(
 
     found = importer(file, out, size)
     kind = "light" if found.train.light else "full"
+    absent = f"\nNot in it: {', '.join(found.absent)}; training would begin {'it' if len(found.absent) == 1 else 'them'} afresh"
     typer.echo(
         f"{out}: {', '.join(found.networks)} from a {found.kind} file; {kind}, {found.train.channels} channels, "
-        f"{found.train.size} px\nTry: p2c cartoonize PHOTO --checkpoint {out} --out cartoon.png"
+        f"{found.train.size} px{absent if found.absent else ''}\nTry: p2c cartoonize PHOTO --checkpoint {out} --out cartoon.png"
     )
 
 
