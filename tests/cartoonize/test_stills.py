@@ -104,6 +104,26 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
     assert not (tmp_path / "out.png").exists()
 
 
+def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hopper, tmp_path):
+    """A server draws whole photographs by itself; to put the head in place, and in films, the cutting is done here."""
+    import av
+
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    for arguments, reason, cut_here in (
+        ([hopper, "--out", "a.png"], "Triton at 127.0.0.1:1: ", False),
+        ([hopper, "--out", "a.png", "--paste"], "Triton at 127.0.0.1:1: ", True),
+        (["film.mp4", "--out", "a.mp4"], "film.mp4: ", True),
+    ):
+        shutil.rmtree(tmp_path / "weights", ignore_errors=True)
+        done = p2c("cartoonize", *arguments, "--server", "127.0.0.1:1", code=1, P2C_WEIGHTS=str(weights))
+        assert done.stderr.splitlines()[-1].startswith(f"p2c: {reason}"), done.stderr
+        assert (tmp_path / "weights/selfie_segmentation.tflite").exists() == cut_here
+
+
 def test_two_choices_at_once(weights, graph, checkpoint):
     with pytest.raises(UserError, match="exclude"):
         make_drawer(checkpoint, graph, None, weights, Portrait(), ROOT / "triton_repo")
