@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from photo2cartoon.cartoonize.drawing import by_onnxruntime, by_torch
 from photo2cartoon.cartoonize.stills import cartoonize, make_drawer
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
+from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.params import Portrait
-from photo2cartoon.portrait import PortraitMaker
+from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.training.checkpoint import load_generator
 from tests import original
 from tests.conftest import ROOT
@@ -52,6 +54,17 @@ def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, t
     script = (cartoon * mask + 255 * (1 - mask)).astype(np.uint8)[..., ::-1]
     # Its script cuts fractions off and does not round what the network sees; ours rounds both.
     assert np.abs(script - own).max() <= 8 and np.abs(script - own).mean() < 1
+
+
+@pytest.mark.parametrize("size", [128, 192])
+def test_photo2cartoons_own_graph_draws_as_its_import_does_at_every_size(weights, hopper, tmp_path, size):
+    state = original.tensors(original.generator_shapes(4, size))
+    original.write_onnx(tmp_path / "own.onnx", state, size, dynamo=False, opset_version=11)
+    import_weights(tmp_path / "own.onnx", tmp_path / "imported")
+    portrait = PortraitMaker.from_params(weights, Portrait())(decode(hopper)).rgba[None]
+    own, drawn = by_onnxruntime(tmp_path / "own.onnx")(portrait), by_torch(tmp_path / "imported")(portrait)
+    gap = np.abs(own.astype(int) - drawn)
+    assert own.std() > 20 and gap.max() <= 1
 
 
 def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights, hopper, tmp_path):
