@@ -110,6 +110,21 @@ def test_an_optional_file_may_be_absent(tmp_path):
     assert assets.collect(tmp_path / "out", assets=[thing]) == [(thing, "absent")]
 
 
+def test_an_optional_file_that_is_asked_for_is_taken_from_where_it_lies(tmp_path, monkeypatch):
+    thing = asset(optional=True, url="https://nowhere.invalid/thing.dat")
+    monkeypatch.setattr(assets, "catalogue", lambda: {"thing": thing})
+    monkeypatch.delenv(assets.FOLDER_VARIABLE, raising=False)
+    assets.ensure(["thing"], tmp_path / "out")  # nowhere to be found: whoever uses it says what is missing
+    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thing.dat").write_bytes(b"weights")
+    assets.ensure(["thing"], tmp_path / "out", tmp_path / "mine")
+    assert (tmp_path / "out/thing.dat").read_bytes() == b"weights"
+    monkeypatch.setenv(assets.FOLDER_VARIABLE, str(tmp_path / "mine"))
+    assets.ensure(["thing"], tmp_path / "other")
+    assert (tmp_path / "other/thing.dat").read_bytes() == b"weights"
+
+
 def test_a_damaged_file_in_the_weights_folder_is_refused(weights, tmp_path):
     entry = assets.catalogue()["selfie_segmentation"]
     data = bytearray((weights / entry.file).read_bytes())

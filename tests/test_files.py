@@ -3,7 +3,7 @@
 import pytest
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import read_json, whole_file, whole_folder, write_json
+from photo2cartoon.files import png_names, read_json, whole_file, whole_folder, write_json
 
 
 def test_a_folder_takes_the_place_of_its_predecessor(tmp_path):
@@ -53,3 +53,15 @@ def test_json(tmp_path):
         read_json(tmp_path / "a.json")
     with pytest.raises(UserError, match=r"b\.json: no such file; run this"):
         read_json(tmp_path / "b.json", "run this")
+
+
+def test_no_two_pictures_become_one_file():
+    assert png_names(["a.jpg", "a.png", "b.c.webp", "deep/a.jpg"]) == [
+        "a-jpg.png",
+        "a-png.png",
+        "b.c.png",
+        "deep/a.png",
+    ]
+    # Even where the suffix has been joined in before, or differs in nothing but capitals.
+    for names in (["a-jpg.png", "a.jpg", "a.png"], ["a.jpg", "a.png", "a-jpg.webp"], ["a.JPG", "a.jpg", "a-jpg-2.png"]):
+        assert len(set(png_names(names))) == 3, names

@@ -185,12 +185,21 @@ def collect(
     return results
 
 
-def ensure(names: Iterable[str], folder: Path) -> None:
-    """Fetch those of some assets that a weights folder does not have yet; the ones without which nothing can be drawn."""
+def ensure(names: Iterable[str], folder: Path, own: Path | None = None) -> None:
+    """Put those of some assets that a weights folder does not have yet into it; an optional one where it can be found.
+
+    Args:
+        names: of what is about to be used.
+        folder: the weights folder.
+        own: a user's own folder, as for `collect`.
+
+    Raises:
+        UserError: as by `collect`.
+    """
     known = catalogue()
-    missing = [known[name] for name in names if not known[name].optional and not (folder / known[name].file).exists()]
+    missing = [known[name] for name in names if not (folder / known[name].used).exists()]
     if missing:
-        collect(folder, assets=missing)
+        collect(folder, own, missing)
 
 
 def _convert(asset: Asset, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half there."""
+"""Writing so that nothing is ever half there, and nothing in place of something else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,24 @@ def whole_file(target: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def png_names(names: Sequence[str]) -> list[str]:
+    """Names of the PNG files that pictures become, all different: the stem survives, and folders before it.
+
+    Where two pictures share the stem, the suffix joins in, `a-jpg.png`; where that is another's name already, a number does.
+    """
+    parts = [name.rsplit(".", 1) for name in names]
+    counts = Counter(stem for stem, _ in parts)
+    made: dict[str, None] = {}  # in order
+    for stem, suffix in parts:
+        name = wanted = f"{stem}-{suffix.lower()}" if counts[stem] > 1 else stem
+        number = 1
+        while f"{name}.png" in made:
+            number += 1
+            name = f"{wanted}-{number}"
+        made[f"{name}.png"] = None
+    return list(made)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon.cartoonize.stills import make_drawer
+from photo2cartoon.cartoonize.drawing import by_onnxruntime, by_torch
+from photo2cartoon.cartoonize.stills import cartoonize, make_drawer
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
+from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.params import Portrait
-from photo2cartoon.portrait import PortraitMaker
+from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.training.checkpoint import load_generator
 from tests import original
 from tests.conftest import ROOT
@@ -54,6 +56,17 @@ def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, t
     assert np.abs(script - own).max() <= 8 and np.abs(script - own).mean() < 1
 
 
+@pytest.mark.parametrize("size", [128, 192])
+def test_photo2cartoons_own_graph_draws_as_its_import_does_at_every_size(weights, hopper, tmp_path, size):
+    state = original.tensors(original.generator_shapes(4, size))
+    original.write_onnx(tmp_path / "own.onnx", state, size, dynamo=False, opset_version=11)
+    import_weights(tmp_path / "own.onnx", tmp_path / "imported")
+    portrait = PortraitMaker.from_params(weights, Portrait())(decode(hopper)).rgba[None]
+    own, drawn = by_onnxruntime(tmp_path / "own.onnx")(portrait), by_torch(tmp_path / "imported")(portrait)
+    gap = np.abs(own.astype(int) - drawn)
+    assert own.std() > 20 and gap.max() <= 1
+
+
 def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights, hopper, tmp_path):
     (tmp_path / "in/deep").mkdir(parents=True)
     shutil.copy(hopper, tmp_path / "in/deep/grace.jpg")
@@ -62,6 +75,15 @@ def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights
     assert done.stdout == "out: drawn; 1 could not be\n"
     assert "in/bad.jpg: unreadable: not a picture of a known format" in done.stderr
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("out/**/*.*")] == ["out/deep/grace.png"]
+
+
+def test_pictures_that_share_a_name_are_all_drawn(tmp_path):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    for name in ("a.jpg", "a.png", "b.webp", "deep/a.jpg"):
+        (tmp_path / "in" / name).write_text(name)
+    assert cartoonize(tmp_path / "in", tmp_path / "out", lambda photo: photo, 100) == []
+    drawn = {path.relative_to(tmp_path / "out").as_posix(): path.read_text() for path in tmp_path.glob("out/**/*.png")}
+    assert drawn == {"a-jpg.png": "a.jpg", "a-png.png": "a.png", "b.png": "b.webp", "deep/a.png": "deep/a.jpg"}
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -93,6 +115,26 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
     done = p2c("cartoonize", hopper, "--model", graph, "--weights", weights, "--out", "out.txt", code=1)
     assert done.stderr == "p2c: out.txt: name ends in '.txt', known are .png, .jpg, .jpeg, .webp\n"
     assert not (tmp_path / "out.png").exists()
+
+
+def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hopper, tmp_path):
+    """A server draws whole photographs by itself; to put the head in place, and in films, the cutting is done here."""
+    import av
+
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    for arguments, reason, cut_here in (
+        ([hopper, "--out", "a.png"], "Triton at 127.0.0.1:1: ", False),
+        ([hopper, "--out", "a.png", "--paste"], "Triton at 127.0.0.1:1: ", True),
+        (["film.mp4", "--out", "a.mp4"], "film.mp4: ", True),
+    ):
+        shutil.rmtree(tmp_path / "weights", ignore_errors=True)
+        done = p2c("cartoonize", *arguments, "--server", "127.0.0.1:1", code=1, P2C_WEIGHTS=str(weights))
+        assert done.stderr.splitlines()[-1].startswith(f"p2c: {reason}"), done.stderr
+        assert (tmp_path / "weights/selfie_segmentation.tflite").exists() == cut_here
 
 
 def test_two_choices_at_once(weights, graph, checkpoint):

@@ -125,6 +125,7 @@ def test_the_command_says_what_became_of_them(p2c, mixed, weights):
 
 def test_names():
     assert face_names(["a.jpg", "b/c.png", "a.png", "d.e.jpg"]) == ["a-jpg.png", "b__c.png", "a-png.png", "d.e.png"]
+    assert len(set(face_names(["a__b.jpg", "a/b.jpg"]))) == 2
 
 
 def test_a_photograph_with_a_drawing_is_a_portrait_already(drawn_faces, faces):

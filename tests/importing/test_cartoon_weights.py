@@ -44,13 +44,29 @@ def write(path, kind, made):
         torch.save(made, path, _use_new_zipfile_serialization=False)
     elif kind == "pdparams":
         path.write_bytes(pickle.dumps({name: as_paddle(state) for name, state in made.items()}, protocol=2))
-    else:  # Paddle's own save: named pairs, and a table of names
+    elif kind == "pdparams of paddle.save":
+        found = {
+            name: {key: PaddleTensor(value) for key, value in as_paddle(state).items()} for name, state in made.items()
+        }
+        path.write_bytes(pickle.dumps(found, protocol=4))
+        assert b"builtins" in path.read_bytes()
+    else:  # the same read and saved again: named pairs, and a table of names
         found = {}
         for name, state in made.items():
             found[name] = {key: ("p", value) for key, value in as_paddle(state).items()}
             found[name]["StructuredToParameterName@@"] = dict.fromkeys(state, "p")
-        path.write_bytes(pickle.dumps(found, protocol=4))
+        path.write_bytes(pickle.dumps(found, protocol=2))
     return path
+
+
+class PaddleTensor:
+    """Pickled as Paddle does it: as the call tuple((name, array))."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        return (tuple, (("p", self.value),))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +76,9 @@ def picture():
     return torch.nn.functional.interpolate(small, size=(SIZE, SIZE), mode="bicubic").clamp(0, 1) * 2 - 1
 
 
-@pytest.mark.parametrize("kind", ["pt", "pt of torch 1.4", "pdparams", "pdparams of paddle.save"])
+@pytest.mark.parametrize(
+    "kind", ["pt", "pt of torch 1.4", "pdparams", "pdparams of paddle.save", "pdparams of named pairs"]
+)
 def test_every_network_answers_as_it_did(tmp_path, picture, kind):
     paddle = kind.startswith("pdparams")
     made = states(paddle=paddle)
@@ -116,6 +134,16 @@ def test_onnx_whichever_names_are_left(tmp_path, picture, options):
     with torch.inference_mode():
         got = checkpoint.load_generator(tmp_path / "out")(picture).picture
     assert (got - original.generator(state, picture)[0]).abs().max() < 2e-5
+
+
+def test_a_full_generator_from_onnx(tmp_path, picture):
+    state = states(4, light=False)["genA2B"]
+    original.write_onnx(tmp_path / "full.onnx", state, SIZE, dynamo=False, opset_version=11)
+    found = import_weights(tmp_path / "full.onnx", tmp_path / "out")
+    assert (found.train.channels, found.train.size, found.train.light) == (4, SIZE, False)
+    with torch.inference_mode():
+        got = checkpoint.load_generator(tmp_path / "out")(picture).picture
+    assert (got - original.generator(state, picture)[0]).abs().max() < 5e-5
 
 
 def test_onnx_that_draws_something_else_is_refused(onnx_file, tmp_path):
@@ -244,6 +272,7 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
     assert done.stdout.startswith(
         "imported: genA2B, genB2A, disGA, disGB, disLA, disLB from a torch file; light, 8 channels"
     )
+    assert "Not in it" not in done.stdout
     assert p2c("import-weights", "w.pt", "--out", "imported", code=1).stderr.startswith(
         "p2c: imported: is there already"
     )
@@ -262,6 +291,27 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
     (tmp_path / "params.yaml").write_text(json.dumps({"train": section | {"channels": 4}}))
     told = p2c("train", *given, "--out", "other", "--start-from", "imported", code=1).stderr.splitlines()[-1]
     assert told == "p2c: imported: has channels 8, train.channels is 4"
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "told"),
+    [
+        ("pt", ("genA2B", "genB2A", "disGA", "disGB", "disLA"), "disLB; training would begin it afresh"),
+        ("pdparams", ("genA2B", "disLB"), "genB2A, disGA, disGB, disLA; training would begin them afresh"),
+        ("pt", ("genA2B",), "genB2A, disGA, disGB, disLA, disLB; training would begin them afresh"),
+    ],
+)
+def test_networks_that_a_file_has_not_are_named(tmp_path, p2c, kind, inside, told):
+    made = states(paddle=kind == "pdparams")
+    write(tmp_path / "w", kind, {name: made[name] for name in inside})
+    done = p2c("import-weights", "w", "--out", "out", "--size", SIZE)
+    assert done.stdout.splitlines()[1] == f"Not in it: {told}"
+
+
+def test_a_graph_is_imported_without_a_warning(onnx_file, p2c):
+    done = p2c("import-weights", onnx_file[0], "--out", "out")
+    assert done.stderr == ""
+    assert "Not in it: genB2A, disGA, disGB, disLA, disLB;" in done.stdout
 
 
 def test_a_start_without_discriminators_says_so(tmp_path, onnx_file):

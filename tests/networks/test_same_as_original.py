@@ -57,9 +57,10 @@ def test_generator(portrait, channels, size, light, paddle):
 
 
 @pytest.mark.parametrize("layers", [5, 7])
-def test_discriminator(portrait, layers):
-    state = original.tensors(original.discriminator_shapes(8, layers))
-    net = Discriminator(8, layers).eval()
+@pytest.mark.parametrize("channels", [8, 32])
+def test_discriminator(portrait, channels, layers):
+    state = original.tensors(original.discriminator_shapes(channels, layers))
+    net = Discriminator(channels, layers).eval()
     net.load_state_dict(renamed(state, discriminator_names(layers)))
     with torch.inference_mode():
         expected = original.discriminator(state, portrait)

@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,6 +67,21 @@ def test_sixteen_bits_grey_float_and_cmyk(picture):
     assert close(decode(encode(Image.fromarray((grey / 255).astype(np.float32)), "TIFF")), three, 1)
     assert close(decode(encode(Image.fromarray(grey.astype(np.uint8)))), three, 1)
     assert close(decode(encode(Image.fromarray(picture).convert("CMYK"), "JPEG")), picture, 4)
+
+
+@pytest.mark.parametrize(("suffix", "alpha"), [(".png", False), (".png", True), (".tiff", False)])
+def test_sixteen_bit_colours(picture, suffix, alpha):
+    """Written by another library, because Pillow writes no colours of 16 bits."""
+    deep = picture[..., ::-1].astype(np.uint16) * 257
+    expected = picture
+    if alpha:
+        mask = np.zeros(picture.shape[:2], np.uint16)
+        mask[100:200] = 65535
+        deep = np.dstack([deep, mask])
+        expected = np.where(mask[..., None] > 0, picture, 255)
+    data = cv2.imencode(suffix, deep)[1].tobytes()
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+    assert np.array_equal(decode(data), expected)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_gradients_are_those_of_the_original_order_of_work(face):
 
 
 def test_each_loss_can_be_switched_off(face):
-    for name in ("cycle", "identity", "cam", "face_id", "adversarial"):
+    for name in ("cycle", "identity", "cam", "face_id", "adversarial", "adversarial_cam"):
         state = build(face, loss={name: 0.0})
         total = state(pictures(1), pictures(2), 0)
         terms = {key.split("/")[1]: value for key, value in total.items() if key.startswith("generator/")}

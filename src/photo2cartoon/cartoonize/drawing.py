@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from photo2cartoon import pretrained
@@ -84,14 +83,26 @@ def _original(session: Any) -> Draw:
     def draw(portraits: np.ndarray) -> np.ndarray:
         cartoons = []
         for portrait in portraits:
-            rgb = cv2.resize(on_white(portrait), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+            rgb = np.rint(_resized(on_white(portrait).astype(np.float32), side))
             drawn = session.run(["output"], {"input": rgb.transpose(2, 0, 1)[None] / 127.5 - 1})[0][0]
-            drawn = cv2.resize((drawn.transpose(1, 2, 0) + 1) * 127.5, (SIZE, SIZE))
+            drawn = _resized((drawn.transpose(1, 2, 0) + 1) * 127.5, SIZE)
             alpha = portrait[..., 3:] / 255
             cartoons.append(np.clip(np.rint(drawn * alpha + 255 * (1 - alpha)), 0, 255).astype(np.uint8))
         return np.stack(cartoons)
 
     return draw
+
+
+def _resized(picture: np.ndarray, side: int) -> np.ndarray:
+    """Float32 `[S, S, 3]`, resized by what our own graphs have inside, so that both draw the same at every size."""
+    if len(picture) == side:
+        return picture  # the original's size, for which torch need not be waited for
+    import torch
+
+    from photo2cartoon.export.graph import resize
+
+    planes = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    return resize(planes, len(picture), side)[0].permute(1, 2, 0).numpy()
 
 
 def _graph(model: Path | None, model_repository: Path) -> Path:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from photo2cartoon.cartoonize.drawing import make_draw
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_file
+from photo2cartoon.files import png_names, whole_file
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
@@ -63,7 +63,7 @@ def cartoonize(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> list[
 
     Args:
         source: a file or a folder.
-        out: a file for a file, else a folder; pictures keep their paths below it and become PNG.
+        out: a file for a file, else a folder; pictures keep their paths below it and become PNG (`files.png_names`).
         drawer: from `make_drawer`.
         max_bytes: largest file that is read.
 
@@ -83,13 +83,14 @@ def cartoonize(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> list[
         return []
     if out.is_file():
         raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
-    names = sorted(path.relative_to(source) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = (path.relative_to(source) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
+    names = sorted(path.as_posix() for path in found)
     if not names:
         raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     failed = []
-    for name in bar(names, desc="cartoons", unit="picture"):
+    for name, drawing in bar(list(zip(names, png_names(names), strict=True)), desc="cartoons", unit="picture"):
         try:
-            _draw_one(source / name, (out / name).with_suffix(".png"), drawer, max_bytes)
+            _draw_one(source / name, out / drawing, drawer, max_bytes)
         except UserError as error:
             failed.append(str(error))
             note(str(error))

@@ -38,9 +38,10 @@ def import_weights(
 
     found = importer(file, out, size)
     kind = "light" if found.train.light else "full"
+    absent = f"\nNot in it: {', '.join(found.absent)}; training would begin {'it' if len(found.absent) == 1 else 'them'} afresh"
     typer.echo(
         f"{out}: {', '.join(found.networks)} from a {found.kind} file; {kind}, {found.train.channels} channels, "
-        f"{found.train.size} px\nTry: p2c cartoonize PHOTO --checkpoint {out} --out cartoon.png"
+        f"{found.train.size} px{absent if found.absent else ''}\nTry: p2c cartoonize PHOTO --checkpoint {out} --out cartoon.png"
     )
 
 
@@ -144,11 +145,13 @@ def cartoonize(
     from photo2cartoon.cartoonize import drawing, film, stills
     from photo2cartoon.portrait.maker import names_of_weights
 
-    portrait = load_params(params).portrait
+    values = load_params(params)
+    portrait, own = values.portrait, values.assets.folder
     out = out or _beside(source, film.SUFFIXES)
-    if not server:
-        assets.ensure(names_of_weights(portrait), weights)
-    if source.is_file() and source.suffix.lower() in film.SUFFIXES:
+    moves = source.is_file() and source.suffix.lower() in film.SUFFIXES
+    if moves or paste or not server:  # else the server cuts the portraits out, too
+        assets.ensure(names_of_weights(portrait), weights, Path(own) if own else None)
+    if moves:
         from photo2cartoon.cartoonize.video import cartoonize_video
         from photo2cartoon.portrait import PortraitMaker
 

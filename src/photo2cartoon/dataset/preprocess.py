@@ -20,7 +20,7 @@ from types import MappingProxyType
 from photo2cartoon.dataset import DRAWN
 from photo2cartoon.dataset.portraits import Row, Task, make_portraits
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_folder
+from photo2cartoon.files import png_names, whole_folder
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.params import Preprocess
 from photo2cartoon.portrait.decode import SUFFIXES
@@ -186,13 +186,8 @@ def _drawings_of(photos: list[str], folder: Path | None) -> dict[str, str]:
 
 
 def face_names(names: list[str]) -> list[str]:
-    """File names of the portraits: the stem survives; where two pictures share it, the suffix joins in."""
-    stems = [name.rsplit(".", 1)[0].replace("/", "__") for name in names]
-    twice = {stem for stem, count in Counter(stems).items() if count > 1}
-    return [
-        f"{stem}-{name.rsplit('.', 1)[1].lower()}.png" if stem in twice else f"{stem}.png"
-        for stem, name in zip(stems, names, strict=True)
-    ]
+    """File names of the portraits, in one folder whatever folders the pictures are in."""
+    return png_names([name.replace("/", "__") for name in names])
 
 
 def in_test(stem: str) -> float:

@@ -43,15 +43,16 @@ class PortraitToCartoon(nn.Module):
         x = torch.round(x[:, :3] * alpha + 255 * (1 - alpha))
         side, size = portrait.shape[1], self.generator.size
         if size != side:
-            x = torch.round(_resize(x, side, size))
+            x = torch.round(resize(x, side, size))
         y = (self.generator(x / 127.5 - 1).picture + 1) * 127.5
         if size != side:
-            y = _resize(y, size, side)
+            y = resize(y, size, side)
         y = y * alpha + 255 * (1 - alpha)
         return y.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def _resize(x: Tensor, side: int, size: int) -> Tensor:
+def resize(x: Tensor, side: int, size: int) -> Tensor:
+    """Float `[N, C, side, side]` to `[N, C, size, size]`."""
     if size < side and side % size == 0:
         return F.avg_pool2d(x, side // size)  # what cv2's INTER_AREA does at a whole ratio
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)

@@ -52,6 +52,11 @@ class Imported:
     train: Train
     networks: tuple[str, ...]
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Those of the six that are not inside: training would begin them afresh."""
+        return tuple(name for name in NETWORKS if name not in self.networks)
+
 
 def import_weights(source: Path, out: Path, size: int | None = None) -> Imported:
     """Write the networks of a file as a checkpoint, to draw, export and train on with.
@@ -226,7 +231,8 @@ def _tensors(state: Any, where: str) -> dict[str, Tensor]:
     for key, value in state.items():
         if key == _PADDLE_TABLE:
             continue
-        value = torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        # A copy: what comes out of a graph may not be written to, of which torch would warn.
+        value = torch.from_numpy(np.array(value, order="C")) if isinstance(value, np.ndarray) else value
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise UserError(f"{where}: '{key}' is no tensor of floating-point numbers")
         tensors[key] = value.float()
