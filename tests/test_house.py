@@ -87,7 +87,9 @@ def test_every_public_name_is_described():
 
 
 def test_no_machine_and_no_registry_is_named():
-    pattern = re.compile(r"(pypi|npmjs|pythonhosted)\.(org|com)|\b/home/\w|[\"' ]/(opt(?!/tritonserver)|root|work)/", re.IGNORECASE)
+    pattern = re.compile(
+        r"(pypi|npmjs|pythonhosted)\.(org|com)|\b/home/\w|[\"' ]/(opt(?!/tritonserver)|root|work)/", re.IGNORECASE
+    )
     for path in tracked():
         if path != Path(__file__) and path.suffix in (".py", ".md", ".yaml", ".txt", ".toml", ".sh", ".pbtxt", ""):
             found = pattern.search(path.read_text(errors="ignore"))
