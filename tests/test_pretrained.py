@@ -11,6 +11,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.pretrained.__main__ import adopt
 from photo2cartoon.training import checkpoint
 
 
@@ -70,3 +71,14 @@ def test_a_fresh_machine_draws_without_training(p2c, weights, hopper, tmp_path):
 def test_there_is_none_of_another_name():
     with pytest.raises(UserError, match="no model of that name comes with the project; there are full, slim"):
         pretrained.graph("big")
+
+
+def test_two_checkpoints_of_one_network_are_blended(trained, tmp_path):
+    first, last = sorted((trained / "checkpoints").iterdir())[:2]
+    adopt(last, tmp_path / "blended", first, 0.25)
+    blended, a, b = (checkpoint.load_generator(path).state_dict() for path in (tmp_path / "blended", last, first))
+    for name, value in blended.items():
+        assert torch.allclose(value.float(), 0.75 * a[name] + 0.25 * b[name], atol=2e-3), name
+    with pytest.raises(UserError, match="is another network than"):
+        adopt(last, tmp_path / "wrong", pretrained.resolve("full"))
+    assert not (tmp_path / "wrong").exists()

@@ -1,5 +1,6 @@
 """Every checkpoint gets every score, the photographs too, and MLflow holds them."""
 
+import base64
 import csv
 import json
 
@@ -9,7 +10,9 @@ import pytest
 from photo2cartoon import registry, tracking
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
-from photo2cartoon.evaluation.selection import best, select
+from photo2cartoon.evaluation.page import write_page, write_summary
+from photo2cartoon.evaluation.selection import Selection, best, select
+from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Evaluate, Select
 
 METRICS = {"frechet_face", "kernel_face", "frechet_efficientnet", "kernel_efficientnet", "face_distance"}
@@ -107,3 +110,30 @@ def test_a_worse_pick_does_not_take_the_champions_place(scored, trained, tmp_pat
     assert pick(names[1], champion="always").champion
     assert int(registry.find_alias("duel", "previous").version) == 1
     assert not pick(names[0], champion="never").champion
+
+
+def test_scores_and_pictures_are_a_page_that_needs_no_other(scored, tmp_path):
+    out, result = scored
+    write_page(out, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "http" not in page and "<script" not in page
+    for name, values in result["scores"].items():
+        assert f"<th>{name}</th><td>{next(iter(values.values())):.4g}</td>" in page
+    encoded = page.split("base64,")[1].split('"')[0]
+    assert base64.b64decode(encoded) == (out / "drawings.png").read_bytes()
+
+
+def test_a_choice_names_its_place_in_mlflow(tmp_path, monkeypatch):
+    chosen = Selection("step-000040", "kernel_face", 0.5, 0.75, "photo2cartoon", 7, True, "abc", "sha")
+    write_summary(chosen, tmp_path / "summary.md")
+    told = (tmp_path / "summary.md").read_text()
+    assert "photo2cartoon version 7, run abc" in told and "kernel_face: 0.5 (the photographs themselves: 0.75)" in told
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000/")
+    write_summary(chosen, tmp_path / "summary.md")
+    assert "(http://mlflow:5000/#/models/photo2cartoon/versions/7)" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_step_of_kubeflow_says_so_wherever_it_is_tracked(monkeypatch):
+    assert "kubeflow_run" not in lineage()
+    monkeypatch.setenv("KFP_RUN_ID", "run-1")
+    assert lineage()["kubeflow_run"] == "run-1"

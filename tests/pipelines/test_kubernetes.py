@@ -1,0 +1,47 @@
+"""The manifests are what Kubernetes' own models of its schema say, to the last field."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from kubernetes import client
+
+from pipelines.cluster import CHECKPOINTS, REPOSITORY, load_cluster
+from tests.conftest import ROOT
+
+MODELS = {"PersistentVolumeClaim": "V1PersistentVolumeClaim", "Deployment": "V1Deployment", "Service": "V1Service"}
+MANIFESTS = list(yaml.safe_load_all((ROOT / "pipelines/kubernetes.yaml").read_text()))
+
+
+def as_kubernetes_reads_it(manifest):
+    """The manifest after a round through the client's model: what the model does not know is gone."""
+    api = client.ApiClient()
+    read = api.deserialize(SimpleNamespace(data=json.dumps(manifest)), MODELS[manifest["kind"]])
+    return api.sanitize_for_serialization(read)
+
+
+@pytest.mark.parametrize(
+    "manifest", MANIFESTS, ids=lambda manifest: f"{manifest['kind']}-{manifest['metadata']['name']}"
+)
+def test_a_manifest_follows_the_schema(manifest):
+    assert as_kubernetes_reads_it(manifest) == manifest
+    misspelt = {**manifest, "spec": {**manifest["spec"], "replica": 2}}
+    assert as_kubernetes_reads_it(misspelt) != misspelt
+
+
+def test_the_server_is_nobody_special_and_has_limits():
+    (pod,) = [each["spec"]["template"]["spec"] for each in MANIFESTS if each["kind"] == "Deployment"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] and not container["securityContext"]["allowPrivilegeEscalation"]
+    assert container["resources"]["limits"]["memory"] and container["readinessProbe"]
+
+
+def test_the_claims_are_those_that_a_cluster_file_names(tmp_path):
+    text = (ROOT / "pipelines/cluster.yaml").read_text()
+    lines = [line.removeprefix("# ") if "_claim:" in line else line for line in text.splitlines()]
+    (tmp_path / "cluster.yaml").write_text("\n".join(lines))
+    cluster = load_cluster(tmp_path / "cluster.yaml")
+    claims = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "PersistentVolumeClaim"}
+    assert {cluster.checkpoints_claim, cluster.repository_claim} == claims
+    assert cluster.checkpoints == CHECKPOINTS and REPOSITORY in text
