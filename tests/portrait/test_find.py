@@ -1,9 +1,13 @@
 """A finder is any detector with any landmark model; the largest face comes first."""
 
 import numpy as np
+import pytest
 
+from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.detect import Box
 from photo2cartoon.portrait.find import Finder
+from photo2cartoon.portrait.maker import on_white
+from tests.conftest import noise
 
 BOXES = [Box(0, 0, 20, 20, 0.9), Box(100, 10, 180, 90, 0.6), Box(30, 30, 60, 70, 0.7)]
 
@@ -21,3 +25,19 @@ def test_the_largest_first_each_with_its_own_score():
 
 def test_no_box_no_face():
     assert Finder(lambda _: [], corners)(np.zeros((200, 200, 3), np.uint8)) == []
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_photograph_on_its_side_or_head_gives_the_same_portrait(weights, hopper, quarters):
+    maker = PortraitMaker.from_weights(weights)
+    upright = decode(hopper)
+    turned = np.ascontiguousarray(np.rot90(upright, quarters))
+    assert maker.finder(turned) == []  # as it is, nobody is found in it
+    expected, got = on_white(maker(upright).rgba), on_white(maker(turned).rgba)
+    # The points fall a fraction of a pixel apart, and the cut-out with them.
+    assert np.abs(expected.astype(int) - got).mean() < 4
+
+
+def test_noise_has_no_face_whichever_way_it_is_held(weights):
+    with pytest.raises(PictureError, match="no face"):
+        PortraitMaker.from_weights(weights)(noise(300, 400, 3))

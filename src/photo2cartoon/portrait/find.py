@@ -46,3 +46,19 @@ class Finder:
         found = self.landmarks(rgb, boxes)
         faces = [Face(points, box.score) for box, points in zip(boxes, found, strict=True)]
         return sorted(faces, key=lambda face: -face.area)
+
+    def turned(self, rgb: np.ndarray) -> list[Face]:
+        """The faces of a picture that lies on its side or stands on its head: those of the first quarter turn that has any.
+
+        Detectors that know upright faces only, as dlib's default, find nothing in such a picture as it is.
+        """
+        height, width = rgb.shape[:2]
+        for quarters, back in (
+            (1, lambda x, y: (width - 1 - y, x)),
+            (3, lambda x, y: (y, height - 1 - x)),
+            (2, lambda x, y: (width - 1 - x, height - 1 - y)),
+        ):
+            faces = self(np.ascontiguousarray(np.rot90(rgb, quarters)))
+            if faces:
+                return [Face(np.column_stack(back(*face.points.T)), face.score) for face in faces]
+        return []

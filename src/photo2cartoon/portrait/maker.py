@@ -103,12 +103,12 @@ class PortraitMaker:
         """The portrait of the largest face.
 
         Args:
-            rgb: uint8 `[H, W, 3]`, upright.
+            rgb: uint8 `[H, W, 3]`; where there is no face as it stands, it is tried on its sides and on its head.
 
         Raises:
             PictureError: there is no face, or only one that is too small.
         """
-        faces = self.finder(rgb)
+        faces = self.finder(rgb) or self.finder.turned(rgb)
         if not faces:
             raise PictureError("no face", "no face was found in the picture")
         return self.cut(rgb, faces[0].points, len(faces))
