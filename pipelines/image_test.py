@@ -77,6 +77,8 @@ def engine(folder: Path) -> Iterator[None]:
     finally:
         daemon.terminate()
         daemon.wait()
+        # It leaves its network's name mounted, and a folder with a mount in it cannot be removed.
+        subprocess.run(["umount", folder / "exec/netns/default"], capture_output=True)
         del os.environ["DOCKER_HOST"]
 
 
@@ -241,7 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docker", type=Path, help="where an engine of our own keeps its images, to find them again")
     given = parser.parse_args()
-    with in_a_line("image-test"), tempfile.TemporaryDirectory() as temporary:
+    with in_a_line("image-test"), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         folder.chmod(0o755)
         with engine((given.docker or folder / "docker").resolve()):
