@@ -97,7 +97,9 @@ def serve(
     from photo2cartoon.serving.repository import furnish
     from photo2cartoon.serving.server import Ports, Server
 
-    assets.ensure(names_of_weights(load_params(params).portrait), weights)
+    values = load_params(params)
+    own = values.assets.folder
+    assets.ensure(names_of_weights(values.portrait), weights, Path(own) if own else None)
     furnish(repository, DEFAULT_REPOSITORY)
 
     def stop(*_: object) -> None:
