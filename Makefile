@@ -25,7 +25,7 @@ demo: $(STAMP)  ## from nothing to a served cartoon: every stage, promoted, answ
 	@p2c demo
 
 .PHONY: test
-test: $(STAMP)  ## lint and every test (at most 15 minutes on 2 cores)
+test: $(STAMP)  ## lint and every test (about 15 minutes on 2 cores)
 	@ruff check -q . && ruff format -q --check .
 	@python -m pytest
 
@@ -51,7 +51,7 @@ pipeline-local: $(STAMP)  ## run the Kubeflow pipeline here, without a cluster
 	@python -m pipelines.run_local
 
 .PHONY: image-test
-image-test: $(STAMP)  ## build both container images, and run the pipeline and the server in them (10 minutes)
+image-test: $(STAMP)  ## build both container images, and run the pipeline and the server in them (5 to 10 minutes)
 	@python -m pipelines.image_test $(ARGS)
 
 .PHONY: submit
