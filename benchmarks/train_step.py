@@ -25,7 +25,9 @@ PLAIN = "plain"
 # What each way changes in the `train` section. Compiling takes minutes on a CPU, so those ways are timed when they are named.
 WAYS: dict[str, dict] = {
     PLAIN: {},
+    "plain-kept": {"keep_memory": True},
     "ours": {},
+    "returned": {"keep_memory": False},
     "bf16": {"precision": "bf16"},
     "channels-last": {"channels_last": True},
     "compile": {"compile": "default"},
@@ -126,6 +128,7 @@ def serve(options: argparse.Namespace) -> None:
     from benchmarks.plain_step import PlainStep
     from photo2cartoon.networks.face import load_face_network
     from photo2cartoon.params import Train
+    from photo2cartoon.training.memory import keep_freed
     from photo2cartoon.training.step import Step
 
     device = torch.device(options.device)
@@ -138,7 +141,10 @@ def serve(options: argparse.Namespace) -> None:
         **{"precision": "fp32"} | WAYS[options.serve],
     )
     face = load_face_network("dlib", options.weights)
-    state = (PlainStep if options.serve == PLAIN else Step)(params, face, device)
+    # The plain step gets its memory as every program does, but for the way that shows what that alone is worth.
+    if options.serve == "plain-kept":
+        keep_freed()
+    state = (PlainStep if options.serve.startswith(PLAIN) else Step)(params, face, device)
     generator = torch.Generator().manual_seed(1)
     shape = (2, options.batch, 3, options.size, options.size)
     real_A, real_B = (torch.rand(shape, generator=generator) * 2 - 1).to(device)

@@ -145,6 +145,10 @@ class Train(Section):
         "none", description="torch.compile's mode; reduce-overhead takes CUDA graphs on a GPU"
     )
     recompute: bool = Field(False, description="compute activations twice instead of keeping them: less memory")
+    keep_memory: bool = Field(
+        True,
+        description="on a CPU: memory freed in a step stays with the process for the next one, instead of the system",
+    )
     processes: Annotated[int, Field(ge=0)] = Field(1, description="on this machine; 0 means one a GPU")
     lr: Annotated[float, Field(gt=0, le=1)] = 1e-4
     betas: tuple[Share, Share] = Field((0.5, 0.999), strict=False)

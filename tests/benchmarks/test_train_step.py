@@ -15,7 +15,8 @@ def test_both_ways_are_timed(weights, tmp_path):
     command = [sys.executable, "-m", "benchmarks.train_step", *arguments, "--out", tmp_path / "bench.json"]
     subprocess.run([str(part) for part in command], cwd=ROOT, check=True, timeout=300, capture_output=True)
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert [row["way"] for row in rows] == ["plain", "ours", "bf16", "channels-last", "recompute", "accumulate"]
+    ways = ["plain", "plain-kept", "ours", "returned", "bf16", "channels-last", "recompute", "accumulate"]
+    assert [row["way"] for row in rows] == ways
     assert all(row["seconds"] > 0 and row["memory_mb"] > 100 for row in rows)
     losses = {row["way"]: row["generator_loss"] for row in rows}
     for way, loss in losses.items():

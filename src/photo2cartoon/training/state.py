@@ -11,6 +11,7 @@ from photo2cartoon.networks.discriminator import Verdict
 from photo2cartoon.networks.generator import Drawing, Generator
 from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
+from photo2cartoon.training.memory import keep_freed
 from photo2cartoon.training.parallel import Team
 
 
@@ -27,6 +28,8 @@ class State:
     def __init__(
         self, networks: Mapping[str, nn.Module], params: Train, device: torch.device, team: Team | None = None
     ) -> None:
+        if params.keep_memory and device.type == "cpu":
+            keep_freed()
         self.params = params
         self.device = device
         self.team = team or Team(0, 1, device)
