@@ -66,6 +66,10 @@ train-job: $(STAMP)  ## train across machines of a Kubernetes cluster: make trai
 serve: $(STAMP)  ## Triton on loopback, until Ctrl-C
 	@p2c serve
 
+.PHONY: web
+web: $(STAMP)  ## the page to try it on: http://127.0.0.1:7860
+	@p2c web
+
 .PHONY: mlflow
 mlflow: $(STAMP)  ## MLflow's page on the runs made here: http://127.0.0.1:5000
 	@p2c mlflow

@@ -93,6 +93,16 @@ def test_a_head_drawn_by_the_server_goes_back_into_the_photograph(server, weight
         assert np.array_equal(onnx, triton)
 
 
+def test_the_page_shows_what_the_server_draws(server, weights, hopper, p2c, tmp_path):
+    from photo2cartoon.cartoonize.web import make_studio
+
+    studio = make_studio(None, None, server.grpc, weights, Portrait(), server.repository)
+    for in_place, options in ((False, ()), (True, ("--paste",))):
+        p2c("cartoonize", hopper, "--weights", weights, "--server", server.grpc, "--out", "cartoon.png", *options)
+        shown = studio.draw(hopper, f"Triton at {server.grpc}", in_place)
+        assert np.array_equal(shown[..., ::-1], cv2.imread(str(tmp_path / "cartoon.png")))
+
+
 def test_more_portraits_than_the_server_takes_at_once(server, faces):
     from photo2cartoon.dataset.faces import list_pictures, read_rgba
 

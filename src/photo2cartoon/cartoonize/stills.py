@@ -6,14 +6,15 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from photo2cartoon.cartoonize.drawing import make_draw
+from photo2cartoon.cartoonize.drawing import Draw, make_draw
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import png_names, whole_file
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.pictures import encode_png
-from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait import PictureError, Portrait, PortraitMaker, decode
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
@@ -48,14 +49,32 @@ def make_drawer(
 
         return Client(server).cartoonize
     maker = PortraitMaker.from_params(weights, portrait)
+    return lambda photo: draw_photo(photo, maker, draw, portrait, in_place)
 
-    def drawer(photo: bytes) -> bytes:
-        rgb = decode(photo, portrait.max_pixels, portrait.max_bytes)
-        made = maker(rgb)
-        cartoon = draw(made.rgba[None])[0]
-        return encode_png(paste(rgb, made, cartoon) if in_place else cartoon)
 
-    return drawer
+def draw_photo(
+    photo: bytes,
+    maker: Callable[[np.ndarray], Portrait],
+    draw: Draw,
+    portrait: PortraitParams,
+    in_place: bool,
+) -> bytes:
+    """An encoded photograph to PNG, in this process.
+
+    Args:
+        photo: an encoded picture.
+        maker: makes the portrait; a `PortraitMaker`.
+        draw: from `drawing.make_draw`.
+        portrait: the section of params.yaml, for the limits.
+        in_place: the whole photograph with the cartoon's head in it, instead of the portrait.
+
+    Raises:
+        PictureError: no portrait can be made of it.
+    """
+    rgb = decode(photo, portrait.max_pixels, portrait.max_bytes)
+    made = maker(rgb)
+    cartoon = draw(made.rgba[None])[0]
+    return encode_png(paste(rgb, made, cartoon) if in_place else cartoon)
 
 
 def cartoonize(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> list[str]:

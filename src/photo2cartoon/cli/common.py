@@ -22,6 +22,7 @@ Weights = Annotated[Path, typer.Option(help="Folder that `p2c assets` filled.")]
 Data = Annotated[Path, typer.Option(help="Dataset: trainA, trainB, testA, testB.")]
 Repository = Annotated[Path, typer.Option(help="Triton's model repository.")]
 DEFAULT_WEIGHTS, DEFAULT_DATA, DEFAULT_REPOSITORY = Path("weights"), Path("data/faces"), Path("triton_repo")
+DEFAULT_EXAMPLES = Path("data/raw/photos")
 
 
 def load_params(path: Path | None, profile: str | None = None):

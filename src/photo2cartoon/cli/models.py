@@ -9,6 +9,7 @@ import typer
 
 from photo2cartoon.cli.common import (
     DEFAULT_DATA,
+    DEFAULT_EXAMPLES,
     DEFAULT_REPOSITORY,
     DEFAULT_WEIGHTS,
     MODELS,
@@ -168,6 +169,41 @@ def cartoonize(
     drawer = stills.make_drawer(checkpoint, model, server, weights, portrait, repository, paste)
     failed = stills.cartoonize(source, out, drawer, portrait.max_bytes)
     typer.echo(f"{out}: drawn{f'; {len(failed)} could not be' if failed else ''}")
+
+
+@app.command(rich_help_panel=MODELS)
+def web(
+    checkpoint: Annotated[Path | None, typer.Option(help="Draw with a checkpoint, by torch.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Draw with an ONNX graph, or a model by its name.")] = None,
+    server: Annotated[str | None, typer.Option(help="Let a Triton at HOST:PORT draw.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of them, where something else guards the door.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of the page.")] = 7860,
+    examples: Annotated[
+        Path, typer.Option(help="Folder of photographs; its first ones are there to be tried.")
+    ] = DEFAULT_EXAMPLES,
+    params: ParamsFile = None,
+    weights: Weights = DEFAULT_WEIGHTS,
+    repository: Repository = DEFAULT_REPOSITORY,
+) -> None:
+    """Open a page to try it on, until Ctrl-C: a photograph in, a cartoon out. Offers every model there is, or the one named."""
+    import signal
+
+    from photo2cartoon import assets
+    from photo2cartoon.cartoonize import web as page
+    from photo2cartoon.portrait.maker import names_of_weights
+
+    def stop(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    values = load_params(params)
+    portrait, own = values.portrait, values.assets.folder
+    assets.ensure(names_of_weights(portrait), weights, Path(own) if own else None)
+    studio = page.make_studio(checkpoint, model, server, weights, portrait, repository)
+    tried = examples if examples.is_dir() else None
+    page.run(studio, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))
 
 
 @app.command(rich_help_panel=MODELS)

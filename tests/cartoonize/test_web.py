@@ -1,0 +1,124 @@
+"""The page draws what the command draws, says in a sentence what it cannot, and keeps to this machine."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+import requests
+from gradio_client import Client, handle_file
+
+from photo2cartoon.training.parallel import free_port
+
+
+@pytest.fixture(scope="module")
+def page(trained, weights, raw, tmp_path_factory):
+    """Its address, served by the command with the tiny checkpoint."""
+    port = free_port()
+    command = [sys.executable, "-m", "photo2cartoon", "web", "--port", port, "--weights", weights]
+    command += ["--checkpoint", trained / "checkpoints/step-000004", "--examples", raw / "photos"]
+    folder = tmp_path_factory.mktemp("page")
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        cwd=folder,
+        env=os.environ | {"TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    address = re.search(r"http://\S+", process.stdout.readline())[0]
+    yield address
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not list(folder.rglob("*.*")), "photographs are left behind"
+
+
+@pytest.fixture(scope="module")
+def ask(page, tmp_path_factory):
+    """Asks the page as its own script does; gives the picture."""
+    client = Client(page, verbose=False, download_files=tmp_path_factory.mktemp("got"))
+
+    def ask(photo, show="Portrait", model=None) -> np.ndarray:
+        arguments = [handle_file(str(photo)), *([model] if model else [])]
+        return cv2.imread(client.predict(*arguments, show=show, api_name="/cartoonize"))
+
+    return ask
+
+
+@pytest.mark.parametrize(("show", "options"), [("Portrait", ()), ("In the photograph", ("--paste",))])
+def test_it_draws_what_the_command_draws(ask, checkpoint, weights, hopper, p2c, tmp_path, show, options):
+    p2c("cartoonize", hopper, "--checkpoint", checkpoint, "--weights", weights, "--out", "cartoon.png", *options)
+    assert np.array_equal(ask(hopper, show), cv2.imread(str(tmp_path / "cartoon.png")))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (lambda: cv2.imencode(".png", np.full((300, 300, 3), 200, np.uint8))[1].tobytes(), "No face was found"),
+        (lambda: cv2.imencode(".png", np.full((9, 9, 3), 200, np.uint8))[1].tobytes(), "too small"),
+        (lambda: b"\xff\xd8 no picture at all", "cannot be read as a picture"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(ask, tmp_path, content, said):
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(content())
+    with pytest.raises(Exception, match=said):
+        ask(photo)
+
+
+def test_more_than_the_limit_is_not_taken_in(page):
+    """The limit of params.yaml holds for the upload itself."""
+    body = (
+        b"--b\r\nContent-Disposition: form-data; name=files; filename=a.jpg\r\n\r\n"
+        + bytes(70_000_000)
+        + b"\r\n--b--\r\n"
+    )
+    request = urllib.request.Request(
+        f"{page}gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=b"}
+    )
+    with pytest.raises(OSError, match=r"413|Broken pipe|reset"):
+        urllib.request.urlopen(request, timeout=60)
+
+
+def test_only_what_was_uploaded_is_read(page, hopper):
+    """A file of the machine, named by somebody from outside, is not opened."""
+    with hopper.open("rb") as photo:
+        uploaded = requests.post(f"{page}gradio_api/upload", files={"files": photo}, timeout=20).json()[0]
+    ends = []
+    for path in (uploaded, str(hopper)):
+        given = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "step-000004", "Portrait"]
+        call = requests.post(f"{page}gradio_api/call/cartoonize", json={"data": given}, timeout=20).json()
+        events = requests.get(f"{page}gradio_api/call/cartoonize/{call['event_id']}", timeout=60).text
+        ends.append("complete" if "event: complete" in events else "error" if "event: error" in events else events)
+    assert ends == ["complete", "error"]
+
+
+def test_it_asks_nothing_from_elsewhere(page):
+    html = urllib.request.urlopen(page, timeout=20).read().decode()
+    sources = re.findall(r'(?:src|href)="(https?://[^"]+)"', html)
+    assert not [source for source in sources if not source.startswith(page)]
+
+
+def test_a_port_that_is_taken(p2c, checkpoint, weights):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = p2c("web", "--port", port, "--checkpoint", checkpoint, "--weights", weights, code=1)
+    assert f"port {port} on 127.0.0.1" in done.stderr
+
+
+def test_without_a_choice_it_offers_the_promoted_version_and_the_projects_own(weights, tmp_path):
+    from photo2cartoon.cartoonize.web import make_studio
+    from photo2cartoon.params import Portrait
+    from photo2cartoon.pretrained import graph
+
+    (tmp_path / "generator/7").mkdir(parents=True)
+    (tmp_path / "generator/7/model.onnx").write_bytes(graph("slim").read_bytes())
+    studio = make_studio(None, None, None, weights, Portrait(), tmp_path)
+    assert list(studio.makers) == ["version 7, promoted", "full", "slim"]
