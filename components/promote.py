@@ -39,7 +39,7 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
         params: the section `select`.
         graph: the export, which must have passed.
         mlflow_uri: where the registry is; empty for the environment's.
-        repository: the model repository, on a volume that the server reads; an empty one is furnished first.
+        repository: the model repository, on a volume that the server reads or in object storage; an empty one is furnished first.
         server: HOST:PORT of a running Triton that shall load it now; empty for none.
 
     Returns:
@@ -55,5 +55,5 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
 
     with in_a_line("promote"):
         track_at(mlflow_uri)
-        furnish(Path(repository), Path("triton_repo"))
-        return stage(Path(repository), Select.model_validate_json(params), server or None)
+        furnish(repository, Path("triton_repo"))
+        return stage(repository, Select.model_validate_json(params), server or None)

@@ -12,21 +12,21 @@ import numpy as np
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.maker import SIZE, on_white
-from photo2cartoon.serving import repository
+from photo2cartoon.serving.storage import storage_at
 
 Draw = Callable[
     [np.ndarray], np.ndarray
 ]  # portraits uint8 [N, 256, 256, 4] to cartoons on white uint8 [N, 256, 256, 3]
 
 
-def make_draw(checkpoint: Path | None, model: Path | None, server: str | None, model_repository: Path) -> Draw:
+def make_draw(checkpoint: Path | None, model: Path | None, server: str | None, model_repository: Path | str) -> Draw:
     """The one that is named, or else the newest promoted graph, or else the model that comes with the project.
 
     Args:
         checkpoint: a folder, or the name of a model that comes with the project.
         model: an ONNX file, one of `p2c export` or photo2cartoon's own, or such a name.
         server: HOST:PORT of Triton's gRPC.
-        model_repository: where promoted graphs lie.
+        model_repository: where promoted graphs lie; a folder or a URL.
 
     Raises:
         UserError: more than one is named, or what is named cannot be used.
@@ -105,10 +105,9 @@ def _resized(picture: np.ndarray, side: int) -> np.ndarray:
     return resize(planes, len(picture), side)[0].permute(1, 2, 0).numpy()
 
 
-def _graph(model: Path | None, model_repository: Path) -> Path:
+def _graph(model: Path | None, model_repository: Path | str) -> Path:
     if model is not None:
         return pretrained.graph(str(model)) if str(model) in pretrained.names() and not model.exists() else model
-    versions = repository.list_versions(model_repository)
-    if not versions:
-        return pretrained.graph()
-    return model_repository / repository.GENERATOR / str(versions[-1]) / repository.GRAPH
+    storage = storage_at(model_repository)
+    versions = storage.versions()
+    return storage.graph(versions[-1]) if versions else pretrained.graph()

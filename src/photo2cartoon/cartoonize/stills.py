@@ -29,7 +29,7 @@ def make_drawer(
     server: str | None,
     weights: Path,
     portrait: PortraitParams,
-    model_repository: Path,
+    model_repository: Path | str,
     in_place: bool = False,
 ) -> Drawer:
     """Makes an encoded photograph a PNG: a checkpoint, a graph, a server, or else the newest promoted graph draws.

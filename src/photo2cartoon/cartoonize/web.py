@@ -95,7 +95,7 @@ def make_studio(
     server: str | None,
     weights: Path,
     portrait: PortraitParams,
-    repository: Path,
+    repository: Path | str,
 ) -> Studio:
     """What is named alone, or else everything there is: the newest promoted version and the project's own models.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from photo2cartoon.urls import place
+
 app = typer.Typer(
     help="Portrait photographs to cartoons: train, compare, pick, ship, serve, roll back.",
     no_args_is_help=True,
@@ -20,7 +22,9 @@ ParamsFile = Annotated[Path | None, typer.Option("--params", help="Params file. 
 Profile = Annotated[str | None, typer.Option(help="Named set of changes in the params file, such as 'full'.")]
 Weights = Annotated[Path, typer.Option(help="Folder that `p2c assets` filled.")]
 Data = Annotated[Path, typer.Option(help="Dataset: trainA, trainB, testA, testB.")]
-Repository = Annotated[Path, typer.Option(help="Triton's model repository.")]
+Repository = Annotated[
+    Path, typer.Option(parser=place, metavar="PLACE", help="Triton's model repository: a folder, or s3://bucket/path.")
+]
 DEFAULT_WEIGHTS, DEFAULT_DATA, DEFAULT_REPOSITORY = Path("weights"), Path("data/faces"), Path("triton_repo")
 DEFAULT_EXAMPLES = Path("data/raw/photos")
 

@@ -206,11 +206,16 @@ def promote(
     params: ParamsFile = None,
     repository: Repository = DEFAULT_REPOSITORY,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running Triton that shall load it now.")] = None,
+    furnish: Annotated[
+        bool, typer.Option("--furnish", help="Put the configurations into an empty repository.")
+    ] = False,
 ) -> None:
     """Deploy the version that the alias 'champion' points at in MLflow."""
-    from photo2cartoon.serving.repository import promote as stage
+    from photo2cartoon.serving import repository as serving
 
-    version = stage(repository, load_params(params).select, server)
+    if furnish:
+        serving.furnish(repository, DEFAULT_REPOSITORY)
+    version = serving.promote(repository, load_params(params).select, server)
     typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
 
 

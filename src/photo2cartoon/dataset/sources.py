@@ -9,6 +9,7 @@ from typing import Any
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.urls import file_system, told
 
 
 def list_folder(source: Path) -> list[str]:
@@ -34,24 +35,15 @@ def open_url(url: str) -> Iterator[tuple[Any, str]]:
     Raises:
         UserError: it cannot be reached or read.
     """
-    import fsspec
-
-    try:
+    with told(url, "cannot be read"):
         if url.startswith("dvc+"):
             from dvc.api import DVCFileSystem
 
             repository, _, place = url.removeprefix("dvc+").partition("#")
             root, _, revision = place.partition("@")
-            system = DVCFileSystem(repository, rev=revision or None)
+            yield DVCFileSystem(repository, rev=revision or None), root.rstrip("/")
         else:
-            system, root = fsspec.core.url_to_fs(url)
-        yield system, root.rstrip("/")
-    except UserError:
-        raise
-    except ImportError as error:
-        raise UserError(f"{url}: needs another package: {error}") from None
-    except Exception as error:  # each of fsspec's file systems has errors of its own
-        raise UserError(f"{url}: cannot be read: {type(error).__name__}: {error}") from None
+            yield file_system(url)
 
 
 def pictures_among(names: Iterable[str], source: object) -> list[str]:

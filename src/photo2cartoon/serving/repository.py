@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from photo2cartoon import registry
-from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_folder
 from photo2cartoon.params import Select
+from photo2cartoon.serving.storage import CONFIG, GENERATOR, RETIRED, Storage, storage_at
 
-ENSEMBLE, GENERATOR = "photo2cartoon", "generator"
-GRAPH = "model.onnx"
-RETIRED = ".retired"
+ENSEMBLE = "photo2cartoon"
 
 
-def list_versions(repository: Path) -> list[int]:
+def list_versions(repository: Path | str) -> list[int]:
     """Versions that Triton would see, oldest first; the last is the one it serves."""
-    folder = repository / GENERATOR
-    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit() and (path / GRAPH).is_file())
+    return storage_at(repository).versions()
 
 
-def furnish(repository: Path, model: Path) -> None:
-    """Give an empty folder, or one that is not there yet, the configurations of a model repository.
+def furnish(repository: Path | str, model: Path) -> None:
+    """Give an empty place, or one that is not there yet, the configurations of a model repository.
 
     Args:
-        repository: a fresh volume, say; left as it is when it holds the generator's folder already.
+        repository: a fresh volume or bucket, say; left as it is when it holds the generator's configuration already.
         model: a repository to take them from; versions of the generator stay there.
     """
-    if (repository / GENERATOR).exists() or not model.is_dir():
+    target = storage_at(repository)
+    if target.furnished() or not model.is_dir():
         return
-    for path in sorted(model.rglob("*")):
-        inside = path.relative_to(model)
-        mine = path.suffix in (".pbtxt", ".py") or path.name == ".gitkeep"
-        if path.is_file() and mine and RETIRED not in inside.parts:
-            (repository / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, repository / inside)
+    files = [path for path in sorted(model.rglob("*")) if path.suffix in (".pbtxt", ".py") or path.name == ".gitkeep"]
+    # The generator's configuration last: by it a place that is furnished is told.
+    for path in sorted(files, key=lambda path: path.parent.name == GENERATOR):
+        if path.is_file() and RETIRED not in path.parts:
+            target.add(path.relative_to(model).as_posix(), path)
 
 
-def promote(repository: Path, params: Select, server: str | None = None) -> int:
+def promote(repository: Path | str, params: Select, server: str | None = None) -> int:
     """Deploy the version that `champion` points at; the `promote` stage.
 
-    The graph is written beside and renamed, so a server never sees half of it. A version that is there already, with
-    the same bytes, is left as it is.
+    A server never sees half of the graph (`storage`). A version that is there already, with the same bytes, is left as it is.
 
     Args:
-        repository: with the folder `generator` in it.
+        repository: a folder or a URL of object storage, with the configurations in it.
         params: the `select` section, for the model's name.
         server: HOST:PORT of a running Triton that shall load it at once.
 
@@ -57,8 +51,11 @@ def promote(repository: Path, params: Select, server: str | None = None) -> int:
     Raises:
         UserError: there is no champion, it was never exported, or the server refuses it.
     """
-    if not (repository / GENERATOR / "config.pbtxt").is_file():
-        raise UserError(f"{repository}: is not the model repository: it has no {GENERATOR}/config.pbtxt")
+    target = storage_at(repository)
+    if not target.furnished():
+        raise UserError(
+            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}; --furnish puts it there"
+        )
     champion = registry.find_alias(params.model_name, registry.CHAMPION)
     if champion is None:
         raise UserError(
@@ -66,14 +63,15 @@ def promote(repository: Path, params: Select, server: str | None = None) -> int:
             " the alias in MLflow's page (`make mlflow`)"
         )
     version = int(champion.version)
-    _publish(repository, params.model_name, version)
-    _retire_newer(repository, version)
+    _publish(target, params.model_name, version)
+    for newer in (number for number in target.versions() if number > version):
+        target.retire(newer)  # Triton serves the highest number
     if server:
         reload_generator(server)
     return version
 
 
-def rollback(repository: Path, params: Select, server: str | None = None) -> int:
+def rollback(repository: Path | str, params: Select, server: str | None = None) -> int:
     """Go back to the version that was champion before: the aliases change places, and it is deployed.
 
     Raises:
@@ -101,15 +99,12 @@ def reload_generator(server: str) -> None:
         raise UserError(f"Triton at {server}: {error.message()}") from None
 
 
-def _publish(repository: Path, model: str, version: int) -> None:
-    target = repository / GENERATOR / str(version)
+def _publish(target: Storage, model: str, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         graph = registry.download(model, version, "generator.onnx", Path(temporary))
         _check_version(graph, version)
-        if (target / GRAPH).is_file() and sha256_of(target / GRAPH) == sha256_of(graph):
-            return
-        with whole_folder(target, GRAPH) as partial:
-            shutil.copyfile(graph, partial / GRAPH)
+        if not target.holds(version, graph):
+            target.publish(version, graph)
 
 
 def _check_version(graph: Path, version: int) -> None:
@@ -119,12 +114,3 @@ def _check_version(graph: Path, version: int) -> None:
     named = {item.key: item.value for item in onnx.load(str(graph)).metadata_props}.get("mlflow_version")
     if named != str(version):
         raise UserError(f"MLflow version {version} holds a graph that was exported as version {named}: refused")
-
-
-def _retire_newer(repository: Path, version: int) -> None:
-    """Triton serves the highest number: versions above the wanted one step aside, out of its sight, and are kept."""
-    aside = repository / GENERATOR / RETIRED
-    for newer in (number for number in list_versions(repository) if number > version):
-        aside.mkdir(exist_ok=True)
-        shutil.rmtree(aside / str(newer), ignore_errors=True)
-        (repository / GENERATOR / str(newer)).rename(aside / str(newer))

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.serving.installation import find_triton
-from photo2cartoon.serving.repository import ENSEMBLE, list_versions
+from photo2cartoon.serving.repository import ENSEMBLE
+from photo2cartoon.serving.storage import storage_at
 
 HOST = "127.0.0.1"
 START_SECONDS, STOP_SECONDS = 120, 30
@@ -45,7 +46,7 @@ class Server:
     """A running server; use it in a `with` block.
 
     Args:
-        repository: the model repository, with at least one version of the generator.
+        repository: the model repository, a folder or a URL of object storage, with at least one version of the generator.
         run_folder: for backends and the log; made when it is missing.
         ports: where to listen.
         weights: folder that the `assets` stage filled.
@@ -57,9 +58,15 @@ class Server:
     """
 
     def __init__(
-        self, repository: Path, run_folder: Path, ports: Ports, weights: Path, params: Path | None, host: str = HOST
+        self,
+        repository: Path | str,
+        run_folder: Path,
+        ports: Ports,
+        weights: Path,
+        params: Path | None,
+        host: str = HOST,
     ) -> None:
-        self.repository, self.run_folder, self.ports = repository.resolve(), run_folder.resolve(), ports
+        self.repository, self.run_folder, self.ports = repository, run_folder.resolve(), ports
         self.weights, self.params = weights.resolve(), params.resolve() if params else None
         self.host = host
         self.log = self.run_folder / "triton.log"
@@ -80,14 +87,15 @@ class Server:
     def start(self) -> None:
         """Start and wait until the ensemble answers."""
         triton = find_triton()
-        if not list_versions(self.repository):
-            raise UserError(f"{self.repository}/generator: holds no version yet; `p2c promote` puts one there")
+        models = storage_at(self.repository)
+        if not models.versions():
+            raise UserError(f"{models}/generator: holds no version yet; `p2c promote` puts one there")
         for name, port in vars(self.ports).items():
             _check_free(self.host, name, port)
         self.run_folder.mkdir(parents=True, exist_ok=True)
         command = [
             str(triton.root / "bin/tritonserver"),
-            f"--model-repository={self.repository}",
+            f"--model-repository={models.for_triton()}",
             f"--backend-directory={triton.backends(self.run_folder / 'backends')}",
             f"--cache-directory={triton.root / 'caches'}",
             "--model-control-mode=explicit",

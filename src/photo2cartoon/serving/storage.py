@@ -1,0 +1,176 @@
+"""Where a model repository lies: in a folder, or in object storage. Either way a server never sees half a version."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from photo2cartoon.assets import sha256_of
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import whole_file, whole_folder
+from photo2cartoon.pretrained import cache_folder
+from photo2cartoon.urls import file_system, is_url, told
+
+GENERATOR, GRAPH, CONFIG = "generator", "model.onnx", "config.pbtxt"
+RETIRED = ".retired"
+
+
+class Storage(Protocol):
+    """A model repository's files."""
+
+    def versions(self) -> list[int]:
+        """Versions of the generator that a server would see, oldest first; the last is the one it serves."""
+
+    def furnished(self) -> bool:
+        """Whether the configurations are there."""
+
+    def add(self, name: str, path: Path) -> None:
+        """Put a file of the configurations there, by its name inside the repository."""
+
+    def holds(self, version: int, graph: Path) -> bool:
+        """Whether a version is there with these bytes."""
+
+    def publish(self, version: int, graph: Path) -> None:
+        """Put a version there, in place of one of that number."""
+
+    def retire(self, version: int) -> None:
+        """Take a version out of a server's sight, and keep it."""
+
+    def graph(self, version: int) -> Path:
+        """A version's graph as a file of this machine."""
+
+    def for_triton(self) -> str:
+        """What Triton is told."""
+
+
+def storage_at(place: Path | str) -> Storage:
+    """The repository at a path or URL.
+
+    Raises:
+        UserError: a package for that kind of URL is missing.
+    """
+    return Bucket(str(place)) if is_url(place) else Folder(Path(place))
+
+
+class Folder:
+    """In a folder, which a volume may be."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def versions(self) -> list[int]:
+        found = (path for path in (self.path / GENERATOR).glob("[0-9]*") if path.name.isdigit())
+        return sorted(int(path.name) for path in found if (path / GRAPH).is_file())
+
+    def furnished(self) -> bool:
+        return (self.path / GENERATOR / CONFIG).is_file()
+
+    def add(self, name: str, path: Path) -> None:
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, self.path / name)
+
+    def holds(self, version: int, graph: Path) -> bool:
+        there = self.graph(version)
+        return there.is_file() and sha256_of(there) == sha256_of(graph)
+
+    def publish(self, version: int, graph: Path) -> None:
+        """Written beside and renamed."""
+        with whole_folder(self.graph(version).parent, GRAPH) as partial:
+            shutil.copyfile(graph, partial / GRAPH)
+
+    def retire(self, version: int) -> None:
+        aside = self.path / GENERATOR / RETIRED
+        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside / str(version), ignore_errors=True)
+        (self.path / GENERATOR / str(version)).rename(aside / str(version))
+
+    def graph(self, version: int) -> Path:
+        return self.path / GENERATOR / str(version) / GRAPH
+
+    def for_triton(self) -> str:
+        return str(self.path.resolve())
+
+
+class Bucket:
+    """In object storage, by fsspec. An object appears whole or not at all, and a version is one object."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        with told(self.url, "cannot be used"):
+            self._system, self._root = file_system(self.url)
+
+    def __str__(self) -> str:
+        return self.url
+
+    def _in(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _object(self, version: int) -> str:
+        return self._in(f"{GENERATOR}/{version}/{GRAPH}")
+
+    def _names(self, folder: str) -> Iterator[str]:
+        """Paths from there of every object below a folder."""
+        self._system.invalidate_cache()
+        start = self._in(folder)
+        for found in self._system.find(start):
+            yield found.split(start, 1)[1].lstrip("/")
+
+    def versions(self) -> list[int]:
+        with told(self.url, "cannot be read"):
+            parts = [name.split("/") for name in self._names(GENERATOR)]
+        return sorted(int(part[0]) for part in parts if len(part) == 2 and part[0].isdigit() and part[1] == GRAPH)
+
+    def furnished(self) -> bool:
+        with told(self.url, "cannot be read"):
+            self._system.invalidate_cache()
+            return bool(self._system.exists(self._in(f"{GENERATOR}/{CONFIG}")))
+
+    def add(self, name: str, path: Path) -> None:
+        with told(self.url, "cannot be written"):
+            self._system.pipe_file(self._in(name), path.read_bytes())
+
+    def holds(self, version: int, graph: Path) -> bool:
+        if version not in self.versions():
+            return False
+        with told(self.url, "cannot be read"):
+            there = hashlib.sha256(self._system.cat_file(self._object(version))).hexdigest()
+        return there == sha256_of(graph)
+
+    def publish(self, version: int, graph: Path) -> None:
+        self.add(f"{GENERATOR}/{version}/{GRAPH}", graph)
+
+    def retire(self, version: int) -> None:
+        aside = self._in(f"{GENERATOR}/{RETIRED}/{version}/{GRAPH}")
+        with told(self.url, "cannot be written"):
+            self._system.pipe_file(aside, self._system.cat_file(self._object(version)))
+            self._system.rm_file(self._object(version))
+
+    def graph(self, version: int) -> Path:
+        """Fetched into the user's cache, by its own hash, unless it is there."""
+        with told(self.url, "cannot be read"):
+            content = self._system.cat_file(self._object(version))
+        target = cache_folder() / f"promoted-{hashlib.sha256(content).hexdigest()[:16]}.onnx"
+        if not target.is_file():
+            with whole_file(target) as partial:
+                partial.write_bytes(content)
+        return target
+
+    def for_triton(self) -> str:
+        """Triton writes an endpoint that is not Amazon's into the URL: `s3://http://host:port/bucket/path`."""
+        parts = urlsplit(self.url)
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if parts.scheme not in ("s3", "gs"):
+            raise UserError(f"{self.url}: Triton reads models from a folder, s3:// or gs://")
+        if parts.scheme == "s3" and endpoint:
+            host = urlsplit(endpoint)
+            port = host.port or (443 if host.scheme == "https" else 80)
+            return f"s3://{host.scheme}://{host.hostname}:{port}/{parts.netloc}{parts.path}"
+        return self.url

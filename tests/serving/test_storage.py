@@ -1,0 +1,122 @@
+"""A model repository is the same thing in a folder and in object storage; what cannot be reached is said in a line."""
+
+import uuid
+
+import onnx
+import pytest
+
+from photo2cartoon import registry
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import Select
+from photo2cartoon.serving.repository import furnish, list_versions, promote, rollback
+from photo2cartoon.serving.storage import storage_at
+from photo2cartoon.tracking import start_run
+from photo2cartoon.urls import file_system
+from tests.conftest import ROOT
+
+MODEL = Select(model_name="stored")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request, tmp_path):
+    """An empty one. `memory://` is a file system of fsspec's with a bucket's manners; the long test has a real bucket."""
+    return tmp_path / "models" if request.param == "folder" else f"memory://{uuid.uuid4().hex}/models"
+
+
+def files(place):
+    """What is there, by its name."""
+    system, root = file_system(str(place))
+    return {path.split(root, 1)[1].lstrip("/"): system.cat_file(path) for path in system.find(root)}
+
+
+def graph(folder, version):
+    """The smallest file that says which version it is."""
+    node = onnx.helper.make_node("Identity", ["portrait"], ["cartoon"])
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, [1]) for name in ("portrait", "cartoon")]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", values[:1], values[1:]))
+    onnx.helper.set_model_props(model, {"mlflow_version": str(version)})
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(folder / "generator.onnx"))
+    return folder / "generator.onnx"
+
+
+@pytest.fixture(scope="module")
+def two_versions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stored")
+    versions = []
+    for number in (1, 2):
+        run = start_run("stored")
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "card.txt").write_text(str(number))
+        version = registry.register("stored", folder / str(number), run, "model", {"generator_sha256": str(number)})
+        registry.add_files("stored", version, {"generator.onnx": graph(folder / str(number), version)}, {})
+        versions.append(version)
+    return versions
+
+
+def test_promoted_and_rolled_back(place, two_versions):
+    first, second = two_versions
+    furnish(place, ROOT / "triton_repo")
+    assert list_versions(place) == []
+    registry.set_champion("stored", first)
+    assert promote(place, MODEL) == first
+    registry.set_champion("stored", second)
+    assert promote(place, MODEL) == promote(place, MODEL) == second
+    assert list_versions(place) == [first, second]
+    assert rollback(place, MODEL) == first and list_versions(place) == [first]
+    served = onnx.load(str(storage_at(place).graph(first)))
+    assert {item.key: item.value for item in served.metadata_props}["mlflow_version"] == str(first)
+    registry.set_champion("stored", second)
+    assert promote(place, MODEL) == second and list_versions(place) == [first, second]
+
+
+def test_a_version_of_another_time_does_not_pass_for_the_promoted_one(place, two_versions, tmp_path):
+    furnish(place, ROOT / "triton_repo")
+    (tmp_path / "stale").write_bytes(b"stale")
+    storage_at(place).publish(two_versions[0], tmp_path / "stale")
+    registry.set_champion("stored", two_versions[0])
+    promote(place, MODEL)
+    assert storage_at(place).graph(two_versions[0]).read_bytes() != b"stale"
+
+
+def test_a_place_that_is_no_repository_is_left_alone(place, two_versions):
+    registry.set_champion("stored", two_versions[0])
+    with pytest.raises(UserError, match="no generator/config"):
+        promote(place, MODEL)
+    assert list_versions(place) == []
+
+
+def test_a_place_in_use_is_not_furnished_again(place, tmp_path):
+    furnish(place, ROOT / "triton_repo")
+    other = tmp_path / "other"
+    (other / "generator").mkdir(parents=True)
+    for name in ("config.pbtxt", "new.pbtxt"):
+        (other / "generator" / name).write_text("something else")
+    before = files(place)
+    furnish(place, other)
+    assert before["generator/config.pbtxt"] == (ROOT / "triton_repo/generator/config.pbtxt").read_bytes()
+    assert files(place) == before
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://models/triton", "127.0.0.1:9/"),
+        ("gs://models/triton", "gcsfs"),
+        ("nothing://models/triton", "Protocol not known"),
+    ],
+)
+def test_what_cannot_be_reached_is_said(p2c, weights, url, said):
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    done = p2c("serve", "--repository", url, "--weights", weights, code=1, **keys)
+    assert url in done.stderr and said in done.stderr
+
+
+def test_triton_is_told_an_endpoint_in_the_url(monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://storage:8333")
+    assert storage_at("s3://models/triton").for_triton() == "s3://http://storage:8333/models/triton"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://storage.example")
+    assert storage_at("s3://models/triton/").for_triton() == "s3://https://storage.example:443/models/triton"
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert storage_at("s3://models/triton").for_triton() == "s3://models/triton"
+    assert storage_at(tmp_path).for_triton() == str(tmp_path)
