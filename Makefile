@@ -54,6 +54,18 @@ pipeline-local: $(STAMP)  ## run the Kubeflow pipeline here, without a cluster
 image-test: $(STAMP)  ## build both container images, and run the pipeline and the server in them (5 to 10 minutes)
 	@python -m pipelines.image_test $(ARGS)
 
+.PHONY: team
+team: .env  ## MLflow on PostgreSQL and object storage, Triton and the web page, for a team on this host (docs/team.md)
+	@docker compose up -d --build --wait mlflow web
+	@docker compose up -d triton
+
+.env:
+	@umask 077; python3 -c "import secrets; [print(f'{who}_PASSWORD={secrets.token_hex(16)}') for who in ('POSTGRES', 'STORAGE')]" > $@
+
+.PHONY: compose-test
+compose-test: $(STAMP)  ## bring all of it up, run the pipeline against it, ask the page for a cartoon (5 to 15 minutes)
+	@python -m pipelines.compose_test $(ARGS)
+
 .PHONY: submit
 submit: $(STAMP)  ## run it on a cluster: make submit KFP_HOST=https://… (ARGS="--help")
 	@KFP_HOST="$(KFP_HOST)" python -m pipelines.submit $(ARGS)

@@ -1,4 +1,4 @@
-"""`train`: all networks, on the GPUs of one pod."""
+"""`train`: all networks, on the GPUs of one pod, or of several as a TrainJob."""
 
 from kfp.dsl import Dataset, Input, Model, Output
 
@@ -19,11 +19,10 @@ def train(
         mlflow_uri: where the run is tracked; empty for the environment's.
         run: checkpoints, samples, curves.
     """
-    import hashlib
     import shutil
     from pathlib import Path
 
-    from photo2cartoon.dataset.faces import faces_fingerprint
+    from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.files import read_json
     from photo2cartoon.params import Train
@@ -33,10 +32,70 @@ def train(
     with in_a_line("train"):
         track_at(mlflow_uri)
         data, out = Path(faces.path), Path(run.path)
-        # The same parameters and pictures are the same training, in whatever pod it goes on.
-        name = hashlib.sha256(f"{params} {faces_fingerprint(data)}".encode()).hexdigest()[:16]
-        place = Path(checkpoints) / name if checkpoints else out
+        place = Path(checkpoints) / training_name(params, data) if checkpoints else out
         last = stage(Train.model_validate_json(params), data, Path(weights.path), place, resume=True)
         if place != out:
             shutil.copytree(place, out, dirs_exist_ok=True)
         run.metadata |= {"last_checkpoint": last.name, **read_json(out / "run.json")}
+
+
+@component()
+def train_across(
+    params: str,
+    faces: Input[Dataset],
+    weights: Input[Model],
+    checkpoints: str,
+    claim: str,
+    machines: str,
+    image: str,
+    mlflow_uri: str,
+    run: Output[Model],
+):
+    """Train on several machines: a TrainJob of Kubeflow Trainer, which this step submits and waits for.
+
+    Dataset and weights are laid on the volume; a try that comes after finds the job, or goes on from its checkpoints.
+
+    Args:
+        params: the section `train`.
+        faces: the dataset.
+        weights: the weights folder.
+        checkpoints: where this pod sees the volume.
+        claim: of the volume, which all machines can write.
+        machines: the section `train_job` of the cluster file, as JSON.
+        image: of this project.
+        mlflow_uri: where the run is tracked; empty for the environment's.
+        run: checkpoints, samples, curves.
+    """
+    import json
+    import os
+    import shutil
+    from pathlib import Path
+
+    from photo2cartoon.dataset.faces import training_name
+    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.files import read_json, whole_folder
+    from photo2cartoon.params import Train
+    from photo2cartoon.tracking import URI_VARIABLE
+    from photo2cartoon.training.checkpoint import list_checkpoints
+    from pipelines.train_job import TrainJob, go_on, train_section
+
+    with in_a_line("train"):
+        name = training_name(params, Path(faces.path))
+        place = Path(checkpoints) / name
+        for what, source in (("faces", faces.path), ("weights", weights.path)):
+            if not (place / what).exists():
+                with whole_folder(place / what, what) as partial:
+                    shutil.copytree(source, partial, dirs_exist_ok=True)
+        job = TrainJob(
+            image=image,
+            volume=claim,
+            params=train_section(Train.model_validate_json(params)),
+            folder=name,
+            name=f"photo2cartoon-{name}",
+            mlflow_uri=mlflow_uri or os.environ.get(URI_VARIABLE, ""),
+            **json.loads(machines),
+        )
+        go_on(job)
+        shutil.copytree(place / "run", run.path, dirs_exist_ok=True)
+        last = list_checkpoints(Path(run.path) / "checkpoints")[-1]
+        run.metadata |= {"last_checkpoint": last.name, **read_json(Path(run.path) / "run.json")}

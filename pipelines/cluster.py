@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from components import IMAGE
 from photo2cartoon.errors import UserError
@@ -62,6 +62,18 @@ class Secret(Section):
     optional: bool = False
 
 
+class Machines(Section):
+    """What training gets as a TrainJob."""
+
+    nodes: Annotated[int, Field(ge=1)] = Field(2, description="machines")
+    gpus: Annotated[int, Field(ge=0)] = Field(1, description="of each, a process each")
+    cpus: Annotated[int, Field(ge=1)] = Field(8, description="of each")
+    memory: Quantity = Field("32Gi", description="of each")
+    shared_memory: Quantity = Field("8Gi", description="of each one's /dev/shm")
+    node_selector: dict[str, str] = Field({}, description="labels that they must have")
+    namespace: str | None = Field(None, description="of the job; null for the pipeline's own")
+
+
 class Cluster(Section):
     """All of a cluster file."""
 
@@ -71,11 +83,20 @@ class Cluster(Section):
     parts: Annotated[int, Field(ge=1, le=100)] = Field(2, description="machines that make portraits at once")
     at_once: Annotated[int, Field(ge=1)] | None = Field(None, description="of the parts and checkpoints; null for all")
     checkpoints_claim: str | None = Field(None, description="claim of a volume that training keeps its checkpoints on")
+    train_job: Machines | None = Field(
+        None, description="train across machines, as a TrainJob; they share the checkpoints_claim"
+    )
     repository_claim: str | None = Field(None, description="claim of the volume that Triton reads its models from")
     env: dict[str, str] = Field({}, description="environment variables of every step")
     secrets: tuple[Secret, ...] = ()
     every_step: Step = Step()
     steps: dict[StepName, dict[str, Any]] = Field({}, description="what differs from every_step")
+
+    @model_validator(mode="after")
+    def _machines_share_a_volume(self) -> Cluster:
+        if self.train_job and not self.checkpoints_claim:
+            raise ValueError("train_job needs a checkpoints_claim, of a volume that all machines can write")
+        return self
 
     def step(self, name: str) -> Step:
         """What the step of a name gets."""

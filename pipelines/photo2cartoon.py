@@ -16,7 +16,7 @@ from components.preprocess import collect_faces, preprocess, split
 from components.promote import gate, promote
 from components.resolve import resolve
 from components.select import select
-from components.train import train
+from components.train import train, train_across
 from pipelines.cluster import Cluster, equip, load_cluster
 
 COMPILED = Path(__file__).with_suffix(".yaml")
@@ -57,9 +57,13 @@ def build(cluster: Cluster) -> Callable:
         collected = collect_faces(params=told["preprocess"], parts=dsl.Collected(made.outputs["part"]))
         faces = equip(collected, "collect", cluster).outputs["faces"]
 
-        trained = train(
-            params=told["train"], faces=faces, weights=weights, checkpoints=cluster.checkpoints, mlflow_uri=mlflow_uri
-        )
+        lesson = {"params": told["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
+        if cluster.train_job:
+            machines, claim = cluster.train_job.model_dump_json(), cluster.checkpoints_claim
+            where = {"checkpoints": cluster.checkpoints, "claim": claim, "machines": machines, "image": cluster.image}
+            trained = train_across(**lesson, **where)
+        else:
+            trained = train(**lesson, checkpoints=cluster.checkpoints)
         run = equip(trained, "train", cluster).outputs["run"]
 
         listed = candidates(params=told["evaluate"], run=run)

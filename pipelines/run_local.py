@@ -16,8 +16,9 @@ from kfp import local
 from components import IMAGE
 from photo2cartoon.errors import UserError, in_a_line
 from photo2cartoon.params import load
-from photo2cartoon.serving.repository import list_versions
+from photo2cartoon.serving.repository import furnish, list_versions
 from photo2cartoon.tracking import tracking_uri
+from photo2cartoon.urls import is_url, place
 from pipelines.cluster import Cluster
 from pipelines.photo2cartoon import build
 
@@ -27,7 +28,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 def run(
     params: Path,
-    repository: Path,
+    repository: Path | str,
     profile: str = "",
     revision: str = "",
     root: Path = Path("var/pipeline"),
@@ -37,7 +38,7 @@ def run(
 
     Args:
         params: a params.yaml.
-        repository: Triton's model repository.
+        repository: Triton's model repository, a folder or a URL of object storage; an empty one is furnished.
         profile: overrides the file's own.
         revision: of the DVC repositories that pictures come from.
         root: where artifacts go.
@@ -50,7 +51,8 @@ def run(
         UserError: the parameters are wrong, or a component failed.
     """
     load(params, profile or None)
-    root, repository = root.resolve(), repository.resolve()
+    furnish(repository, PROJECT / "triton_repo")
+    root, repository = root.resolve(), repository if is_url(repository) else Path(repository).resolve()
     uri = tracking_uri()
     runner = _containers(uri, repository, root) if image else _processes()
     # One after the other: each takes all cores that there are.
@@ -106,20 +108,22 @@ def _processes() -> local.SubprocessRunner:
     return local.SubprocessRunner(use_venv=False)
 
 
-def _containers(uri: str, repository: Path, root: Path) -> local.DockerRunner:
+def _containers(uri: str, repository: Path | str, root: Path) -> local.DockerRunner:
     # The database of runs and the model repository are outside the folder of artifacts, which kfp shows the containers.
-    places = [repository]
+    places = [] if is_url(repository) else [Path(repository)]
     if uri.startswith("sqlite:///"):
         places.append(Path(uri.removeprefix("sqlite:///")).parent)
-    mounts = [{"Type": "bind", "Source": str(place), "Target": str(place), "ReadOnly": False} for place in places]
+    mounts = [{"Type": "bind", "Source": str(folder), "Target": str(folder), "ReadOnly": False} for folder in places]
     # As whoever runs this, so that the artifacts are theirs; where that is root, as the image's own user.
     user, group = (os.getuid(), os.getgid()) if os.getuid() else (USER, USER)
-    for place in (root, *places):
-        place.mkdir(parents=True, exist_ok=True)
+    for folder in (root, *places):
+        folder.mkdir(parents=True, exist_ok=True)
         if not os.getuid():
-            for path in (place, *place.rglob("*")):
+            for path in (folder, *folder.rglob("*")):
                 os.chown(path, user, group)
-    return local.DockerRunner(mounts=mounts, network_mode="host", user=f"{user}:{group}", environment={"HOME": "/tmp"})
+    keys = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    environment = {"HOME": "/tmp"} | keys
+    return local.DockerRunner(mounts=mounts, network_mode="host", user=f"{user}:{group}", environment=environment)
 
 
 def main() -> None:
@@ -128,7 +132,9 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--profile", default="", help="of the params file")
     parser.add_argument("--revision", default="", help="of the DVC repositories that pictures come from")
-    parser.add_argument("--repository", type=Path, default=Path("triton_repo"), help="Triton's model repository")
+    parser.add_argument(
+        "--repository", type=place, default=Path("triton_repo"), help="Triton's model repository: a folder, or s3://…"
+    )
     parser.add_argument("--root", type=Path, default=Path("var/pipeline"), help="where artifacts go")
     parser.add_argument("--image", help="run each component in a container of this image")
     values = parser.parse_args()

@@ -13,6 +13,7 @@ import argparse
 import base64
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from kubernetes.client import ApiException
 from kubernetes.config import ConfigException
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import load
+from photo2cartoon.params import Train, load
 
 MOUNT = "/data"
 RUNTIME = constants.DEFAULT_TRAINING_RUNTIME
@@ -43,9 +44,10 @@ class TrainJob:
         params: text of a params.yaml.
         nodes: machines.
         gpus, cpus, memory: of each; a process a GPU; without GPUs the runtime decides how many.
-        run: folder of the run on the volume; a run that is there is gone on with.
+        folder: on the volume, in which all of it lies; empty for the volume itself.
+        run: folder of the run in that one; a run that is there is gone on with.
         name: of the job.
-        namespace: of the job.
+        namespace: of the job; None for that of the pod this runs in.
         mlflow_uri: where the run is tracked; empty for the image's own environment.
         node_selector: labels that nodes must have.
         shared_memory: of /dev/shm, which nccl uses between the GPUs of a node.
@@ -58,9 +60,10 @@ class TrainJob:
     gpus: int = 1
     cpus: int = 8
     memory: str = "32Gi"
+    folder: str = ""
     run: str = "run"
     name: str = "photo2cartoon-train"
-    namespace: str = "default"
+    namespace: str | None = "default"
     mlflow_uri: str = ""
     node_selector: dict[str, str] = field(default_factory=dict)
     shared_memory: str = "8Gi"
@@ -96,7 +99,8 @@ def trainer(job: TrainJob, root: str = MOUNT) -> CustomTrainer:
     """
     # The SDK writes the arguments into a shell script; base64 has nothing a shell would take for its own.
     params = base64.b64encode(job.params.encode()).decode()
-    places = {"data": f"{root}/faces", "weights": f"{root}/weights", "out": f"{root}/{job.run}"}
+    base = f"{root}/{job.folder}".rstrip("/")
+    places = {"data": f"{base}/faces", "weights": f"{base}/weights", "out": f"{base}/{job.run}"}
     # As words: the SDK would make decimals of numbers, which the schema of a quantity does not take.
     resources = {"cpu": str(job.cpus), "memory": job.memory} | ({"gpu": str(job.gpus)} if job.gpus else {})
     return CustomTrainer(
@@ -158,23 +162,68 @@ def manifest(job: TrainJob) -> dict[str, Any]:
     return backend.sent
 
 
+def train_section(train: Train) -> str:
+    """The text of a params.yaml with this section alone."""
+    return yaml.safe_dump({"train": train.model_dump(mode="json")})
+
+
+def check_division(train: Train, nodes: int, gpus: int) -> None:
+    """Every process gets the same share of the batch.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if train.batch % (nodes * max(gpus, 1)):
+        raise UserError(f"train.batch: {train.batch} pictures cannot be divided among all processes")
+
+
 def submit(job: TrainJob, client: TrainerClient) -> None:
     """Hand the job to the cluster, show what its first process says, and wait for its end.
 
     Raises:
         UserError: the cluster refuses it, or the job failed.
     """
+    _follow(job, client, lambda: client.train(runtime=RUNTIME, trainer=trainer(job), options=options(job)))
+
+
+def go_on(job: TrainJob) -> None:
+    """The same from a pod that may itself be lost and tried again: a job of that name that still runs or is complete is
+    waited for; one that failed is put aside first, and its run gone on with.
+
+    Raises:
+        UserError: as `submit`.
+    """
+    check_division(Train.model_validate(yaml.safe_load(job.params)["train"]), job.nodes, job.gpus)
+    client = _client(job.namespace)
+
+    def begin() -> str:
+        try:
+            found = client.get_job(job.name)
+        except RuntimeError as error:
+            if getattr(error.__cause__, "status", None) != 404:
+                raise
+        else:
+            if found.status != constants.TRAINJOB_FAILED:
+                return job.name
+            client.delete_job(job.name)
+        return client.train(runtime=RUNTIME, trainer=trainer(job), options=options(job))
+
+    _follow(job, client, begin)
+
+
+def _follow(job: TrainJob, client: TrainerClient, begin: Callable[[], str]) -> None:
     try:
-        name = client.train(runtime=RUNTIME, trainer=trainer(job), options=options(job))
-        print(f"{job.namespace}/{name}: submitted", flush=True)
+        name = begin()
+        print(f"{job.namespace or 'here'}/{name}: submitted", flush=True)
         client.wait_for_job_status(name, {"Running", "Complete"}, timeout=3600)
         for line in client.get_job_logs(name, follow=True):
             print(line, flush=True)
         client.wait_for_job_status(name, {"Complete"}, timeout=600)
     except (RuntimeError, TimeoutError, ApiException) as error:
-        reason = error.__cause__ or error
-        raise UserError(f"train-job: {error}: {str(reason).strip().splitlines()[0]}") from None
-    print(f"{job.namespace}/{name}: complete; the run is in {job.run}/ on {job.volume}")
+        reason = f": {str(error.__cause__).strip().splitlines()[0]}" if error.__cause__ else ""
+        raise UserError(f"train-job: {error}{reason}") from None
+    place = "/".join(filter(None, (job.folder, job.run)))
+    print(f"{job.namespace or 'here'}/{name}: complete; the run is in {place}/ on {job.volume}")
 
 
 def main() -> None:
@@ -199,9 +248,8 @@ def main() -> None:
     try:
         train = load(file, profile).train
         given["node_selector"] = dict(label.split("=", 1) for label in given["node_selector"])
-        if train.batch % (given["nodes"] * max(given["gpus"], 1)):
-            raise UserError(f"train.batch: {train.batch} pictures cannot be divided among all processes")
-        job = TrainJob(**given, params=yaml.safe_dump({"train": train.model_dump(mode="json")}))
+        check_division(train, given["nodes"], given["gpus"])
+        job = TrainJob(**given, params=train_section(train))
         if printed:
             print(yaml.safe_dump(manifest(job), sort_keys=False), end="")
             return
@@ -211,7 +259,7 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-def _client(namespace: str) -> TrainerClient:
+def _client(namespace: str | None) -> TrainerClient:
     from kubeflow.trainer import KubernetesBackendConfig
 
     logging.getLogger("kubeflow").setLevel(logging.ERROR)

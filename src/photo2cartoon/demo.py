@@ -78,9 +78,9 @@ def _photograph() -> Path:
 
 def _draw(photo: Path) -> tuple[bytes, float]:
     from photo2cartoon.serving.client import Client
-    from photo2cartoon.serving.server import Server, free_ports
+    from photo2cartoon.serving.server import Ports, Server
 
-    with Server(REPOSITORY, Path("var/triton"), free_ports(), WEIGHTS, PARAMS) as server:
+    with Server(REPOSITORY, Path("var/triton"), Ports.free(), WEIGHTS, PARAMS) as server:
         client = Client(server.grpc)
         client.cartoonize(photo.read_bytes())  # the first call warms the server up
         begun = time.monotonic()

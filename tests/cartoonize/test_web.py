@@ -14,13 +14,13 @@ import pytest
 import requests
 from gradio_client import Client, handle_file
 
-from photo2cartoon.training.parallel import free_port
+from photo2cartoon.ports import free_ports
 
 
 @pytest.fixture(scope="module")
 def page(trained, weights, raw, tmp_path_factory):
     """Its address, served by the command with the tiny checkpoint."""
-    port = free_port()
+    port = free_ports(1)[0]
     command = [sys.executable, "-m", "photo2cartoon", "web", "--port", port, "--weights", weights]
     command += ["--checkpoint", trained / "checkpoints/step-000004", "--examples", raw / "photos"]
     folder = tmp_path_factory.mktemp("page")

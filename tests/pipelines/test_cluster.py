@@ -1,5 +1,7 @@
 """What a cluster file says reaches the pods, in words that Kubeflow and Kubernetes know; what it gets wrong is named."""
 
+import json
+
 import pytest
 import yaml
 from google.protobuf import json_format
@@ -112,3 +114,24 @@ def test_a_wrong_setting_is_named(tmp_path, text, told):
         load_cluster(tmp_path / "cluster.yaml")
     with pytest.raises(UserError, match=r"no-such\.yaml: No such file"):
         load_cluster(tmp_path / "no-such.yaml")
+
+
+def test_training_across_machines_is_a_step_of_its_own(tmp_path):
+    """It is told the machines and the claim, and mounts the volume that they share."""
+    (tmp_path / "cluster.yaml").write_text(EVERYTHING + "train_job: {nodes: 3, gpus: 8}\n")
+    compile_to(tmp_path / "pipeline.yaml", load_cluster(tmp_path / "cluster.yaml"))
+    spec, platform = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
+    json_format.ParseDict(spec, PipelineSpec())
+    given = spec["root"]["dag"]["tasks"]["train-across"]["inputs"]["parameters"]
+    told = {name: value["runtimeValue"]["constant"] for name, value in given.items() if "runtimeValue" in value}
+    assert (told["claim"], told["checkpoints"]) == ("checkpoints", "/checkpoints")
+    assert json.loads(told["machines"]) | {"nodes": 3, "gpus": 8} == json.loads(told["machines"])
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors["exec-train-across"]["pvcMount"][0]["mountPath"] == "/checkpoints"
+    assert "train" not in spec["root"]["dag"]["tasks"]
+
+
+def test_machines_need_a_volume_that_they_share(tmp_path):
+    (tmp_path / "cluster.yaml").write_text("train_job: {nodes: 2}\n")
+    with pytest.raises(UserError, match="needs a checkpoints_claim"):
+        load_cluster(tmp_path / "cluster.yaml")

@@ -10,7 +10,8 @@ from kubernetes import client
 from pipelines.cluster import CHECKPOINTS, REPOSITORY, load_cluster
 from tests.conftest import ROOT
 
-MODELS = {"PersistentVolumeClaim": "V1PersistentVolumeClaim", "Deployment": "V1Deployment", "Service": "V1Service"}
+KINDS = ("PersistentVolumeClaim", "Deployment", "Service", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+MODELS = {kind: f"V1{kind}" for kind in KINDS}
 MANIFESTS = list(yaml.safe_load_all((ROOT / "pipelines/kubernetes.yaml").read_text()))
 
 
@@ -26,7 +27,8 @@ def as_kubernetes_reads_it(manifest):
 )
 def test_a_manifest_follows_the_schema(manifest):
     assert as_kubernetes_reads_it(manifest) == manifest
-    misspelt = {**manifest, "spec": {**manifest["spec"], "replica": 2}}
+    inside = "spec" if "spec" in manifest else "metadata"
+    misspelt = {**manifest, inside: {**manifest[inside], "replica": 2}}
     assert as_kubernetes_reads_it(misspelt) != misspelt
 
 

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import zipfile
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from kubeflow.trainer import LocalProcessBackendConfig, TrainerClient
 from kubeflow_trainer_api import models
+from kubernetes.config import kube_config
 
+from components.train import train_across
 from pipelines import train_job
 from tests.conftest import ROOT
 from tests.pipelines.servers import JsonAnswers, served
@@ -85,16 +89,19 @@ class Cluster(JsonAnswers, BaseHTTPRequestHandler):
         )
 
 
+def kubeconfig(host):
+    return yaml.safe_dump({
+        "apiVersion": "v1", "kind": "Config", "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": host}}],
+        "users": [{"name": "me", "user": {"token": "t"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    })  # fmt: skip
+
+
 @pytest.fixture
 def cluster(tmp_path):
     with served(Cluster) as server:
-        config = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "here",
-            "clusters": [{"name": "here", "cluster": {"server": server.host}}],
-            "users": [{"name": "me", "user": {"token": "t"}}],
-            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-        }  # fmt: skip
-        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        (tmp_path / "kubeconfig").write_text(kubeconfig(server.host))
         yield tmp_path / "kubeconfig"
 
 
@@ -153,3 +160,72 @@ def test_the_sdks_local_backend_trains(faces, weights, tmp_path, monkeypatch):
     told = "\n".join(client.get_job_logs(name, step="train", follow=True))
     assert (tmp_path / "run/checkpoints/step-000002/checkpoint.json").exists(), told
     assert client.get_job(name).status == "Complete", told
+
+
+class Trainer(Cluster):
+    """A cluster that does what the job says, on this machine: its own script, by torchrun, on the volume's folder."""
+
+    volume = None
+    jobs: dict = {}  # noqa: RUF012  # shared by all requests on purpose
+    ran: list = []  # noqa: RUF012
+
+    def do_GET(self):
+        name = self.path.split("?")[0].rsplit("/", 1)[-1]
+        if name == "pods":
+            self.answer({"apiVersion": "v1", "kind": "PodList", "items": []})
+        elif "/trainjobs/" not in self.path:
+            super().do_GET()
+        elif name in self.jobs:
+            self.answer(self.jobs[name])
+        else:
+            self.answer({"kind": "Status", "code": 404}, 404)
+
+    def do_DELETE(self):
+        self.jobs.pop(self.path.split("?")[0].rsplit("/", 1)[-1])
+        self.answer({"kind": "Status"})
+
+    def do_POST(self):
+        body = self.body()
+        script = body["spec"]["trainer"]["command"][2].replace(train_job.MOUNT, str(self.volume))
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(["bash", "-c", script], cwd=self.volume, env=environment, capture_output=True, text=True)
+        self.ran.append(done)
+        condition = {"type": "Failed" if done.returncode else "Complete", "status": "True", "reason": "r", "message": "m",
+                     "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+        namespace = self.path.split("/namespaces/", 1)[1].split("/", 1)[0]
+        body["metadata"] |= {"creationTimestamp": "2026-01-01T00:00:00Z", "namespace": namespace}
+        self.jobs[body["metadata"]["name"]] = body | {"status": {"conditions": [condition]}}
+        self.answer(body, 201)
+
+
+@pytest.mark.long
+def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, tmp_path, monkeypatch):
+    """The component's own function: data onto the volume, a job, its run as the step's artifact; a failed job is made again."""
+    section = {"size": 128, "channels": 4, "steps": 2, "batch": 1, "checkpoint_every": 1, "device": "cuda"}
+    Trainer.volume = tmp_path / "volume"
+    Trainer.volume.mkdir()
+
+    def step(name):
+        run = SimpleNamespace(path=str(tmp_path / name), metadata={})
+        places = {"faces": SimpleNamespace(path=str(faces)), "weights": SimpleNamespace(path=str(weights))}
+        machines = json.dumps({"nodes": 1, "gpus": 0, "namespace": "kubeflow"})
+        told = {"checkpoints": str(Trainer.volume), "claim": "checkpoints", "machines": machines, "image": "i"}
+        train_across.python_func(json.dumps(section), **places, **told, mlflow_uri="", run=run)
+        return run
+
+    with served(Trainer) as server:
+        (tmp_path / "kubeconfig").write_text(kubeconfig(server.host))
+        # The client read KUBECONFIG when it was imported.
+        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
+        for tries in (1, 2):  # there is no GPU; the second try puts the failed job aside
+            with pytest.raises(SystemExit):
+                step("failed")
+            assert len(Trainer.ran) == tries and "no GPU" in Trainer.ran[-1].stderr
+        assert not (tmp_path / "failed").exists()
+        section["device"] = "cpu"
+        run = step("run")
+        assert Trainer.ran[-1].returncode == 0, Trainer.ran[-1].stdout + Trainer.ran[-1].stderr
+        assert run.metadata["last_checkpoint"] == "step-000002" and run.metadata["mlflow_run"]
+        assert (tmp_path / "run/checkpoints/step-000002/checkpoint.json").exists()
+        step("again")
+        assert len(Trainer.ran) == 3  # the job was there, and complete

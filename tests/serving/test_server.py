@@ -23,7 +23,7 @@ from photo2cartoon.params import Evaluate, Export, Portrait, Select
 from photo2cartoon.portrait import PictureError
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.repository import list_versions, promote, rollback
-from photo2cartoon.serving.server import Ports, Server, free_ports
+from photo2cartoon.serving.server import Ports, Server
 from tests.conftest import ROOT, noise
 
 MODEL = Select(model_name="served", metric="kernel_face", champion="always")
@@ -59,7 +59,7 @@ def repository(versions, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(repository, weights, tmp_path_factory):
-    with Server(repository, tmp_path_factory.mktemp("run"), free_ports(), weights, None) as running:
+    with Server(repository, tmp_path_factory.mktemp("run"), Ports.free(), weights, None) as running:
         yield running
 
 
@@ -193,7 +193,7 @@ def test_a_taken_port_an_empty_repository_and_a_missing_server_are_named(server,
     with pytest.raises(UserError, match=f"port {server.ports.grpc} on 127.0.0.1 is taken"):
         Server(repository, tmp_path, Ports(grpc=server.ports.grpc), weights, None).start()
     with pytest.raises(UserError, match="holds no version yet"):
-        Server(tmp_path, tmp_path, free_ports(), weights, None).start()
+        Server(tmp_path, tmp_path, Ports.free(), weights, None).start()
     with pytest.raises(UserError, match=r"Triton at 127\.0\.0\.1:1: "):
         Client("127.0.0.1:1").cartoonize(hopper.read_bytes(), timeout=5)
 
@@ -204,7 +204,7 @@ def test_a_graph_that_cannot_be_loaded_ends_in_a_sentence(repository, weights, t
     (copy / "generator/99").mkdir()
     (copy / "generator/99/model.onnx").write_bytes(b"no graph")
     with pytest.raises(UserError, match="Triton ended while starting"):
-        Server(copy, tmp_path / "run", free_ports(), weights, None).start()
+        Server(copy, tmp_path / "run", Ports.free(), weights, None).start()
 
 
 def test_promoting_without_a_champion_or_an_export_says_what_to_do(repository, tmp_path):
@@ -216,7 +216,7 @@ def test_promoting_without_a_champion_or_an_export_says_what_to_do(repository, t
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
 def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repository, weights, tmp_path, how):
-    ports = free_ports()
+    ports = Ports.free()
     command = [sys.executable, "-m", "photo2cartoon", "serve", "--repository", repository, "--weights", weights]
     command += [f"--{name}-port={port}" for name, port in vars(ports).items()] + ["--run-folder", tmp_path / "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -237,5 +237,5 @@ def test_a_python_without_its_library_is_named_before_anything_starts(repository
 
     monkeypatch.setattr("photo2cartoon.serving.server.ctypes.CDLL", no_library)
     with pytest.raises(UserError, match=r"needs libpython3\.1\d\.so\.1\.0.*apt-get install libpython3"):
-        Server(repository, tmp_path / "run", free_ports(), weights, None).start()
+        Server(repository, tmp_path / "run", Ports.free(), weights, None).start()
     assert not (tmp_path / "run").exists()

@@ -15,8 +15,9 @@ import torch
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Train
+from photo2cartoon.ports import free_ports
 from photo2cartoon.training.loop import RETRY, train
-from photo2cartoon.training.parallel import Team, free_port, join
+from photo2cartoon.training.parallel import Team, join
 from photo2cartoon.training.step import Step
 
 SECTION = {
@@ -110,7 +111,11 @@ def three_steps(folder):
 
 def test_where_rounding_does_not_show_two_processes_are_one(tmp_path):
     program = [sys.executable, "-c", f"from {__name__} import three_steps; three_steps({str(tmp_path)!r})"]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "PYTHONPATH": str(Path(__file__).parent)}
+    meeting = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_ports(1)[0]),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
     meeting["OMP_NUM_THREADS"] = "1"
     for size in (1, 2):
         members = [

@@ -140,6 +140,11 @@ def faces_fingerprint(data: Path) -> str:
     return digest.hexdigest()
 
 
+def training_name(params: str, data: Path) -> str:
+    """What the same training is called, in whatever pod it goes on: by the text of its parameters and its pictures."""
+    return hashlib.sha256(f"{params} {faces_fingerprint(data)}".encode()).hexdigest()[:16]
+
+
 def to_float(pictures: Tensor) -> Tensor:
     """uint8 `[..., 3, H, W]` to float32 in -1..1."""
     return pictures.float() / 127.5 - 1

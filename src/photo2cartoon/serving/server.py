@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.serving.installation import find_triton
 from photo2cartoon.serving.repository import ENSEMBLE
 from photo2cartoon.serving.storage import storage_at
 
-HOST = "127.0.0.1"
 START_SECONDS, STOP_SECONDS = 120, 30
 
 
@@ -29,17 +29,10 @@ class Ports:
     http: int = 8000
     metrics: int = 8002
 
-
-def free_ports() -> Ports:
-    """Three ports that nothing listens on just now."""
-    sockets = [socket.socket() for _ in range(3)]
-    try:
-        for item in sockets:
-            item.bind((HOST, 0))
-        return Ports(*(item.getsockname()[1] for item in sockets))
-    finally:
-        for item in sockets:
-            item.close()
+    @classmethod
+    def free(cls) -> Ports:
+        """Three that nothing listens on just now."""
+        return cls(*free_ports(3))
 
 
 class Server:
@@ -64,7 +57,7 @@ class Server:
         ports: Ports,
         weights: Path,
         params: Path | None,
-        host: str = HOST,
+        host: str = LOOPBACK,
     ) -> None:
         self.repository, self.run_folder, self.ports = repository, run_folder.resolve(), ports
         self.weights, self.params = weights.resolve(), params.resolve() if params else None
@@ -75,7 +68,7 @@ class Server:
     @property
     def grpc(self) -> str:
         """HOST:PORT for gRPC, from this machine."""
-        return f"{HOST if self.host == '0.0.0.0' else self.host}:{self.ports.grpc}"
+        return f"{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.ports.grpc}"
 
     def __enter__(self) -> Server:
         self.start()

@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.ports import free_ports
 
 TIMEOUT = timedelta(minutes=10)  # for a process that waits for another one
 RETRY = 75  # the exit status of a run that was asked to stop (EX_TEMPFAIL): nothing is wrong, try again
@@ -131,7 +131,7 @@ def launch(processes: int, arguments: list[str]) -> None:
         common = os.environ | {
             "WORLD_SIZE": str(processes),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(free_port()),
+            "MASTER_PORT": str(free_ports(1)[0]),
         }
         command = [sys.executable, "-m", "photo2cartoon", *arguments]
         members = [
@@ -204,10 +204,3 @@ def _die_with_parent() -> None:
         return  # elsewhere the connection that is gone ends them, a little later
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -1,0 +1,55 @@
+"""A pod that is lost while it trains: the next one goes on from the volume, and ends with the same bytes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+
+# The component's own function, in a process that can be killed.
+POD = """
+import sys
+from types import SimpleNamespace as Artifact
+from components.train import train
+section, faces, weights, checkpoints, out = sys.argv[1:]
+run = Artifact(path=out, metadata={})
+train.python_func(section, Artifact(path=faces), Artifact(path=weights), checkpoints, "", run)
+print(run.metadata["last_checkpoint"])
+"""
+
+
+def pod(faces, weights, checkpoints, out, steps):
+    section = {"size": 128, "channels": 4, "steps": steps, "batch": 1, "checkpoint_every": 1, "sample_every": 100}
+    words = [json.dumps(section), faces, weights, checkpoints, out]
+    return subprocess.Popen(
+        [sys.executable, "-c", POD, *map(str, words)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_the_next_pod_goes_on(faces, weights, tmp_path, sent):
+    steps = 12
+    lost = pod(faces, weights, tmp_path / "volume", tmp_path / "lost", steps)
+    while not list((tmp_path / "volume").glob("*/checkpoints/step-000002")):
+        assert lost.poll() is None
+        time.sleep(0.05)
+    lost.send_signal(sent)
+    # 75 has Kubernetes try again.
+    assert lost.wait(60) == (75 if sent is signal.SIGTERM else -signal.SIGKILL)
+    assert not (tmp_path / "lost").exists()
+    for place, out in (("volume", "next"), ("elsewhere", "alone")):
+        there = pod(faces, weights, tmp_path / place, tmp_path / out, steps)
+        assert there.communicate(timeout=300)[0].strip() == f"step-{steps:06}" and there.returncode == 0
+    begun = [json.loads(line)["step"] for line in (tmp_path / "next/stats.jsonl").read_text().splitlines()]
+    assert begun == sorted(set(begun))
+    for path in sorted((tmp_path / "alone/checkpoints" / f"step-{steps:06}").glob("*.safetensors")):
+        assert path.read_bytes() == (tmp_path / "next/checkpoints" / path.parent.name / path.name).read_bytes(), (
+            path.name
+        )
