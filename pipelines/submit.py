@@ -4,7 +4,8 @@
     make submit KFP_HOST=http://127.0.0.1:8080 ARGS="--profile full --cron '0 0 3 * * *'"
 
 Who you are: a token in KFP_TOKEN, or a cookie in KFP_COOKIE (authservice_session=…), or nothing, through a port that
-`kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` opens.
+`kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` opens. Or whoever `kubectl` is: `--context NAME` instead of an
+address goes through the Kubernetes API server of that context.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pipelines.photo2cartoon import COMPILED, compile_to
 EXPERIMENT = "photo2cartoon"
 ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
 POLL_SECONDS = 5.0
+INSTALLED_IN = "kubeflow"  # the namespace of Kubeflow Pipelines itself
 
 
 def connect(host: str, namespace: str | None = None) -> Any:
@@ -42,13 +44,73 @@ def connect(host: str, namespace: str | None = None) -> Any:
     """
     import kfp
 
-    warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
+    _be_quiet()
     token, cookie = os.environ.get("KFP_TOKEN"), os.environ.get("KFP_COOKIE")
     _must_answer(host, token, cookie)
     try:
-        return kfp.Client(host=host, namespace=namespace or "kubeflow", existing_token=token, cookies=cookie)
+        return kfp.Client(host=host, namespace=namespace or INSTALLED_IN, existing_token=token, cookies=cookie)
     except (ApiException, HTTPError, OSError, ValueError, RuntimeError, TypeError) as error:
         raise _refused(host, error) from None
+
+
+def connect_through(context: str) -> tuple[Any, str]:
+    """A client that goes through a cluster's API server, as `kubectl` does, and the address of the page behind it.
+
+    Args:
+        context: of the kubeconfig.
+
+    Raises:
+        UserError: no such context, nobody answers there, or who `kubectl` is may not ask.
+    """
+    import kfp
+    import kubernetes
+
+    _be_quiet()
+    try:
+        api = kubernetes.config.new_client_from_config(context=context)
+        cluster = api.configuration.host
+        # Asked once before kfp's client asks five times and shows a stack each time.
+        health = f"/api/v1/namespaces/{INSTALLED_IN}/services/ml-pipeline:http/proxy/apis/v2beta1/healthz"
+        api.call_api(health, "GET", auth_settings=["BearerToken"], _request_timeout=20)
+        client = _through_cluster(kfp.Client)(namespace=INSTALLED_IN, kube_context=context)
+    except kubernetes.config.ConfigException as error:
+        raise UserError(f"--context {context}: {str(error).splitlines()[0]}") from None
+    except (
+        kubernetes.client.ApiException,
+        ApiException,
+        HTTPError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+    ) as error:
+        raise _refused(cluster, error) from None
+    return client, f"{cluster}/api/v1/namespaces/{INSTALLED_IN}/services/ml-pipeline-ui:http/proxy"
+
+
+def _through_cluster(client: type) -> type:
+    """kfp's client, which loses the way to its service: kubernetes' hook for tokens that expire sets the bare server again
+    before every request (kfp 2.17 with kubernetes 30).
+    """
+
+    class ThroughCluster(client):
+        def _load_config(self, *arguments: Any) -> Any:
+            config = super()._load_config(*arguments)
+            host, renew = config.host.rstrip("/"), config.refresh_api_key_hook
+
+            def renewed(configuration: Any) -> None:
+                if renew:
+                    renew(configuration)
+                configuration.host, configuration.refresh_api_key_hook = host, renewed
+
+            config.host, config.refresh_api_key_hook = host, renewed
+            return config
+
+    return ThroughCluster
+
+
+def _be_quiet() -> None:
+    warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
 
 
 def _must_answer(host: str, token: str | None, cookie: str | None) -> None:
@@ -149,7 +211,7 @@ def _page(host: str, run: str) -> str:
 
 
 def _refused(host: str, error: Exception) -> UserError:
-    if isinstance(error, ApiException) and error.status:
+    if getattr(error, "status", None):
         said = (error.body or "").strip().replace("\n", " ")[:300]
         return UserError(f"{host}: answered {error.status} {error.reason}: {said}")
     reason = str(getattr(error, "reason", None) or error).splitlines()[0]
@@ -157,8 +219,8 @@ def _refused(host: str, error: Exception) -> UserError:
 
 
 def _submit(given: argparse.Namespace, package: Path) -> None:
-    if not given.host:
-        raise UserError("which Kubeflow? make submit KFP_HOST=https://…")
+    if not (given.host or given.context):
+        raise UserError('which Kubeflow? make submit KFP_HOST=https://… or ARGS="--context NAME", one of kubectl')
     load(given.params, given.profile or None)
     arguments = {
         "params_yaml": given.params.read_text(encoding="utf-8"),
@@ -169,21 +231,26 @@ def _submit(given: argparse.Namespace, package: Path) -> None:
         "server": given.server,
     }
     name = given.name or f"photo2cartoon {given.profile} {datetime.now():%Y-%m-%d %H:%M}".replace("  ", " ")
-    client = connect(given.host, given.namespace)
+    host = given.host
+    if given.context:
+        client, host = connect_through(given.context)
+    else:
+        client = connect(host, given.namespace)
     if given.cron:
-        schedule = submit_recurring(client, given.host, arguments, name, given.cron, given.namespace, package)
-        print(f"{given.host.rstrip('/')}/#/recurringrun/details/{schedule}: scheduled, {given.cron}")
+        schedule = submit_recurring(client, host, arguments, name, given.cron, given.namespace, package)
+        print(f"{host.rstrip('/')}/#/recurringrun/details/{schedule}: scheduled, {given.cron}")
         return
-    run = submit(client, given.host, arguments, name, given.namespace, package)
-    print(f"{_page(given.host, run)}: submitted", flush=True)
+    run = submit(client, host, arguments, name, given.namespace, package)
+    print(f"{_page(host, run)}: submitted", flush=True)
     if not given.no_wait:
-        print(f"{run}: {follow(client, given.host, run)}")
+        print(f"{run}: {follow(client, host, run)}")
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default=os.environ.get("KFP_HOST"), help="of Kubeflow Pipelines; KFP_HOST")
+    parser.add_argument("--context", help="of kubectl: through that cluster's API server, instead of an address")
     parser.add_argument("--namespace", help="of a Kubeflow with several users")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--profile", default="", help="of the params file")

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import yaml
+
 
 class JsonAnswers:
     """Makes a handler of HTTP quiet, and answer in JSON."""
@@ -33,3 +35,13 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServe
         yield server
     finally:
         server.shutdown()
+
+
+def kubeconfig(host: str, token: str = "t") -> str:
+    """A file of kubectl's whose context `here` is a server of ours."""
+    return yaml.safe_dump({
+        "apiVersion": "v1", "kind": "Config", "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": host}}],
+        "users": [{"name": "me", "user": {"token": token}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    })  # fmt: skip

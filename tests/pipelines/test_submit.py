@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from tests.conftest import ROOT
-from tests.pipelines.servers import JsonAnswers, served
+from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 
 
 class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
@@ -16,6 +16,7 @@ class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
 
     def do_GET(self):
         api = self.server
+        api.paths.append(self.path)
         if api.token and self.headers.get("authorization") != f"Bearer {api.token}":
             return self.answer({"message": "who are you?"}, 401)
         if self.path.endswith("/healthz"):
@@ -42,7 +43,7 @@ class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
 @pytest.fixture
 def kubeflow():
     with served(Kubeflow) as server:
-        server.token, server.refuses, server.asked, server.posted = None, False, 0, []
+        server.token, server.refuses, server.asked, server.posted, server.paths = None, False, 0, [], []
         server.states = [
             {"run": "RUNNING", "ingest": "RUNNING"},
             {"run": "SUCCEEDED", "ingest": "SUCCEEDED", "train": "SUCCEEDED"},
@@ -107,6 +108,26 @@ def test_it_runs_again_and_again(kubeflow):
     assert int(schedule["max_concurrency"]) == 1 and schedule["no_catchup"]
 
 
+def test_it_goes_through_the_cluster_that_kubectl_uses(kubeflow, tmp_path):
+    kubeflow.token = "kubectl's"
+    (tmp_path / "config").write_text(kubeconfig(kubeflow.host, token=kubeflow.token))
+    known = {"KUBECONFIG": str(tmp_path / "config"), "KFP_HOST": ""}
+    told = submit("--context", "here", **known).stdout.splitlines()
+    services = f"{kubeflow.host}/api/v1/namespaces/kubeflow/services"
+    assert f"{services}/ml-pipeline-ui:http/proxy/#/runs/details/r1: submitted" in told and told[-1] == "r1: SUCCEEDED"
+    assert kubeflow.paths[-1].startswith(
+        "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/apis/v2beta1/runs"
+    )
+    told = submit("--context", "elsewhere", code=1, **known).stderr
+    assert "--context elsewhere: " in told and len(told.splitlines()) == 1
+    kubeflow.token = "another"
+    told = submit("--context", "here", code=1, **known).stderr
+    assert told.startswith(f"submit: {kubeflow.host}: answered 401") and len(told.splitlines()) == 1
+    (tmp_path / "config").write_text(kubeconfig("http://127.0.0.1:9"))
+    told = submit("--context", "here", code=1, **known).stderr
+    assert "http://127.0.0.1:9: no Kubeflow Pipelines answers there" in told and len(told.splitlines()) == 1
+
+
 def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
     kubeflow.token = "right"
     told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="wrong").stderr
@@ -116,7 +137,7 @@ def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
     told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="right").stderr
     assert "answered 400" in told and "parameter steps is no number" in told
     assert "no Kubeflow Pipelines answers there (" in submit("--host", "http://127.0.0.1:9", code=1).stderr
-    assert submit(code=1, KFP_HOST="").stderr == "submit: which Kubeflow? make submit KFP_HOST=https://…\n"
+    assert submit(code=1, KFP_HOST="").stderr.startswith("submit: which Kubeflow? make submit KFP_HOST=https://…")
     (tmp_path / "params.yaml").write_text("train: {steps: many}")
     told = submit("--host", kubeflow.host, "--params", str(tmp_path / "params.yaml"), code=1).stderr
     assert "'train.steps'" in told and len(kubeflow.posted) == 2

@@ -20,7 +20,7 @@ from kubernetes.config import kube_config
 from components.train import train_across
 from pipelines import train_job
 from tests.conftest import ROOT
-from tests.pipelines.servers import JsonAnswers, served
+from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 
 JOB = train_job.TrainJob(
     image="registry.example/photo2cartoon:1", volume="portraits", params="train: {batch: 8}", nodes=2, gpus=4,
@@ -87,15 +87,6 @@ class Cluster(JsonAnswers, BaseHTTPRequestHandler):
         self.answer(
             {"kind": "Status", "message": "quota exceeded"} if self.refuses else body, 403 if self.refuses else 201
         )
-
-
-def kubeconfig(host):
-    return yaml.safe_dump({
-        "apiVersion": "v1", "kind": "Config", "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": host}}],
-        "users": [{"name": "me", "user": {"token": "t"}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-    })  # fmt: skip
 
 
 @pytest.fixture
