@@ -21,6 +21,13 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.plain_step import PlainStep
+from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.networks.face import load_face_network
+from photo2cartoon.params import Train
+from photo2cartoon.training.memory import keep_freed
+from photo2cartoon.training.step import Step
+
 PLAIN = "plain"
 # What each way changes in the `train` section. Compiling takes minutes on a CPU, so those ways are timed when they are named.
 WAYS: dict[str, dict] = {
@@ -102,7 +109,7 @@ class _Worker:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.way}: ended early")
+            raise UserError(f"the way {self.way} ended early")
         self.last = json.loads(line)
         if timed:
             self.times.append(self.last["seconds"])
@@ -125,26 +132,8 @@ class _Worker:
 
 def serve(options: argparse.Namespace) -> None:
     """One way: a step for each line on standard input, answered by its time, memory and loss."""
-    from benchmarks.plain_step import PlainStep
-    from photo2cartoon.networks.face import load_face_network
-    from photo2cartoon.params import Train
-    from photo2cartoon.training.memory import keep_freed
-    from photo2cartoon.training.step import Step
-
     device = torch.device(options.device)
-    torch.manual_seed(0)
-    params = Train(
-        size=options.size,
-        channels=options.channels,
-        batch=options.batch,
-        steps=10_000,
-        **{"precision": "fp32"} | WAYS[options.serve],
-    )
-    face = load_face_network("dlib", options.weights)
-    # The plain step gets its memory as every program does, but for the way that shows what that alone is worth.
-    if options.serve == "plain-kept":
-        keep_freed()
-    state = (PlainStep if options.serve.startswith(PLAIN) else Step)(params, face, device)
+    state = make(options.serve, options.size, options.channels, options.batch, options.weights, device)
     generator = torch.Generator().manual_seed(1)
     shape = (2, options.batch, 3, options.size, options.size)
     real_A, real_B = (torch.rand(shape, generator=generator) * 2 - 1).to(device)
@@ -160,6 +149,22 @@ def serve(options: argparse.Namespace) -> None:
         print(json.dumps({"seconds": seconds, "memory_mb": memory, "generator_loss": loss}), flush=True)
 
 
+def make(way: str, size: int, channels: int, batch: int, weights: Path, device: torch.device) -> Step:
+    """What makes a step the given way, from fresh weights.
+
+    Raises:
+        UserError: the face network is not in `weights`.
+    """
+    torch.manual_seed(0)
+    changes = {"precision": "fp32"} | WAYS[way]
+    params = Train(size=size, channels=channels, batch=batch, steps=10_000, **changes)
+    face = load_face_network("dlib", weights)
+    # The plain step gets its memory as every program does, but for the way that shows what that alone is worth.
+    if way == "plain-kept":
+        keep_freed()
+    return (PlainStep if way.startswith(PLAIN) else Step)(params, face, device)
+
+
 def _device(name: str) -> str:
     if name.startswith("cuda"):
         return torch.cuda.get_device_name()
@@ -167,4 +172,5 @@ def _device(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with in_a_line("train_step"):
+        main()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from photo2cartoon.networks.discriminator import Verdict
 from photo2cartoon.networks.generator import Drawing, Generator
@@ -110,9 +111,10 @@ class State:
         """Exponential moving average of the generators; its half-life is counted in pictures, as in StyleGAN."""
         halflife = self.params.ema_halflife
         keep = 0.5 ** (pictures / halflife) if halflife else 0.0
-        current = self.networks.state_dict()
-        for name, value in self.averages.state_dict().items():
-            value.lerp_(current[name], 1 - keep)
+        averages, current = self.averages.state_dict(), self.networks.state_dict()
+        # All at once: on a GPU a kernel or two instead of hundreds.
+        update = get_ema_multi_avg_fn(keep)
+        update(list(averages.values()), [current[name] for name in averages], None)
 
 
 def _raised(tensor: Tensor) -> Tensor:
