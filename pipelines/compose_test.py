@@ -118,16 +118,8 @@ def pipeline(team: Team, folder: Path) -> Path:
     for section, changes in SMALL.items():
         params[section] = params.get(section, {}) | changes
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.run_local",
-        "--params",
-        folder / "params.yaml",
-        "--root",
-        folder / "root",
-    ]
-    words = [str(word) for word in (*command, "--repository", "s3://models/triton")]
+    places = ["--params", folder / "params.yaml", "--root", folder / "root", "--repository", "s3://models/triton"]
+    words = [str(word) for word in (sys.executable, "-m", "pipelines.run_local", *places)]
     done = subprocess.run(
         words, cwd=PROJECT, env=team.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -139,20 +131,9 @@ def pipeline(team: Team, folder: Path) -> Path:
 
 def looked_at(team: Team) -> None:
     """The registry is in PostgreSQL, the artifacts and the promoted version in object storage."""
-    query = [
-        "exec",
-        "-T",
-        "db",
-        "psql",
-        "-h",
-        "127.0.0.1",
-        "-U",
-        "mlflow",
-        "-tAc",
-        "select count(*) from model_versions",
-    ]
     os.environ["PGPASSWORD"] = team.settings["POSTGRES_PASSWORD"]
-    rows = team(*query[:1], "-e", "PGPASSWORD", *query[1:], quiet=True)
+    ask = ["exec", "-T", "-e", "PGPASSWORD", "db", "psql", "-h", "127.0.0.1", "-U", "mlflow", "-tAc"]
+    rows = team(*ask, "select count(*) from model_versions", quiet=True)
     listing = "import sys; from photo2cartoon.urls import file_system as f; s, r = f(sys.argv[1]); print(*s.find(r), sep='\\n')"
     stored = {
         bucket: run(sys.executable, "-c", listing, f"s3://{bucket}", env=team.environment(), quiet=True).splitlines()

@@ -33,6 +33,14 @@ from pipelines.photo2cartoon import COMPILED, compile_to
 EXPERIMENT = "photo2cartoon"
 ENDED = {"SUCCEEDED": 0, "SKIPPED": 0, "FAILED": 1, "CANCELED": 1}
 POLL_SECONDS = 5.0
+CANNOT = (
+    ApiException,
+    HTTPError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+)  # what kfp's client raises when it cannot
 INSTALLED_IN = "kubeflow"  # the namespace of Kubeflow Pipelines itself
 
 
@@ -49,7 +57,7 @@ def connect(host: str, namespace: str | None = None) -> Any:
     _must_answer(host, token, cookie)
     try:
         return kfp.Client(host=host, namespace=namespace or INSTALLED_IN, existing_token=token, cookies=cookie)
-    except (ApiException, HTTPError, OSError, ValueError, RuntimeError, TypeError) as error:
+    except CANNOT as error:
         raise _refused(host, error) from None
 
 
@@ -75,15 +83,7 @@ def connect_through(context: str) -> tuple[Any, str]:
         client = _through_cluster(kfp.Client)(namespace=INSTALLED_IN, kube_context=context)
     except kubernetes.config.ConfigException as error:
         raise UserError(f"--context {context}: {str(error).splitlines()[0]}") from None
-    except (
-        kubernetes.client.ApiException,
-        ApiException,
-        HTTPError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-    ) as error:
+    except (kubernetes.client.ApiException, *CANNOT) as error:
         raise _refused(cluster, error) from None
     return client, f"{cluster}/api/v1/namespaces/{INSTALLED_IN}/services/ml-pipeline-ui:http/proxy"
 
