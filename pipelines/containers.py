@@ -117,7 +117,7 @@ def base_image(wanted: str, folder: Path) -> str:
 
 def build(folder: Path, tags: Sequence[tuple[str, str]]) -> None:
     """Targets of the Dockerfile, each with the tag it gets."""
-    commit = run("git", "-C", PROJECT, "rev-parse", "HEAD", quiet=True)
+    commit = run("git", "-c", f"safe.directory={PROJECT}", "-C", PROJECT, "rev-parse", "HEAD", quiet=True)
     bases = [f"--build-arg=BASE={base_image(BASE, folder)}", f"--build-arg=SERVE_BASE={base_image(SERVE_BASE, folder)}"]
     for target, tag in tags:
         arguments = ["--network", "host", "--target", target, *bases, f"--build-arg=COMMIT={commit}", "-t", tag]
