@@ -25,7 +25,7 @@ demo: $(STAMP)  ## from nothing to a served cartoon: every stage, promoted, answ
 	@p2c demo
 
 .PHONY: test
-test: $(STAMP)  ## lint and every test (about 15 minutes on 2 cores)
+test: $(STAMP)  ## lint and every test (15 to 20 minutes on 2 cores)
 	@ruff check -q . && ruff format -q --check .
 	@python -m pytest
 
