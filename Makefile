@@ -30,11 +30,11 @@ test: $(STAMP)  ## lint and every test (15 to 20 minutes on 2 cores)
 	@python -m pytest
 
 .PHONY: test-long
-test-long: $(STAMP)  ## the tests that take minutes each
+test-long: $(STAMP)  ## the tests that take minutes (eleven in all)
 	@python -m pytest -m long
 
 .PHONY: bench
-bench: $(STAMP)  ## time the training step beside the plain one (two minutes; make bench ARGS="--help")
+bench: $(STAMP)  ## time the training step beside the plain one (four minutes; make bench ARGS="--help")
 	@p2c assets --out weights >/dev/null
 	@python -m benchmarks.train_step $(ARGS)
 
