@@ -183,7 +183,7 @@ def submit(job: TrainJob, client: TrainerClient) -> None:
     Raises:
         UserError: the cluster refuses it, or the job failed.
     """
-    _follow(job, client, lambda: client.train(runtime=RUNTIME, trainer=trainer(job), options=options(job)))
+    _follow(job, client, lambda: _start(job, client))
 
 
 def go_on(job: TrainJob) -> None:
@@ -206,15 +206,20 @@ def go_on(job: TrainJob) -> None:
             if found.status != constants.TRAINJOB_FAILED:
                 return job.name
             client.delete_job(job.name)
-        return client.train(runtime=RUNTIME, trainer=trainer(job), options=options(job))
+        return _start(job, client)
 
     _follow(job, client, begin)
+
+
+def _start(job: TrainJob, client: TrainerClient) -> str:
+    name = client.train(runtime=RUNTIME, trainer=trainer(job), options=options(job))
+    print(f"{job.namespace or 'here'}/{name}: submitted", flush=True)
+    return name
 
 
 def _follow(job: TrainJob, client: TrainerClient, begin: Callable[[], str]) -> None:
     try:
         name = begin()
-        print(f"{job.namespace or 'here'}/{name}: submitted", flush=True)
         client.wait_for_job_status(name, {"Running", "Complete"}, timeout=3600)
         for line in client.get_job_logs(name, follow=True):
             print(line, flush=True)

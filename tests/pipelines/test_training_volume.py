@@ -32,6 +32,10 @@ def pod(faces, weights, checkpoints, out, steps):
     )  # fmt: skip
 
 
+def tracked(run):
+    return json.loads((run / "run.json").read_text())["mlflow_run"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_the_next_pod_goes_on(faces, weights, tmp_path, sent):
@@ -44,9 +48,11 @@ def test_the_next_pod_goes_on(faces, weights, tmp_path, sent):
     # 75 has Kubernetes try again.
     assert lost.wait(60) == (75 if sent is signal.SIGTERM else -signal.SIGKILL)
     assert not (tmp_path / "lost").exists()
+    begun_as = tracked(next((tmp_path / "volume").iterdir()))
     for place, out in (("volume", "next"), ("elsewhere", "alone")):
         there = pod(faces, weights, tmp_path / place, tmp_path / out, steps)
         assert there.communicate(timeout=300)[0].strip() == f"step-{steps:06}" and there.returncode == 0
+    assert tracked(tmp_path / "next") == begun_as != tracked(tmp_path / "alone")  # gone on with, not begun again
     begun = [json.loads(line)["step"] for line in (tmp_path / "next/stats.jsonl").read_text().splitlines()]
     assert begun == sorted(set(begun))
     for path in sorted((tmp_path / "alone/checkpoints" / f"step-{steps:06}").glob("*.safetensors")):

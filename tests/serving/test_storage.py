@@ -19,7 +19,7 @@ MODEL = Select(model_name="stored")
 
 @pytest.fixture(params=["folder", "bucket"])
 def place(request, tmp_path):
-    """An empty one. `memory://` is a file system of fsspec's with a bucket's manners; the long test has a real bucket."""
+    """An empty one. `memory://` is a file system of fsspec's with a bucket's manners; `make compose-test` has a real bucket."""
     return tmp_path / "models" if request.param == "folder" else f"memory://{uuid.uuid4().hex}/models"
 
 
