@@ -45,9 +45,8 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
     Returns:
         The version in place.
     """
-    from pathlib import Path
-
     from photo2cartoon.errors import in_a_line
+    from photo2cartoon.layout import MODEL_REPOSITORY
     from photo2cartoon.params import Select
     from photo2cartoon.serving.repository import furnish
     from photo2cartoon.serving.repository import promote as stage
@@ -55,5 +54,5 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
 
     with in_a_line("promote"):
         track_at(mlflow_uri)
-        furnish(repository, Path("triton_repo"))
+        furnish(repository, MODEL_REPOSITORY)
         return stage(repository, Select.model_validate_json(params), server or None)

@@ -25,6 +25,7 @@ def train(
     from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.files import read_json
+    from photo2cartoon.layout import RUN
     from photo2cartoon.params import Train
     from photo2cartoon.tracking import track_at
     from photo2cartoon.training.loop import train as stage
@@ -36,7 +37,7 @@ def train(
         last = stage(Train.model_validate_json(params), data, Path(weights.path), place, resume=True)
         if place != out:
             shutil.copytree(place, out, dirs_exist_ok=True)
-        run.metadata |= {"last_checkpoint": last.name, **read_json(out / "run.json")}
+        run.metadata |= {"last_checkpoint": last.name, **read_json(out / RUN)}
 
 
 @component()
@@ -74,6 +75,7 @@ def train_across(
     from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.files import read_json, whole_folder
+    from photo2cartoon.layout import CHECKPOINTS, RUN
     from photo2cartoon.params import Train
     from photo2cartoon.tracking import URI_VARIABLE
     from photo2cartoon.training.checkpoint import list_checkpoints
@@ -97,5 +99,5 @@ def train_across(
         )
         go_on(job)
         shutil.copytree(place / "run", run.path, dirs_exist_ok=True)
-        last = list_checkpoints(Path(run.path) / "checkpoints")[-1]
-        run.metadata |= {"last_checkpoint": last.name, **read_json(Path(run.path) / "run.json")}
+        last = list_checkpoints(Path(run.path) / CHECKPOINTS)[-1]
+        run.metadata |= {"last_checkpoint": last.name, **read_json(Path(run.path) / RUN)}

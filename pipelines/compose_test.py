@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.layout import GRAPH
 from photo2cartoon.ports import free_ports
 from pipelines.containers import build, engine, found_or_pulled, run
 from pipelines.image_test import SMALL
@@ -139,7 +140,7 @@ def looked_at(team: Team) -> None:
         bucket: run(sys.executable, "-c", listing, f"s3://{bucket}", env=team.environment(), quiet=True).splitlines()
         for bucket in ("mlflow", "models")
     }
-    if rows != "1" or not any(name.endswith("generator.onnx") for name in stored["mlflow"]):
+    if rows != "1" or not any(name.endswith(GRAPH) for name in stored["mlflow"]):
         raise UserError(f"MLflow keeps {rows} versions in PostgreSQL and {stored['mlflow']} in object storage")
     if "models/triton/generator/1/model.onnx" not in stored["models"]:
         raise UserError(f"nothing was promoted: {stored['models']}")

@@ -15,6 +15,7 @@ from kfp import local
 
 from components import IMAGE
 from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import load
 from photo2cartoon.serving.repository import furnish, list_versions
 from photo2cartoon.tracking import tracking_uri
@@ -51,7 +52,7 @@ def run(
         UserError: the parameters are wrong, or a component failed.
     """
     load(params, profile or None)
-    furnish(repository, PROJECT / "triton_repo")
+    furnish(repository, PROJECT / MODEL_REPOSITORY)
     root, repository = root.resolve(), repository if is_url(repository) else Path(repository).resolve()
     uri = tracking_uri()
     runner = _containers(uri, repository, root) if image else _processes()
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("--profile", default="", help="of the params file")
     parser.add_argument("--revision", default="", help="of the DVC repositories that pictures come from")
     parser.add_argument(
-        "--repository", type=place, default=Path("triton_repo"), help="Triton's model repository: a folder, or s3://…"
+        "--repository", type=place, default=MODEL_REPOSITORY, help="Triton's model repository: a folder, or s3://…"
     )
     parser.add_argument("--root", type=Path, default=Path("var/pipeline"), help="where artifacts go")
     parser.add_argument("--image", help="run each component in a container of this image")

@@ -13,10 +13,9 @@ import numpy as np
 from photo2cartoon.dataset.remote import LOCAL, add_remote
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_file
+from photo2cartoon.layout import MODEL_REPOSITORY, RESOLVED_PARAMS, SELECTED, SELECTION, TRITON_RUN, WEIGHTS
 from photo2cartoon.serving.installation import find_triton
 
-REPOSITORY, WEIGHTS, PARAMS = Path("triton_repo"), Path("weights"), Path("reports/params.yaml")
-SELECTION = Path("models/selected/selection.json")
 CARTOON, SIDE_BY_SIDE = "cartoon.png", "side-by-side.png"
 
 
@@ -64,8 +63,8 @@ def _promote() -> int:
     from photo2cartoon.params import load
     from photo2cartoon.serving.repository import promote
 
-    version = promote(REPOSITORY, load(PARAMS).select)
-    print(f"{REPOSITORY}/generator/{version}")
+    version = promote(MODEL_REPOSITORY, load(RESOLVED_PARAMS).select)
+    print(f"{MODEL_REPOSITORY}/generator/{version}")
     return version
 
 
@@ -80,7 +79,7 @@ def _draw(photo: Path) -> tuple[bytes, float]:
     from photo2cartoon.serving.client import Client
     from photo2cartoon.serving.server import Ports, Server
 
-    with Server(REPOSITORY, Path("var/triton"), Ports.free(), WEIGHTS, PARAMS) as server:
+    with Server(MODEL_REPOSITORY, TRITON_RUN, Ports.free(), WEIGHTS, RESOLVED_PARAMS) as server:
         client = Client(server.grpc)
         client.cartoonize(photo.read_bytes())  # the first call warms the server up
         begun = time.monotonic()
@@ -106,7 +105,7 @@ def _write(out: Path, photo: Path, picture: bytes) -> None:
 
 
 def _tell(out: Path, version: int, seconds: float, total: float) -> None:
-    selection = read_json(SELECTION)
+    selection = read_json(SELECTED / SELECTION)
     print(
         f"\nThe picture:    {out / CARTOON}, beside the photograph in {out / SIDE_BY_SIDE}"
         f"\nDrawn by:       version {version}: the project's slim model, gone on with here on the built-in sample"

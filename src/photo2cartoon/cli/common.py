@@ -25,8 +25,6 @@ Data = Annotated[Path, typer.Option(help="Dataset: trainA, trainB, testA, testB.
 Repository = Annotated[
     Path, typer.Option(parser=place, metavar="PLACE", help="Triton's model repository: a folder, or s3://bucket/path.")
 ]
-DEFAULT_WEIGHTS, DEFAULT_DATA, DEFAULT_REPOSITORY = Path("weights"), Path("data/faces"), Path("triton_repo")
-DEFAULT_EXAMPLES = Path("data/raw/photos")
 
 
 def load_params(path: Path | None, profile: str | None = None):

@@ -8,10 +8,6 @@ from typing import Annotated
 import typer
 
 from photo2cartoon.cli.common import (
-    DEFAULT_DATA,
-    DEFAULT_EXAMPLES,
-    DEFAULT_REPOSITORY,
-    DEFAULT_WEIGHTS,
     MODELS,
     Data,
     ParamsFile,
@@ -21,6 +17,7 @@ from photo2cartoon.cli.common import (
     load_params,
 )
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import DATA, MEASURES_TABLE, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, TRITON_RUN, WEIGHTS
 
 
 @app.command("import-weights", rich_help_panel=MODELS)
@@ -50,12 +47,12 @@ def import_weights(
 def test(
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint folder with both generators.")],
     out: Annotated[Path, typer.Option(help="Gets A2B/, B2A/ and overview.png.")],
-    data: Data = DEFAULT_DATA,
+    data: Data = DATA,
     split: Annotated[str, typer.Option(help="test, or train for the pictures that were learnt from.")] = "test",
     raw: Annotated[bool, typer.Option(help="The last step's generators instead of the averaged ones.")] = False,
 ) -> None:
     """Draw every held-out picture in seven rows, both ways: picture, identity, translation, reconstruction, attention."""
-    from photo2cartoon.evaluation.test_phase import OVERVIEW, draw_dataset
+    from photo2cartoon.evaluation.test_phase import draw_dataset
 
     if split not in ("test", "train"):
         raise UserError(f"test: --split is '{split}', known are test and train")
@@ -66,7 +63,7 @@ def test(
 @app.command(rich_help_panel=MODELS)
 def rollback(
     params: ParamsFile = None,
-    repository: Repository = DEFAULT_REPOSITORY,
+    repository: Repository = MODEL_REPOSITORY,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running Triton that shall load it now.")] = None,
 ) -> None:
     """Go back to the version that was champion before."""
@@ -78,8 +75,8 @@ def rollback(
 
 @app.command(rich_help_panel=MODELS)
 def serve(
-    repository: Repository = DEFAULT_REPOSITORY,
-    weights: Weights = DEFAULT_WEIGHTS,
+    repository: Repository = MODEL_REPOSITORY,
+    weights: Weights = WEIGHTS,
     params: ParamsFile = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of them, where something else guards the door.")
@@ -87,7 +84,7 @@ def serve(
     grpc_port: Annotated[int, typer.Option(help="gRPC.")] = 8001,
     http_port: Annotated[int, typer.Option(help="HTTP.")] = 8000,
     metrics_port: Annotated[int, typer.Option(help="Prometheus metrics.")] = 8002,
-    run_folder: Annotated[Path, typer.Option(help="For backends and the log.")] = Path("var/triton"),
+    run_folder: Annotated[Path, typer.Option(help="For backends and the log.")] = TRITON_RUN,
 ) -> None:
     """Run Triton until Ctrl-C or SIGTERM; on loopback unless another address is named."""
     import signal
@@ -101,7 +98,7 @@ def serve(
     values = load_params(params)
     own = values.assets.folder
     assets.ensure(names_of_weights(values.portrait), weights, Path(own) if own else None)
-    furnish(repository, DEFAULT_REPOSITORY)
+    furnish(repository, MODEL_REPOSITORY)
 
     def stop(*_: object) -> None:
         raise SystemExit(0)
@@ -140,8 +137,8 @@ def cartoonize(
         bool, typer.Option("--paste", help="The whole photograph with the cartoon's head in place, not the portrait.")
     ] = False,
     params: ParamsFile = None,
-    weights: Weights = DEFAULT_WEIGHTS,
-    repository: Repository = DEFAULT_REPOSITORY,
+    weights: Weights = WEIGHTS,
+    repository: Repository = MODEL_REPOSITORY,
 ) -> None:
     """Draw photographs or a film; with the newest promoted model, or the one that comes with the project."""
     from photo2cartoon import assets
@@ -180,12 +177,11 @@ def web(
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of them, where something else guards the door.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Of the page.")] = 7860,
-    examples: Annotated[
-        Path, typer.Option(help="Folder of photographs; its first ones are there to be tried.")
-    ] = DEFAULT_EXAMPLES,
+    examples: Annotated[Path, typer.Option(help="Folder of photographs; its first ones are there to be tried.")] = RAW
+    / PHOTOS,
     params: ParamsFile = None,
-    weights: Weights = DEFAULT_WEIGHTS,
-    repository: Repository = DEFAULT_REPOSITORY,
+    weights: Weights = WEIGHTS,
+    repository: Repository = MODEL_REPOSITORY,
 ) -> None:
     """Open a page to try it on, until Ctrl-C: a photograph in, a cartoon out. Offers every model there is, or the one named."""
     import signal
@@ -212,15 +208,14 @@ def measure(
         list[str], typer.Argument(metavar="MODEL…", help="Checkpoints, ONNX files, or names of models of the project.")
     ],
     out: Annotated[Path, typer.Option(help="Gets measures.md, measures.json and contact sheets.")],
-    data: Data = DEFAULT_DATA,
-    weights: Weights = DEFAULT_WEIGHTS,
+    data: Data = DATA,
+    weights: Weights = WEIGHTS,
     photographs: Annotated[
         bool, typer.Option("--photographs", help="Lay the photographs, and the teacher's drawings, beside ours.")
     ] = False,
 ) -> None:
     """Measure models side by side on held-out photographs: likeness to the teacher's drawings, the style, the person."""
     from photo2cartoon.cartoonize.drawing import make_draw
-    from photo2cartoon.evaluation.measure import TABLE
     from photo2cartoon.evaluation.measure import measure as stage
 
     draws = {}
@@ -230,9 +225,9 @@ def measure(
         name = path.stem if path.suffix else path.name
         if name in draws:  # the same step of two runs, say
             name = str(path).strip("/").replace("/", "_")
-        draws[name] = make_draw(path if by_torch else None, None if by_torch else path, None, DEFAULT_REPOSITORY)
+        draws[name] = make_draw(path if by_torch else None, None if by_torch else path, None, MODEL_REPOSITORY)
     stage(draws, data, weights, out, photographs)
-    typer.echo((out / TABLE).read_text(encoding="utf-8"))
+    typer.echo((out / MEASURES_TABLE).read_text(encoding="utf-8"))
 
 
 def _beside(source: Path, films: frozenset[str]) -> Path:

@@ -8,9 +8,6 @@ from typing import Annotated
 import typer
 
 from photo2cartoon.cli.common import (
-    DEFAULT_DATA,
-    DEFAULT_REPOSITORY,
-    DEFAULT_WEIGHTS,
     STAGES,
     Data,
     ParamsFile,
@@ -21,6 +18,7 @@ from photo2cartoon.cli.common import (
     load_params,
 )
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import DATA, MODEL_REPOSITORY, RAW, SOURCES, TABLE, WEIGHTS
 
 
 @app.command("params", rich_help_panel=STAGES)
@@ -50,7 +48,7 @@ def params_(
 @app.command(rich_help_panel=STAGES)
 def assets(
     params: ParamsFile = None,
-    out: Annotated[Path, typer.Option(help="Weights folder.")] = DEFAULT_WEIGHTS,
+    out: Annotated[Path, typer.Option(help="Weights folder.")] = WEIGHTS,
     portraits_only: Annotated[
         bool, typer.Option("--portraits-only", help="What making portraits takes: enough to draw and to serve.")
     ] = False,
@@ -71,14 +69,14 @@ def assets(
 @app.command(rich_help_panel=STAGES)
 def ingest(
     params: ParamsFile = None,
-    out: Annotated[Path, typer.Option(help="Gets photos/, cartoons/ and CARD.md.")] = Path("data/raw"),
+    out: Annotated[Path, typer.Option(help="Gets photos/, cartoons/ and CARD.md.")] = RAW,
 ) -> None:
     """Bring raw photographs and cartoons from their source."""
     from photo2cartoon.dataset.ingest import ingest as stage
 
     counts = stage(load_params(params).ingest, out)
     typer.echo(
-        f"{out}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}; {out / 'CARD.md'} names the sources"
+        f"{out}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}; {out / SOURCES} names the sources"
     )
 
 
@@ -96,13 +94,13 @@ def preprocess(
         Path | None, typer.Option(help="Folder of drawings of some of the photographs, under their names.")
     ] = None,
     params: ParamsFile = None,
-    weights: Weights = DEFAULT_WEIGHTS,
+    weights: Weights = WEIGHTS,
 ) -> None:
     """Find, level, crop and cut out every face, on every core."""
     from collections import Counter
 
-    from photo2cartoon.dataset.preprocess import TABLE, raw_folders
     from photo2cartoon.dataset.preprocess import preprocess as stage
+    from photo2cartoon.dataset.preprocess import raw_folders
 
     values = load_params(params)
     if raw:
@@ -122,8 +120,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Gets checkpoints/, samples/, stats.jsonl.")],
     params: ParamsFile = None,
     profile: Profile = None,
-    data: Data = DEFAULT_DATA,
-    weights: Weights = DEFAULT_WEIGHTS,
+    data: Data = DATA,
+    weights: Weights = WEIGHTS,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
     start_from: Annotated[
         str | None, typer.Option(help="Begin with the networks of this checkpoint; the same as train.start_from.")
@@ -154,8 +152,8 @@ def evaluate(
     train: Annotated[Path, typer.Option(help="What `p2c train` wrote.")],
     out: Annotated[Path, typer.Option(help="Gets scores.json, scores.csv, drawings.png.")],
     params: ParamsFile = None,
-    data: Data = DEFAULT_DATA,
-    weights: Weights = DEFAULT_WEIGHTS,
+    data: Data = DATA,
+    weights: Weights = WEIGHTS,
 ) -> None:
     """Score every checkpoint; lower is better."""
     from photo2cartoon.evaluation.evaluate import evaluate as stage
@@ -204,7 +202,7 @@ def export(
 @app.command(rich_help_panel=STAGES)
 def promote(
     params: ParamsFile = None,
-    repository: Repository = DEFAULT_REPOSITORY,
+    repository: Repository = MODEL_REPOSITORY,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running Triton that shall load it now.")] = None,
     furnish: Annotated[
         bool, typer.Option("--furnish", help="Put the configurations into an empty repository.")
@@ -214,7 +212,7 @@ def promote(
     from photo2cartoon.serving import repository as serving
 
     if furnish:
-        serving.furnish(repository, DEFAULT_REPOSITORY)
+        serving.furnish(repository, MODEL_REPOSITORY)
     version = serving.promote(repository, load_params(params).select, server)
     typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from photo2cartoon.assets import sha256_of
-from photo2cartoon.dataset import DRAWN
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import DRAWN
 from photo2cartoon.portrait import PictureError, decode
 from photo2cartoon.portrait.maker import on_white
 

@@ -13,11 +13,11 @@ from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_folder
+from photo2cartoon.layout import CARTOONS, DRAWINGS, PHOTOS, SOURCES
 from photo2cartoon.params import Ingest
 from photo2cartoon.progress import bar
 
-CARD = "CARD.md"
-DOMAINS = ("photos", "cartoons", "drawings")
+KINDS = (PHOTOS, CARTOONS, DRAWINGS)
 WORLDWIDE_URL = "https://github.com/faker-js/assets-person-portrait.git"
 # The commit's own id is the pin: git refuses content that does not hash to it.
 WORLDWIDE_COMMIT = "63aef57b5a839aebe3ad913ec7c76469aabbb6c5"
@@ -38,21 +38,21 @@ def ingest(params: Ingest, out: Path) -> dict[str, int]:
         UserError: a source cannot be read or holds no pictures.
     """
     counts, cards = {}, []
-    with whole_folder(out, CARD) as partial:
-        for domain in DOMAINS:
+    with whole_folder(out, SOURCES) as partial:
+        for domain in KINDS:
             if getattr(params, domain) == "none":
                 continue
             folder = partial / domain
             folder.mkdir()
             cards.append(_bring(domain, getattr(params, domain), getattr(params, f"{domain}_at"), folder, params))
             counts[domain] = len(list(folder.iterdir()))
-        (partial / CARD).write_text("# Where this data comes from\n\n" + "\n".join(cards), encoding="utf-8")
+        (partial / SOURCES).write_text("# Where this data comes from\n\n" + "\n".join(cards), encoding="utf-8")
     return counts
 
 
 def _bring(domain: str, kind: str, place: str | None, folder: Path, params: Ingest) -> str:
     if kind == "sample":
-        return _sample_photos(folder) if domain == "photos" else _sample_cartoons(folder, params.sample_cartoons)
+        return _sample_photos(folder) if domain == PHOTOS else _sample_cartoons(folder, params.sample_cartoons)
     if kind == "worldwide":
         return from_worldwide(folder)
     bring = from_folder if kind == "folder" else from_url

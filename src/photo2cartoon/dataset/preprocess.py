@@ -17,18 +17,16 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from types import MappingProxyType
 
-from photo2cartoon.dataset import DRAWN
 from photo2cartoon.dataset.portraits import Row, Task, make_portraits
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import png_names, whole_folder
+from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, PHOTOS, TABLE
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.params import Preprocess
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import check_weights
 
-TABLE = "pictures.csv"
-DOMAINS = {"photos": "A", "cartoons": "B"}
-DRAWINGS = "drawings"
+LETTERS = {PHOTOS: "A", CARTOONS: "B"}
 
 
 def preprocess(
@@ -57,7 +55,7 @@ def preprocess(
     """
     with whole_folder(out, TABLE) as partial:
         rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings)
-        return _divide(rows, partial, params, {"photos": photos, "cartoons": cartoons})
+        return _divide(rows, partial, params, {PHOTOS: photos, CARTOONS: cartoons})
 
 
 def preprocess_part(
@@ -120,11 +118,11 @@ def _portraits(
     parts: int = 1,
 ) -> list[Row]:
     """Everything to trainA, trainB and drawnA."""
-    given = {domain: place for domain, place in (("photos", photos), ("cartoons", cartoons)) if place is not None}
+    given = {domain: place for domain, place in ((PHOTOS, photos), (CARTOONS, cartoons)) if place is not None}
     if not given:
         raise UserError("preprocess: needs --photos, --cartoons or both")
     listed = {domain: list_raw(place) for domain, place in given.items()}
-    drawn = _drawings_of(listed.get("photos", []), drawings)
+    drawn = _drawings_of(listed.get(PHOTOS, []), drawings)
     # Wrong weights are refused here, once, in a sentence, rather than in every worker.
     check_weights(weights, portrait)
     if drawn:
@@ -132,12 +130,12 @@ def _portraits(
     tasks = []
     for domain, names in listed.items():
         for split in ("train", "test"):
-            (folder / f"{split}{DOMAINS[domain]}").mkdir()
+            (folder / f"{split}{LETTERS[domain]}").mkdir()
         for name, face in list(zip(names, face_names(names), strict=True))[number::parts]:
-            align = name not in drawn if domain == "photos" else params.cartoons == "align"
-            target = folder / f"train{DOMAINS[domain]}" / face
+            align = name not in drawn if domain == PHOTOS else params.cartoons == "align"
+            target = folder / f"train{LETTERS[domain]}" / face
             tasks.append(Task(domain, given[domain] / name, name, target, align))
-            if domain == "photos" and name in drawn:
+            if domain == PHOTOS and name in drawn:
                 drawing = drawings / drawn[name]
                 tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, align=False))
     return make_portraits(tasks, weights, portrait, params.workers)
@@ -148,7 +146,7 @@ def _divide(
 ) -> list[Row]:
     """Train and test, checked, and the table of all of it; `places` are the folders to name when something is wrong."""
     rows = _split(rows, folder, params)
-    for domain in DOMAINS:
+    for domain in LETTERS:
         _must_have_some([row for row in rows if row.domain == domain], places.get(domain) or domain)
     write_table(folder / TABLE, rows)
     return rows
@@ -156,8 +154,8 @@ def _divide(
 
 def raw_folders(raw: Path) -> tuple[Path, Path, Path | None]:
     """Photographs, cartoons and, where there are any, drawings of what the `ingest` stage wrote."""
-    drawings = raw / "drawings"
-    return raw / "photos", raw / "cartoons", drawings if drawings.is_dir() else None
+    drawings = raw / DRAWINGS
+    return raw / PHOTOS, raw / CARTOONS, drawings if drawings.is_dir() else None
 
 
 def list_raw(folder: Path) -> list[str]:
@@ -215,7 +213,7 @@ def _split(rows: list[Row], folder: Path, params: Preprocess) -> list[Row]:
     named = _held_out_by_name(params.test_list)
     rows = [Row(**asdict(row) | {"face": f"{DRAWN}/{row.face}"}) if row.domain == DRAWINGS else row for row in rows]
     moved = []
-    for domain, letter in DOMAINS.items():
+    for domain, letter in LETTERS.items():
         faces = [row.face for row in rows if row.domain == domain and row.face]
         order = sorted({in_test(face.removesuffix(".png")) for face in faces})
         # At least one person on either side as soon as there are two.

@@ -8,9 +8,10 @@ from typing import Any
 
 from photo2cartoon.assets import sha256_of
 from photo2cartoon.dataset import sample
-from photo2cartoon.dataset.ingest import DOMAINS, WORLDWIDE_COMMIT
+from photo2cartoon.dataset.ingest import KINDS, WORLDWIDE_COMMIT
 from photo2cartoon.dataset.sources import list_folder, open_url
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import CARTOONS
 from photo2cartoon.params import Ingest
 
 
@@ -29,7 +30,7 @@ def data_version(params: Ingest) -> str:
     Raises:
         UserError: a source cannot be reached, or does not know the revision or the path.
     """
-    kinds = {domain: getattr(params, domain) for domain in DOMAINS}
+    kinds = {domain: getattr(params, domain) for domain in KINDS}
     return " ".join(
         f"{domain}={_version(domain, kind, getattr(params, f'{domain}_at'), params)}"
         for domain, kind in kinds.items()
@@ -45,7 +46,7 @@ def at_revision(params: Ingest, revision: str) -> Ingest:
     """
     if not revision:
         return params
-    places = {domain: getattr(params, f"{domain}_at") for domain in DOMAINS}
+    places = {domain: getattr(params, f"{domain}_at") for domain in KINDS}
     kept = {domain: place for domain, place in places.items() if place and place.startswith("dvc+")}
     if not kept:
         raise UserError(f"revision {revision}: no source of pictures is a DVC repository (dvc+REPOSITORY#PATH)")
@@ -59,7 +60,7 @@ def at_revision(params: Ingest, revision: str) -> Ingest:
 def _version(domain: str, kind: str, place: str | None, params: Ingest) -> str:
     if kind == "sample":
         listed = sha256_of(Path(sample.__file__).with_name("sample.yaml"))
-        return _hash([listed, str(params.sample_cartoons)] if domain == "cartoons" else [listed])
+        return _hash([listed, str(params.sample_cartoons)] if domain == CARTOONS else [listed])
     if kind == "worldwide":
         return WORLDWIDE_COMMIT
     if kind == "folder":

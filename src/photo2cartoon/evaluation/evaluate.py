@@ -15,16 +15,14 @@ import numpy as np
 from photo2cartoon import tracking
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.layout import CHECKPOINTS, PART, PART_GRID, RUN, SCORED_GRID, SCORES, SCORES_TABLE
 from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.loop import CHECKPOINTS
-from photo2cartoon.training.record import RUN
 from photo2cartoon.training.samples import to_uint8
 
-SCORES, PART, DRAWN = "scores.json", "part.json", "drawn.png"
 PHOTOGRAPHS = "photographs"
 SHOWN = 8
 
@@ -102,7 +100,7 @@ def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: 
     with whole_folder(out, PART) as partial:
         write_json(partial / PART, told)
         # One below the other, so that each can be cut out again.
-        (partial / DRAWN).write_bytes(encode_png(np.concatenate(list(to_uint8(drawn[:SHOWN])))))
+        (partial / PART_GRID).write_bytes(encode_png(np.concatenate(list(to_uint8(drawn[:SHOWN])))))
     return values
 
 
@@ -125,11 +123,11 @@ def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict
         "data_sha256": run_info["data_sha256"],
         "scores": scores,
     }
-    picture = grid([(told[path]["candidate"], _read_drawn(path / DRAWN)) for path in parts])
+    picture = grid([(told[path]["candidate"], _read_drawn(path / PART_GRID)) for path in parts])
     with whole_folder(out, SCORES) as partial:
         write_json(partial / SCORES, result)
-        _write_csv(partial / "scores.csv", scores)
-        (partial / "drawings.png").write_bytes(encode_png(picture))
+        _write_csv(partial / SCORES_TABLE, scores)
+        (partial / SCORED_GRID).write_bytes(encode_png(picture))
     _track(run_info["mlflow_run"], train, scores, picture, out)
     return result
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from photo2cartoon import assets
 from photo2cartoon.dataset.faces import load_faces, load_pairs, to_float
 from photo2cartoon.files import whole_folder, write_json
+from photo2cartoon.layout import MEASURES, MEASURES_TABLE
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.networks.perceptual import Perceptual
 from photo2cartoon.pictures import encode_png, grid
@@ -25,7 +26,6 @@ from photo2cartoon.scoring.distances import kernel_distance
 from photo2cartoon.scoring.features import efficientnet_features
 from photo2cartoon.training.samples import to_uint8
 
-MEASURES, TABLE = "measures.json", "measures.md"
 PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
 SIDE, BATCH, SHOWN = 256, 8, 32
 Drawer = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
@@ -96,7 +96,7 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
     sizes = {name: len(members) for name, members in groups.items()}
     with whole_folder(out, MEASURES) as partial:
         write_json(partial / MEASURES, {"groups": sizes, "models": result})
-        (partial / TABLE).write_text(table(result, sizes), encoding="utf-8")
+        (partial / MEASURES_TABLE).write_text(table(result, sizes), encoding="utf-8")
         _write_sheets(partial, drawn, taught, len(paired), photographs)
     return result
 

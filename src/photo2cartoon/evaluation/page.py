@@ -7,9 +7,9 @@ import html
 from pathlib import Path
 from urllib.parse import quote
 
-from photo2cartoon.evaluation.evaluate import SCORES
 from photo2cartoon.evaluation.selection import Selection
 from photo2cartoon.files import read_json, whole_file
+from photo2cartoon.layout import SCORED_GRID, SCORES
 from photo2cartoon.tracking import tracking_uri
 
 STYLE = "body{font-family:sans-serif}td,th{padding:2px 10px;text-align:right}img{max-width:100%}"
@@ -28,7 +28,7 @@ def write_page(scores: Path, out: Path) -> None:
     for candidate, values in result["scores"].items():
         cells = "".join(f"<td>{values[name]:.4g}</td>" for name in names)
         rows.append(f"<th>{html.escape(candidate)}</th>{cells}")
-    picture = base64.b64encode((scores / "drawings.png").read_bytes()).decode()
+    picture = base64.b64encode((scores / SCORED_GRID).read_bytes()).decode()
     table = "".join(f"<tr>{row}</tr>" for row in rows)
     body = f"<p>{result['photographs']} photographs, {result['cartoons']} cartoons; lower is better.</p><table>{table}</table>"
     with whole_file(out) as partial:

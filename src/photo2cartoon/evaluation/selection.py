@@ -13,15 +13,11 @@ from pathlib import Path
 from photo2cartoon import registry, tracking
 from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
-from photo2cartoon.evaluation.evaluate import SCORES
 from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, RUN, SCORES, SELECTION
 from photo2cartoon.lineage import kubeflow_run
 from photo2cartoon.params import Select
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.loop import CHECKPOINTS
-from photo2cartoon.training.record import RUN
-
-SELECTION = "selection.json"
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
             place=f"models/{name}",
             tags={
                 "checkpoint": name,
-                "generator_sha256": sha256_of(partial / "genA2B.safetensors"),
+                "generator_sha256": sha256_of(partial / CARTOON_GENERATOR),
                 "metric": params.metric,
                 "score": repr(score),
                 "data_sha256": result["data_sha256"],

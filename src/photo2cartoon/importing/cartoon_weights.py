@@ -21,6 +21,7 @@ from photo2cartoon.files import whole_folder
 from photo2cartoon.importing.graph import INPUT, OUTPUT, read_graph
 from photo2cartoon.importing.names import NETWORKS, UNUSED, discriminator_names, generator_names
 from photo2cartoon.importing.pickles import read_arrays
+from photo2cartoon.layout import CARD
 from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS
 from photo2cartoon.params import Train
 from photo2cartoon.training import checkpoint
@@ -85,7 +86,7 @@ def import_weights(source: Path, out: Path, size: int | None = None) -> Imported
         _fill(networks[name], tensors, names, kind, f"{source}: {name}")
     if kind == "onnx":
         _must_draw_the_same(source, networks["genA2B"], train.size)
-    with whole_folder(out, checkpoint.CARD) as partial:
+    with whole_folder(out, CARD) as partial:
         checkpoint.write_networks(partial, train, {name: networks[name] for name in states})
     return Imported(kind, train, tuple(states))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import CARD, CARTOON_GENERATOR
 from photo2cartoon.params import Export
 from photo2cartoon.progress import note
 
@@ -19,7 +20,7 @@ DEFAULT = "full"
 
 def names() -> tuple[str, ...]:
     """What there is."""
-    return tuple(sorted(path.parent.name for path in FOLDER.glob("*/checkpoint.json")))
+    return tuple(sorted(path.parent.name for path in FOLDER.glob(f"*/{CARD}")))
 
 
 def resolve(checkpoint: Path | str) -> Path:
@@ -41,7 +42,7 @@ def graph(name: str = DEFAULT, cache: Path | None = None) -> Path:
     if name not in names():
         raise UserError(f"{name}: no model of that name comes with the project; there are {', '.join(names())}")
     folder = cache or cache_folder()
-    target = folder / f"{name}-{sha256_of(FOLDER / name / 'genA2B.safetensors')[:16]}.onnx"
+    target = folder / f"{name}-{sha256_of(FOLDER / name / CARTOON_GENERATOR)[:16]}.onnx"
     if not target.is_file():
         from photo2cartoon.export.export import export
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import ENSEMBLE, GENERATOR
 from photo2cartoon.portrait import PictureError
-from photo2cartoon.serving.repository import ENSEMBLE, GENERATOR
 
 TIMEOUT_SECONDS = 60.0
 MOST_AT_ONCE = 8  # the generator's max_batch_size

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from photo2cartoon import registry
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import CONFIG, GENERATOR, GRAPH, RETIRED
 from photo2cartoon.params import Select
-from photo2cartoon.serving.storage import CONFIG, GENERATOR, RETIRED, Storage, storage_at
-
-ENSEMBLE = "photo2cartoon"
+from photo2cartoon.serving.storage import Storage, storage_at
 
 
 def list_versions(repository: Path | str) -> list[int]:
@@ -101,7 +100,7 @@ def reload_generator(server: str) -> None:
 
 def _publish(target: Storage, model: str, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        graph = registry.download(model, version, "generator.onnx", Path(temporary))
+        graph = registry.download(model, version, GRAPH, Path(temporary))
         _check_version(graph, version)
         if not target.holds(version, graph):
             target.publish(version, graph)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import ENSEMBLE
 from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.serving.installation import find_triton
-from photo2cartoon.serving.repository import ENSEMBLE
 from photo2cartoon.serving.storage import storage_at
 
 START_SECONDS, STOP_SECONDS = 120, 30

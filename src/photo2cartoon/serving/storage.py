@@ -13,11 +13,9 @@ from urllib.parse import urlsplit
 from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_file, whole_folder
+from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.pretrained import cache_folder
 from photo2cartoon.urls import file_system, is_url, told
-
-GENERATOR, GRAPH, CONFIG = "generator", "model.onnx", "config.pbtxt"
-RETIRED = ".retired"
 
 
 class Storage(Protocol):
@@ -68,7 +66,7 @@ class Folder:
 
     def versions(self) -> list[int]:
         found = (path for path in (self.path / GENERATOR).glob("[0-9]*") if path.name.isdigit())
-        return sorted(int(path.name) for path in found if (path / GRAPH).is_file())
+        return sorted(int(path.name) for path in found if (path / VERSION_GRAPH).is_file())
 
     def furnished(self) -> bool:
         return (self.path / GENERATOR / CONFIG).is_file()
@@ -83,8 +81,8 @@ class Folder:
 
     def publish(self, version: int, graph: Path) -> None:
         """Written beside and renamed."""
-        with whole_folder(self.graph(version).parent, GRAPH) as partial:
-            shutil.copyfile(graph, partial / GRAPH)
+        with whole_folder(self.graph(version).parent, VERSION_GRAPH) as partial:
+            shutil.copyfile(graph, partial / VERSION_GRAPH)
 
     def retire(self, version: int) -> None:
         aside = self.path / GENERATOR / RETIRED
@@ -93,7 +91,7 @@ class Folder:
         (self.path / GENERATOR / str(version)).rename(aside / str(version))
 
     def graph(self, version: int) -> Path:
-        return self.path / GENERATOR / str(version) / GRAPH
+        return self.path / GENERATOR / str(version) / VERSION_GRAPH
 
     def for_triton(self) -> str:
         return str(self.path.resolve())
@@ -114,7 +112,7 @@ class Bucket:
         return f"{self._root}/{name}"
 
     def _object(self, version: int) -> str:
-        return self._in(f"{GENERATOR}/{version}/{GRAPH}")
+        return self._in(f"{GENERATOR}/{version}/{VERSION_GRAPH}")
 
     def _names(self, folder: str) -> Iterator[str]:
         """Paths from there of every object below a folder."""
@@ -126,7 +124,9 @@ class Bucket:
     def versions(self) -> list[int]:
         with told(self.url, "cannot be read"):
             parts = [name.split("/") for name in self._names(GENERATOR)]
-        return sorted(int(part[0]) for part in parts if len(part) == 2 and part[0].isdigit() and part[1] == GRAPH)
+        return sorted(
+            int(part[0]) for part in parts if len(part) == 2 and part[0].isdigit() and part[1] == VERSION_GRAPH
+        )
 
     def furnished(self) -> bool:
         with told(self.url, "cannot be read"):
@@ -145,10 +145,10 @@ class Bucket:
         return there == sha256_of(graph)
 
     def publish(self, version: int, graph: Path) -> None:
-        self.add(f"{GENERATOR}/{version}/{GRAPH}", graph)
+        self.add(f"{GENERATOR}/{version}/{VERSION_GRAPH}", graph)
 
     def retire(self, version: int) -> None:
-        aside = self._in(f"{GENERATOR}/{RETIRED}/{version}/{GRAPH}")
+        aside = self._in(f"{GENERATOR}/{RETIRED}/{version}/{VERSION_GRAPH}")
         with told(self.url, "cannot be written"):
             self._system.pipe_file(aside, self._system.cat_file(self._object(version)))
             self._system.rm_file(self._object(version))

@@ -24,12 +24,12 @@ from torch import Tensor
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.layout import CARD, OPTIMIZERS, RANDOM
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Train
 from photo2cartoon.training.state import State, build_generator
 
 FORMAT = 1
-CARD = "checkpoint.json"
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | No
             _save_network(partial / f"{name}.safetensors", network.state_dict())
         for name, network in state.averages.items():
             _save_network(partial / f"{name}.average.safetensors", network.state_dict())
-        _write_tensors(partial / "optimizers.safetensors", _optimizers(state))
-        _write_tensors(partial / "random.safetensors", _random())
+        _write_tensors(partial / OPTIMIZERS, _optimizers(state))
+        _write_tensors(partial / RANDOM, _random())
         _write_card(
             partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.averages)], scores
         )
@@ -83,8 +83,8 @@ def load(path: Path, state: State) -> int:
         _load_into(network, path / f"{name}.safetensors")
     for name, network in state.averages.items():
         _load_into(network, path / f"{name}.average.safetensors")
-    _restore_optimizers(state, read_tensors(path / "optimizers.safetensors"))
-    random = read_tensors(path / "random.safetensors")
+    _restore_optimizers(state, read_tensors(path / OPTIMIZERS))
+    random = read_tensors(path / RANDOM)
     torch.set_rng_state(random["cpu"])
     if device.type == "cuda" and "cuda" in random:
         torch.cuda.set_rng_state(random["cuda"], device)

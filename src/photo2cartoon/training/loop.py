@@ -14,6 +14,7 @@ import torch
 
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import CHECKPOINTS
 from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.scorer import Scorer
@@ -23,8 +24,6 @@ from photo2cartoon.training.recipes import RECIPES
 from photo2cartoon.training.record import Record
 from photo2cartoon.training.shelf import Shelf
 from photo2cartoon.training.state import State
-
-CHECKPOINTS = "checkpoints"
 
 
 def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = False) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 
 from photo2cartoon import tracking
 from photo2cartoon.files import whole_file, write_json
+from photo2cartoon.layout import RUN, SAMPLES, STATS
 from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
@@ -24,7 +25,6 @@ _TOLD = {
     "face": "generator/face_id",
     "D": "discriminator/total",
 }
-STATS, SAMPLES, RUN = "stats.jsonl", "samples", "run.json"
 
 
 class Record:

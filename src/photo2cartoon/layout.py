@@ -1,0 +1,49 @@
+"""Names of the files and folders that stages hand to one another. Imports nothing of the project, so any module may use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Default places in the project's folder, as dvc.yaml has them.
+DATA = Path("data/faces")
+RAW = Path("data/raw")
+WEIGHTS = Path("weights")
+MODEL_REPOSITORY = Path("triton_repo")
+RESOLVED_PARAMS = Path("reports/params.yaml")
+SELECTED = Path("models/selected")
+TRITON_RUN = Path("var/triton")
+
+# `ingest` writes a folder for each kind of picture, and a card that names their sources.
+PHOTOS, CARTOONS, DRAWINGS = "photos", "cartoons", "drawings"
+SOURCES = "CARD.md"
+
+# `preprocess` writes trainA, trainB, testA and testB as photo2cartoon has them.
+DRAWN = "drawnA"  # drawings of photographs, under the photographs' names
+TABLE = "pictures.csv"
+
+# `train`
+CHECKPOINTS, SAMPLES = "checkpoints", "samples"
+STATS, RUN = "stats.jsonl", "run.json"
+
+# A checkpoint. A network NAME is in NAME.safetensors, its average in NAME.average.safetensors.
+CARD = "checkpoint.json"
+OPTIMIZERS, RANDOM = "optimizers.safetensors", "random.safetensors"
+CARTOON_GENERATOR = "genA2B.safetensors"
+
+# `evaluate`: the scores of all checkpoints, and the part of one of them.
+SCORES, SCORES_TABLE, SCORED_GRID = "scores.json", "scores.csv", "drawings.png"
+PART, PART_GRID = "part.json", "drawn.png"
+
+# `select`
+SELECTION = "selection.json"
+
+# `export`
+GRAPH, PARITY, PARITY_GRID = "generator.onnx", "parity.json", "parity.png"
+
+# Triton's model repository: models, and what is in the generator's folder.
+ENSEMBLE, GENERATOR = "photo2cartoon", "generator"
+CONFIG, VERSION_GRAPH, RETIRED = "config.pbtxt", "model.onnx", ".retired"
+
+# `measure` and the test phase
+MEASURES, MEASURES_TABLE = "measures.json", "measures.md"
+OVERVIEW = "overview.png"
