@@ -72,13 +72,13 @@ def train_across(
     import shutil
     from pathlib import Path
 
+    from photo2cartoon.checkpoint import list_checkpoints
     from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.files import read_json, whole_folder
     from photo2cartoon.layout import CHECKPOINTS, RUN
     from photo2cartoon.params import Train
     from photo2cartoon.tracking import URI_VARIABLE
-    from photo2cartoon.training.checkpoint import list_checkpoints
     from pipelines.train_job import TrainJob, go_on, train_section
 
     with in_a_line("train"):

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon import pretrained
+from photo2cartoon import checkpoint, pretrained
 from photo2cartoon.dataset.faces import to_float
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.portrait.maker import on_white
 from photo2cartoon.pretrained.__main__ import adopt
-from photo2cartoon.training import checkpoint
 
 
 def test_they_are_there_and_small():

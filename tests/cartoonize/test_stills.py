@@ -9,12 +9,12 @@ import torch
 
 from photo2cartoon.cartoonize.drawing import by_onnxruntime, by_torch
 from photo2cartoon.cartoonize.stills import cartoonize, make_drawer
+from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.params import Portrait
 from photo2cartoon.portrait import PortraitMaker, decode
-from photo2cartoon.training.checkpoint import load_generator
 from tests import original
 from tests.conftest import ROOT
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import torch
 
+from photo2cartoon.checkpoint import copy_generator, load_generator
 from photo2cartoon.dataset.faces import list_pictures, load_faces
 from photo2cartoon.pictures import heatmap_on
-from photo2cartoon.training.checkpoint import copy_generator, load_generator
 from photo2cartoon.training.samples import seven_rows, to_uint8
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
 from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.importing.names import NETWORKS
 from photo2cartoon.params import Train
-from photo2cartoon.training import checkpoint
+from photo2cartoon.training.checkpoint import start_from
 from photo2cartoon.training.step import build_networks
 from tests import original
 
@@ -319,7 +320,7 @@ def test_a_start_without_discriminators_says_so(tmp_path, onnx_file):
 
     import_weights(onnx_file[0], tmp_path / "out")
     state = Step(Train(channels=CHANNELS, size=SIZE), None, torch.device("cpu"))
-    fresh = checkpoint.start_from(tmp_path / "out", state)
+    fresh = start_from(tmp_path / "out", state)
     assert fresh == ["genB2A", "disGA", "disGB", "disLA", "disLB"]
     drawn = checkpoint.load_generator(tmp_path / "out").state_dict()
     for name, value in state.averages["genA2B"].state_dict().items():

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
+from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Lesson, Train
-from photo2cartoon.training import checkpoint
 from photo2cartoon.training.loop import train
 from photo2cartoon.training.parallel import Team
 from photo2cartoon.training.recipes import Taught

@@ -46,8 +46,8 @@ def by_torch(checkpoint: Path) -> Draw:
     Raises:
         UserError: it cannot be read or has no generator.
     """
+    from photo2cartoon.checkpoint import load_generator
     from photo2cartoon.export.graph import PortraitToCartoon, draw
-    from photo2cartoon.training.checkpoint import load_generator
 
     model = PortraitToCartoon(load_generator(checkpoint))
     return lambda portraits: draw(model, portraits)

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from photo2cartoon import tracking
+from photo2cartoon import checkpoint, tracking
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
 from photo2cartoon.layout import CHECKPOINTS, PART, PART_GRID, RUN, SCORED_GRID, SCORES, SCORES_TABLE
@@ -20,7 +20,6 @@ from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.scoring.scorer import Scorer
-from photo2cartoon.training import checkpoint
 from photo2cartoon.training.samples import to_uint8
 
 PHOTOGRAPHS = "photographs"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import load_faces
 from photo2cartoon.files import whole_folder
 from photo2cartoon.layout import OVERVIEW
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
-from photo2cartoon.training import checkpoint
 from photo2cartoon.training.samples import DIRECTIONS, seven_rows
 
 OVERVIEW_COLUMNS = 6

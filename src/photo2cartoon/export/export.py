@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon import registry, tracking
+from photo2cartoon import checkpoint, registry, tracking
 from photo2cartoon.dataset.faces import list_pictures, read_rgba
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
@@ -20,7 +20,6 @@ from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Export
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.portrait.maker import SIZE, on_white
-from photo2cartoon.training import checkpoint
 
 CALIBRATION = 32
 

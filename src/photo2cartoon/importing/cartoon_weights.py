@@ -16,16 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import whole_folder
 from photo2cartoon.importing.graph import INPUT, OUTPUT, read_graph
 from photo2cartoon.importing.names import NETWORKS, UNUSED, discriminator_names, generator_names
 from photo2cartoon.importing.pickles import read_arrays
 from photo2cartoon.layout import CARD
-from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS
+from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, build_discriminator
 from photo2cartoon.params import Train
-from photo2cartoon.training import checkpoint
-from photo2cartoon.training.step import build_networks
 
 DEFAULT_SIZE = 256
 # The farthest that a drawing by the imported weights may be from the file's own, where the file can draw; -1..1.
@@ -77,7 +76,10 @@ def import_weights(source: Path, out: Path, size: int | None = None) -> Imported
         raise UserError(f"{out}: is there already; name a new folder")
     kind, states, side = read_states(source)
     train = infer(source, states, size or side)
-    networks = torch.nn.ModuleDict(build_networks(train))
+    networks = {
+        name: checkpoint.build_generator(train) if name.startswith("gen") else build_discriminator(name, train.channels)
+        for name in states
+    }
     for name, tensors in states.items():
         if name.startswith("gen"):
             names = generator_names(paddle=kind == "paddle")

@@ -90,3 +90,8 @@ class Discriminator(nn.Module):
         """`[N, 3, H, W]` in -1..1 to a `Verdict`; H and W at least 128 with 7 layers."""
         x, cam_logit, heatmap = self.attention(self.body(x))
         return Verdict(self.head(x), cam_logit, heatmap)
+
+
+def build_discriminator(name: str, channels: int) -> Discriminator:
+    """A randomly initialised discriminator by its name in U-GAT-IT: disGA and disGB are global, disLA and disLB local."""
+    return Discriminator(channels, GLOBAL_LAYERS if name.startswith("disG") else LOCAL_LAYERS)

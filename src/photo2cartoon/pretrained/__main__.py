@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError, in_a_line
 from photo2cartoon.files import whole_folder
 from photo2cartoon.layout import CARD
 from photo2cartoon.pretrained import FOLDER
-from photo2cartoon.training import checkpoint
 
 
 def adopt(source: Path, target: Path, blend: Path | None = None, share: float = 0.0) -> None:

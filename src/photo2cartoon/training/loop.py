@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from photo2cartoon.checkpoint import list_checkpoints
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CHECKPOINTS
@@ -118,7 +119,7 @@ def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, p
         section.write_text(json.dumps({"train": params.model_dump(mode="json")}), encoding="utf-8")
         arguments = ["train", "--params", section, "--data", data, "--weights", weights, "--out", out]
         launch(processes, [*map(str, arguments), *(["--resume"] if resume else [])])
-    return checkpoint.list_checkpoints(out / CHECKPOINTS)[-1]
+    return list_checkpoints(out / CHECKPOINTS)[-1]
 
 
 class Interruption:
@@ -159,7 +160,7 @@ def count_processes(params: Train, device: torch.device) -> int:
 
 def _continue(state: State, out: Path, resume: bool) -> int:
     """Bring the state to where the run in `out` stopped, and tell the step; a damaged checkpoint is passed over."""
-    saved = checkpoint.list_checkpoints(out / CHECKPOINTS)
+    saved = list_checkpoints(out / CHECKPOINTS)
     if saved and not resume:
         raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
     damaged: dict[Path, UserError] = {}

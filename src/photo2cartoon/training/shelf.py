@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from photo2cartoon.checkpoint import list_checkpoints, read_card
 from photo2cartoon.params import Train
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.state import State
@@ -25,20 +26,20 @@ class Shelf:
 
     def last(self) -> Path | None:
         """The latest checkpoint."""
-        found = checkpoint.list_checkpoints(self.folder)
+        found = list_checkpoints(self.folder)
         return found[-1] if found else None
 
     def best(self) -> list[Path]:
         """Checkpoints that have a score, best first; of equals the earliest."""
-        scored = [(self._score(path), path) for path in checkpoint.list_checkpoints(self.folder)]
+        scored = [(self._score(path), path) for path in list_checkpoints(self.folder)]
         return [path for score, path in sorted(scored) if math.isfinite(score)]
 
     def add(self, state: State, step: int, scores: Mapping[str, float]) -> Path:
         """Save a checkpoint with its scores, and remove those that are neither late nor good."""
         added = checkpoint.save(self.folder, state, step, scores)
-        late = checkpoint.list_checkpoints(self.folder)[-self.params.keep :]
+        late = list_checkpoints(self.folder)[-self.params.keep :]
         stay = {*late, *self.best()[: self.params.keep_best]}
-        for path in checkpoint.list_checkpoints(self.folder):
+        for path in list_checkpoints(self.folder):
             if path not in stay:
                 shutil.rmtree(path)
         return added
@@ -48,8 +49,8 @@ class Shelf:
         best, last = self.best(), self.last()
         if not self.params.patience or not best:
             return False
-        since = checkpoint.read_card(last).step - checkpoint.read_card(best[0]).step
+        since = read_card(last).step - read_card(best[0]).step
         return since >= self.params.patience * self.params.checkpoint_every
 
     def _score(self, path: Path) -> float:
-        return checkpoint.read_card(path).scores.get(self.params.score or "", math.inf)
+        return read_card(path).scores.get(self.params.score or "", math.inf)

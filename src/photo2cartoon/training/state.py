@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from photo2cartoon.checkpoint import build_generator
 from photo2cartoon.networks.discriminator import Verdict
-from photo2cartoon.networks.generator import Drawing, Generator
+from photo2cartoon.networks.generator import Drawing
 from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
 from photo2cartoon.training.memory import keep_freed
@@ -146,13 +147,6 @@ def precision(params: Train, device: torch.device) -> str:
     if params.precision != "auto":
         return params.precision
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-
-
-def build_generator(params: Train) -> Generator:
-    """A generator as the `train` section describes it, with fresh weights."""
-    generator = Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
-    generator.recompute = params.recompute
-    return generator
 
 
 def learning_rate(step: int, params: Train) -> float:

@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, Discriminator
+from photo2cartoon.checkpoint import build_generator
+from photo2cartoon.networks.discriminator import build_discriminator
 from photo2cartoon.networks.face import FaceNetwork
 from photo2cartoon.params import Train
 from photo2cartoon.training import losses
 from photo2cartoon.training.parallel import Team
-from photo2cartoon.training.state import State, build_generator, weighted
+from photo2cartoon.training.state import State, weighted
 
 GENERATORS = ("genA2B", "genB2A")
 DISCRIMINATORS = ("disGA", "disGB", "disLA", "disLB")
@@ -26,7 +27,7 @@ DISCRIMINATORS = ("disGA", "disGB", "disLA", "disLB")
 def build_networks(params: Train) -> dict[str, nn.Module]:
     """The six networks by their names in U-GAT-IT, with fresh weights."""
     return {name: build_generator(params) for name in GENERATORS} | {
-        name: Discriminator(params.channels, GLOBAL_LAYERS if "G" in name else LOCAL_LAYERS) for name in DISCRIMINATORS
+        name: build_discriminator(name, params.channels) for name in DISCRIMINATORS
     }
 
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, Discriminator
+from photo2cartoon.checkpoint import build_generator
+from photo2cartoon.networks.discriminator import build_discriminator
 from photo2cartoon.networks.face import FaceNetwork
 from photo2cartoon.networks.perceptual import Perceptual
 from photo2cartoon.params import Train
 from photo2cartoon.training import losses
 from photo2cartoon.training.parallel import Team
-from photo2cartoon.training.state import State, build_generator, weighted
+from photo2cartoon.training.state import State, weighted
 
 
 def build_networks(params: Train) -> dict[str, nn.Module]:
     """The generator of cartoons, and where they take part the discriminators of cartoons, with fresh weights."""
     networks: dict[str, nn.Module] = {"genA2B": build_generator(params)}
     if params.taught.judged:
-        layers = {"disGB": GLOBAL_LAYERS, "disLB": LOCAL_LAYERS}
-        networks |= {name: Discriminator(params.channels, count) for name, count in layers.items()}
+        networks |= {name: build_discriminator(name, params.channels) for name in ("disGB", "disLB")}
     return networks
 
 

@@ -1,0 +1,191 @@
+"""Trained generators and the checkpoints that hold them. Loading never runs pickled code.
+
+    step-000300/
+        checkpoint.json             format, step, the train section, which networks are inside
+        genA2B.safetensors …        each network; genA2B.average.safetensors: its average
+        optimizers.safetensors      moments of both optimizers                        } only what training
+        random.safetensors          torch's generators of random numbers              } saved has these
+
+A checkpoint with `genA2B` or `genA2B.average` alone is enough to draw with. `training.checkpoint` saves and resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from photo2cartoon import pretrained
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import read_json, write_json
+from photo2cartoon.layout import CARD
+from photo2cartoon.networks.generator import Generator
+from photo2cartoon.params import Train
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `checkpoint.json` says.
+
+    Args:
+        path: the folder.
+        step: optimisation steps done.
+        train: the section it was trained with.
+        networks: names of the networks inside.
+        scores: of its averaged generator, where it was scored while training.
+    """
+
+    path: Path
+    step: int
+    train: Train
+    networks: tuple[str, ...]
+    scores: Mapping[str, float]
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Every checkpoint below a folder, earliest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / CARD).is_file())
+
+
+def read_card(path: Path) -> Card:
+    """What a checkpoint is.
+
+    Args:
+        path: its folder, or the name of one that comes with the project.
+
+    Raises:
+        UserError: the folder is no checkpoint, or of a format this version does not know.
+    """
+    path = pretrained.resolve(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such checkpoint folder")
+    values = read_json(path / CARD, "this folder is not a checkpoint")
+    try:
+        if values["format"] != FORMAT:
+            raise UserError(f"{path / CARD}: format {values['format']}, this version reads {FORMAT}")
+        return Card(
+            path,
+            values["step"],
+            Train.model_validate(values["train"]),
+            tuple(values["networks"]),
+            values.get("scores", {}),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / CARD}: not a checkpoint's card: {error}") from None
+
+
+def build_generator(params: Train) -> Generator:
+    """A generator as the `train` section describes it, with fresh weights."""
+    generator = Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
+    generator.recompute = params.recompute
+    return generator
+
+
+def load_generator(path: Path, name: str = "genA2B", weights: str = "average") -> Generator:
+    """The generator of a checkpoint, ready to draw.
+
+    Args:
+        path: the checkpoint's folder, or the name of one that comes with the project.
+        name: genA2B draws cartoons, genB2A photographs.
+        weights: `average`, or `raw` for the last step's; the other is used where the wanted one is not inside.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, or has no such generator.
+    """
+    card = read_card(path)
+    names = [f"{name}.average", name] if weights == "average" else [name, f"{name}.average"]
+    inside = next((candidate for candidate in names if candidate in card.networks), None)
+    if inside is None:
+        raise UserError(f"{path}: holds no {name}; it holds {', '.join(card.networks)}")
+    generator = build_generator(card.train)
+    load_into(generator, card.path / f"{inside}.safetensors")
+    return generator.eval().requires_grad_(False)
+
+
+def copy_generator(source: Path, target: Path, name: str = "genA2B", weights: str = "average") -> None:
+    """A checkpoint of one generator alone: what is needed to draw, a tenth of the size."""
+    card = read_card(source)
+    generator = load_generator(source, name, weights)
+    target.mkdir(parents=True, exist_ok=True)
+    write_networks(target, card.train, {name: generator}, card.step)
+
+
+def write_networks(folder: Path, train: Train, networks: Mapping[str, torch.nn.Module], step: int = 0) -> None:
+    """A checkpoint of networks alone, without what training would go on from.
+
+    Args:
+        folder: exists; gets a file a network, and the card.
+        train: the section that describes the networks.
+        networks: by name.
+        step: optimisation steps done.
+    """
+    for name, network in networks.items():
+        save_network(folder / f"{name}.safetensors", network.state_dict())
+    write_card(folder, step, train, list(networks))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing from the checkpoint") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: damaged: {error}") from None
+
+
+def save_network(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a state dict, from whatever device, as safetensors."""
+    write_tensors(path, {key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write contiguous CPU tensors as safetensors.
+
+    Raises:
+        OSError: the file cannot be written, mostly because the disk is full.
+    """
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
+
+
+def load_into(network: torch.nn.Module, path: Path) -> None:
+    """Load the weights of a file into a network of the same shapes.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another network.
+    """
+    try:
+        network.load_state_dict(read_tensors(path))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"{path}: of another network: {first}") from None
+
+
+def write_card(
+    folder: Path, step: int, train: Train, networks: list[str], scores: Mapping[str, float] | None = None
+) -> None:
+    """Write `checkpoint.json`: the last file of a checkpoint, by which a folder is recognised as one."""
+    card: dict[str, Any] = {
+        "format": FORMAT,
+        "step": step,
+        "networks": networks,
+        "train": train.model_dump(mode="json"),
+    }
+    if scores:
+        card["scores"] = dict(scores)
+    write_json(folder / CARD, card)
