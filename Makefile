@@ -72,7 +72,7 @@ submit: $(STAMP)  ## run it on a cluster: make submit KFP_HOST=https://… (ARGS
 
 .PHONY: train-job
 train-job: $(STAMP)  ## train across machines of a Kubernetes cluster: make train-job ARGS="--help"
-	@python -m pipelines.train_job $(ARGS)
+	@python -m components.train_job $(ARGS)
 
 .PHONY: serve
 serve: $(STAMP)  ## Triton on loopback, until Ctrl-C

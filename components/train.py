@@ -72,6 +72,7 @@ def train_across(
     import shutil
     from pathlib import Path
 
+    from components.train_job import TrainJob, go_on, train_section
     from photo2cartoon.checkpoint import list_checkpoints
     from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import in_a_line
@@ -79,7 +80,6 @@ def train_across(
     from photo2cartoon.layout import CHECKPOINTS, RUN
     from photo2cartoon.params import Train
     from photo2cartoon.tracking import URI_VARIABLE
-    from pipelines.train_job import TrainJob, go_on, train_section
 
     with in_a_line("train"):
         name = training_name(params, Path(faces.path))

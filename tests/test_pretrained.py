@@ -8,10 +8,11 @@ import torch
 from photo2cartoon import checkpoint, pretrained
 from photo2cartoon.dataset.faces import to_float
 from photo2cartoon.errors import UserError
+from photo2cartoon.export.adopt import adopt
+from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.portrait.maker import on_white
-from photo2cartoon.pretrained.__main__ import adopt
 
 
 def test_they_are_there_and_small():
@@ -69,7 +70,7 @@ def test_a_fresh_machine_draws_without_training(p2c, weights, hopper, tmp_path):
 
 def test_there_is_none_of_another_name():
     with pytest.raises(UserError, match="no model of that name comes with the project; there are full, slim"):
-        pretrained.graph("big")
+        pretrained_graph("big")
 
 
 def test_two_checkpoints_of_one_network_are_blended(trained, tmp_path):

@@ -19,6 +19,7 @@ import skimage
 from photo2cartoon import pretrained
 from photo2cartoon.cartoonize.drawing import by_onnxruntime
 from photo2cartoon.evaluation.measure import measure
+from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.pictures import grid
 from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.portrait.maker import on_white
@@ -34,7 +35,7 @@ parser.add_argument("--weights", type=Path, default=Path("weights"))
 parser.add_argument("--data", type=Path)
 given = parser.parse_args()
 
-draws = {name: by_onnxruntime(pretrained.graph(name)) for name in pretrained.names()}
+draws = {name: by_onnxruntime(pretrained_graph(name)) for name in pretrained.names()}
 maker = PortraitMaker.from_weights(given.weights)
 portraits = [maker(decode(path)).rgba for path in PUBLIC_DOMAIN]
 columns = []

@@ -19,7 +19,7 @@ import yaml
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.fetch import from_package, from_url
-from photo2cartoon.files import whole_file
+from photo2cartoon.files import sha256_of, whole_file
 from photo2cartoon.progress import bar, note
 
 CATALOGUE = Path(__file__).with_name("assets.yaml")
@@ -71,12 +71,6 @@ def catalogue(path: Path = CATALOGUE) -> dict[str, Asset]:
     """Every asset that `path` lists, by name."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {name: Asset(name=name, **entry) for name, entry in entries.items()}
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_blob_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -109,3 +110,14 @@ def read_json(path: Path, hint: str = "") -> Any:
         raise UserError(f"{path}: no such file{f'; {hint}' if hint else ''}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """`photo2cartoon` in XDG_CACHE_HOME, or in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "photo2cartoon"

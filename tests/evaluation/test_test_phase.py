@@ -5,9 +5,9 @@ import numpy as np
 import torch
 
 from photo2cartoon.checkpoint import copy_generator, load_generator
-from photo2cartoon.dataset.faces import list_pictures, load_faces
+from photo2cartoon.dataset.faces import list_pictures, load_faces, to_uint8
 from photo2cartoon.pictures import heatmap_on
-from photo2cartoon.training.samples import seven_rows, to_uint8
+from photo2cartoon.scoring.seven_rows import seven_rows
 
 
 def test_seven_rows_are_the_definition(checkpoint, faces):

@@ -16,6 +16,7 @@ import torch
 
 from photo2cartoon import assets
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import sha256_of
 from photo2cartoon.importing import segmenters
 from photo2cartoon.networks.sinet import SINet, normalise
 from photo2cartoon.portrait import PortraitMaker, decode
@@ -83,7 +84,7 @@ def test_assets_converts_what_a_user_brings_once_and_another_file_again(weights,
     network = SINet()
     torch.save(network.state_dict(), mine / "SINet.pth")
     entry = assets.catalogue()["sinet"]
-    entry = dataclasses.replace(entry, sha256=assets.sha256_of(mine / entry.file))
+    entry = dataclasses.replace(entry, sha256=sha256_of(mine / entry.file))
     known = {**assets.catalogue(), "sinet": entry}
     monkeypatch.setattr(assets, "catalogue", lambda *_: known)
 

@@ -8,7 +8,8 @@ import torch
 
 from photo2cartoon import assets
 from photo2cartoon.dataset.faces import load_faces, to_float
-from photo2cartoon.networks.face import DlibFaceNet, crop_face
+from photo2cartoon.networks.crop import crop_face
+from photo2cartoon.networks.face import DlibFaceNet
 from tests.conftest import noise
 
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.importing.names import UNUSED, discriminator_names, generator_names
+from photo2cartoon.networks.crop import crop_face
 from photo2cartoon.networks.discriminator import Discriminator
-from photo2cartoon.networks.face import crop_face, load_face_network
+from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.networks.mobilefacenet import MobileFaceNet
 from tests import original, original_faces

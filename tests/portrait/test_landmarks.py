@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from photo2cartoon import assets
+from photo2cartoon.files import sha256_of
 from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.portrait.detect import Box, Hog
 from photo2cartoon.portrait.landmarks import DlibLandmarks, hog_box
@@ -30,7 +31,7 @@ def fan_weights(weights, tmp_path, monkeypatch):
     torch.manual_seed(0)
     torch.save(FAN(4).state_dict(), tmp_path / entry.file)
     known = assets.catalogue()
-    known[entry.name] = dataclasses.replace(entry, sha256=assets.sha256_of(tmp_path / entry.file))
+    known[entry.name] = dataclasses.replace(entry, sha256=sha256_of(tmp_path / entry.file))
     monkeypatch.setattr(assets, "catalogue", lambda *_: known)
     return tmp_path
 

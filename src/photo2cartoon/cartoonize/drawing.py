@@ -107,7 +107,13 @@ def _resized(picture: np.ndarray, side: int) -> np.ndarray:
 
 def _graph(model: Path | None, model_repository: Path | str) -> Path:
     if model is not None:
-        return pretrained.graph(str(model)) if str(model) in pretrained.names() and not model.exists() else model
+        from photo2cartoon.export.pretrained import pretrained_graph
+
+        return pretrained_graph(str(model)) if str(model) in pretrained.names() and not model.exists() else model
     storage = storage_at(model_repository)
     versions = storage.versions()
-    return storage.graph(versions[-1]) if versions else pretrained.graph()
+    if versions:
+        return storage.graph(versions[-1])
+    from photo2cartoon.export.pretrained import pretrained_graph
+
+    return pretrained_graph()

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import sha256_of
 from photo2cartoon.layout import DRAWN
 from photo2cartoon.portrait import PictureError, decode
 from photo2cartoon.portrait.maker import on_white
@@ -148,6 +148,12 @@ def training_name(params: str, data: Path) -> str:
 def to_float(pictures: Tensor) -> Tensor:
     """uint8 `[..., 3, H, W]` to float32 in -1..1."""
     return pictures.float() / 127.5 - 1
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """Float `[N, 3, H, W]` in -1..1 to uint8 `[N, H, W, 3]`."""
+    levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 class Sampler:

@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon.assets import sha256_of
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.ingest import KINDS, WORLDWIDE_COMMIT
 from photo2cartoon.dataset.sources import list_folder, open_url
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import sha256_of
 from photo2cartoon.layout import CARTOONS
 from photo2cartoon.params import Ingest
 

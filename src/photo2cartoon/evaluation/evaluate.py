@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from photo2cartoon import checkpoint, tracking
+from photo2cartoon.dataset.faces import to_uint8
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
 from photo2cartoon.layout import CHECKPOINTS, PART, PART_GRID, RUN, SCORED_GRID, SCORES, SCORES_TABLE
@@ -20,7 +21,6 @@ from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.scoring.scorer import Scorer
-from photo2cartoon.training.samples import to_uint8
 
 PHOTOGRAPHS = "photographs"
 SHOWN = 8

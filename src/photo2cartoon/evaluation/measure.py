@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from photo2cartoon import assets
-from photo2cartoon.dataset.faces import load_faces, load_pairs, to_float
+from photo2cartoon.dataset.faces import load_faces, load_pairs, to_float, to_uint8
 from photo2cartoon.files import whole_folder, write_json
 from photo2cartoon.layout import MEASURES, MEASURES_TABLE
 from photo2cartoon.networks.face import load_face_network
@@ -24,7 +24,6 @@ from photo2cartoon.progress import bar
 from photo2cartoon.scoring import pairs
 from photo2cartoon.scoring.distances import kernel_distance
 from photo2cartoon.scoring.features import efficientnet_features
-from photo2cartoon.training.samples import to_uint8
 
 PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
 SIDE, BATCH, SHOWN = 256, 8, 32

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from photo2cartoon import checkpoint, registry, tracking
-from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.files import read_json, sha256_of, whole_folder, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, RUN, SCORES, SELECTION
 from photo2cartoon.lineage import kubeflow_run
 from photo2cartoon.params import Select

@@ -13,7 +13,7 @@ from photo2cartoon.layout import OVERVIEW
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
-from photo2cartoon.training.samples import DIRECTIONS, seven_rows
+from photo2cartoon.scoring.seven_rows import DIRECTIONS, seven_rows
 
 OVERVIEW_COLUMNS = 6
 

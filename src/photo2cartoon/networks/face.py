@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from photo2cartoon import assets
 from photo2cartoon.errors import UserError
+from photo2cartoon.networks.crop import crop_face
 
 SIDE = 150
 MEAN = (122.782, 117.001, 104.298)
@@ -125,19 +126,6 @@ class DlibFaceNet(nn.Module):
         face = crop_face(pictures)
         face = F.interpolate(face, size=(SIDE, SIDE), mode="bilinear", align_corners=True)
         return F.normalize(self((face + 1) * 127.5))
-
-
-def crop_face(pictures: Tensor) -> Tensor:
-    """The square of a portrait that holds the face without hair and neck: photo2cartoon's crop for the Face ID loss.
-
-    Args:
-        pictures: `[N, C, S, S]`.
-    """
-    side = pictures.shape[-1]
-    top = int(side / 2.1 * (0.8 - 0.33))
-    bottom = int(side - side / 2.1 * 0.3)
-    left = int(side / 2 - (bottom - top) / 2)
-    return pictures[:, :, top:bottom, left : left + bottom - top]
 
 
 def load_face_network(kind: str, weights: Path) -> FaceNetwork:

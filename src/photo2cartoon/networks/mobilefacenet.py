@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photo2cartoon.networks.face import crop_face
+from photo2cartoon.networks.crop import crop_face
 
 SIDE = 112
 Variant = Literal["insightface", "foamliu"]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photo2cartoon.networks.face import crop_face
+from photo2cartoon.networks.crop import crop_face
 from photo2cartoon.networks.perceptual import Perceptual
 
 # Individual typology angle, degrees (Chardon et al., 1991; the six classes of Del Bino and Bernerd, 2013, two by two).

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from photo2cartoon.assets import sha256_of
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_file, whole_folder
+from photo2cartoon.files import cache_folder, sha256_of, whole_file, whole_folder
 from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
-from photo2cartoon.pretrained import cache_folder
 from photo2cartoon.urls import file_system, is_url, told
 
 

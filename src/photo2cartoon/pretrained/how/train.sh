@@ -20,5 +20,5 @@ for model in full slim; do
         start=(--start-from "$(last "$out/$model-$part")")
     done
     # Between what knows the style and what knows everybody: docs/model-card.md.
-    python -m photo2cartoon.pretrained "$(last "$out/$model-world")" "$model" --blend "$(last "$out/$model-256")" --share 0.4
+    python -m photo2cartoon.export.adopt "$(last "$out/$model-world")" "$model" --blend "$(last "$out/$model-256")" --share 0.4
 done

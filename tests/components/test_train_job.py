@@ -17,8 +17,8 @@ from kubeflow.trainer import LocalProcessBackendConfig, TrainerClient
 from kubeflow_trainer_api import models
 from kubernetes.config import kube_config
 
+from components import train_job
 from components.train import train_across
-from pipelines import train_job
 from tests.conftest import ROOT
 from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 
@@ -100,7 +100,7 @@ def command(tmp_path, *more, **environment):
     (tmp_path / "params.yaml").write_text("train: {batch: 8}")
     arguments = ["--image", "i", "--volume", "v", "--params", str(tmp_path / "params.yaml"), *more]
     return subprocess.run(
-        [sys.executable, "-m", "pipelines.train_job", *arguments],
+        [sys.executable, "-m", "components.train_job", *arguments],
         cwd=ROOT, capture_output=True, text=True, timeout=100, env={**os.environ, "KUBECONFIG": "nowhere", **environment},
     )  # fmt: skip
 

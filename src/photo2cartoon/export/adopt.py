@@ -1,6 +1,6 @@
 """Make a trained checkpoint one of the models that come with the project.
 
-    python -m photo2cartoon.pretrained CHECKPOINT NAME [--blend CHECKPOINT --share 0.4]
+    python -m photo2cartoon.export.adopt CHECKPOINT NAME [--blend CHECKPOINT --share 0.4]
 
 The averaged generator alone, in half precision: a quarter of a thousandth of rounding for half of the size. Blended with
 the checkpoint it went on from, it keeps more of what that one could do (weight-space ensembles, Wortsman et al., 2022).
@@ -49,5 +49,5 @@ if __name__ == "__main__":
     parser.add_argument("--blend", type=Path, help="a checkpoint of the same network")
     parser.add_argument("--share", type=float, default=0.4, help="of the other one, 0..1")
     given = parser.parse_args()
-    with in_a_line("pretrained"):
+    with in_a_line("adopt"):
         adopt(given.checkpoint, FOLDER / given.name, given.blend, given.share)

@@ -1,0 +1,35 @@
+"""Graphs of the generators that come with the project: exported when first needed, then kept in the user's cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from photo2cartoon import pretrained
+from photo2cartoon.errors import UserError
+from photo2cartoon.export.export import export
+from photo2cartoon.files import cache_folder, sha256_of
+from photo2cartoon.layout import CARTOON_GENERATOR
+from photo2cartoon.params import Export
+from photo2cartoon.progress import note
+
+
+def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) -> Path:
+    """The ONNX graph of a generator that comes with the project. The hash of its weights is in the file's name.
+
+    Args:
+        name: one of `pretrained.names`.
+        cache: the folder that keeps graphs; `photo2cartoon` in the user's cache by default.
+
+    Raises:
+        UserError: there is no such generator, or the graph differs from torch.
+    """
+    if name not in pretrained.names():
+        raise UserError(
+            f"{name}: no model of that name comes with the project; there are {', '.join(pretrained.names())}"
+        )
+    checkpoint = pretrained.FOLDER / name
+    target = (cache or cache_folder()) / f"{name}-{sha256_of(checkpoint / CARTOON_GENERATOR)[:16]}.onnx"
+    if not target.is_file():
+        note(f"{name}: its graph is made once, half a minute")
+        export(Export(), checkpoint, None, target)
+    return target
