@@ -15,7 +15,7 @@ def assets(params: str, weights: Output[Model]):
     """
     from pathlib import Path
 
-    from photo2cartoon.assets import collect
+    from photo2cartoon.assets.collect import collect
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.params import Assets
 

@@ -79,7 +79,7 @@ def collect_scores(
     from photo2cartoon.evaluation.evaluate import collect
     from photo2cartoon.evaluation.page import write_page
     from photo2cartoon.params import Evaluate
-    from photo2cartoon.tracking import track_at
+    from photo2cartoon.tracking.runs import track_at
 
     with in_a_line("evaluate"):
         track_at(mlflow_uri)

@@ -29,7 +29,7 @@ def export(
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.export.export import export as stage
     from photo2cartoon.params import Export
-    from photo2cartoon.tracking import track_at
+    from photo2cartoon.tracking.runs import track_at
 
     with in_a_line("export"):
         track_at(mlflow_uri)

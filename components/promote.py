@@ -17,10 +17,10 @@ def gate(params: str, graph: Input[Model], mlflow_uri: str) -> bool:
     Returns:
         True where the alias `champion` is at this run's version.
     """
-    from photo2cartoon import registry
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.params import Select
-    from photo2cartoon.tracking import track_at
+    from photo2cartoon.tracking import registry
+    from photo2cartoon.tracking.runs import track_at
 
     with in_a_line("gate"):
         track_at(mlflow_uri)
@@ -50,7 +50,7 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
     from photo2cartoon.params import Select
     from photo2cartoon.serving.repository import furnish
     from photo2cartoon.serving.repository import promote as stage
-    from photo2cartoon.tracking import track_at
+    from photo2cartoon.tracking.runs import track_at
 
     with in_a_line("promote"):
         track_at(mlflow_uri)

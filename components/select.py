@@ -31,7 +31,7 @@ def select(
     from photo2cartoon.evaluation.page import write_summary
     from photo2cartoon.evaluation.selection import select as stage
     from photo2cartoon.params import Select
-    from photo2cartoon.tracking import track_at
+    from photo2cartoon.tracking.runs import track_at
 
     with in_a_line("select"):
         track_at(mlflow_uri)

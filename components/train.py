@@ -27,7 +27,7 @@ def train(
     from photo2cartoon.files import read_json
     from photo2cartoon.layout import RUN
     from photo2cartoon.params import Train
-    from photo2cartoon.tracking import track_at
+    from photo2cartoon.tracking.runs import track_at
     from photo2cartoon.training.loop import train as stage
 
     with in_a_line("train"):
@@ -79,7 +79,7 @@ def train_across(
     from photo2cartoon.files import read_json, whole_folder
     from photo2cartoon.layout import CHECKPOINTS, RUN
     from photo2cartoon.params import Train
-    from photo2cartoon.tracking import URI_VARIABLE
+    from photo2cartoon.tracking.runs import URI_VARIABLE
 
     with in_a_line("train"):
         name = training_name(params, Path(faces.path))

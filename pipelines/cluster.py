@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from components import IMAGE
 from photo2cartoon.errors import UserError
-from photo2cartoon.lineage import KUBEFLOW_RUN
 from photo2cartoon.params import Section
+from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 
 DEFAULT = Path(__file__).with_name("cluster.yaml")
 CHECKPOINTS, REPOSITORY = "/checkpoints", "/repository"

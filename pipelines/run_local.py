@@ -18,7 +18,7 @@ from photo2cartoon.errors import UserError, in_a_line
 from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import load
 from photo2cartoon.serving.repository import furnish, list_versions
-from photo2cartoon.tracking import tracking_uri
+from photo2cartoon.tracking.runs import tracking_uri
 from photo2cartoon.urls import is_url, place
 from pipelines.cluster import Cluster
 from pipelines.photo2cartoon import build

@@ -25,10 +25,10 @@ def tracked_elsewhere(tmp_path_factory):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
     """The verified weights folder."""
-    from photo2cartoon import assets
+    from photo2cartoon.assets.collect import collect
 
     out = tmp_path_factory.mktemp("weights")
-    assets.collect(out, ROOT / "weights" if (ROOT / "weights").is_dir() else None)
+    collect(out, ROOT / "weights" if (ROOT / "weights").is_dir() else None)
     return out
 
 
@@ -183,11 +183,11 @@ def p2c(tmp_path):
 
 def needs(weights: Path, *names: str) -> None:
     """Skip a test whose assets no registry has; `weights` has what lies in the folder that P2C_WEIGHTS names."""
-    from photo2cartoon import assets
+    from photo2cartoon.assets.catalogue import asset_path, read_catalogue
 
     for name in names:
-        if not assets.path_of(name, weights).exists():
-            pytest.skip(f"no {assets.catalogue()[name].file}: P2C_WEIGHTS names no folder with it")
+        if not asset_path(name, weights).exists():
+            pytest.skip(f"no {read_catalogue()[name].file}: P2C_WEIGHTS names no folder with it")
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

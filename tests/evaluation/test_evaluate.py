@@ -7,13 +7,13 @@ import json
 import cv2
 import pytest
 
-from photo2cartoon import registry, tracking
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.page import write_page, write_summary
 from photo2cartoon.evaluation.selection import Selection, best, select
-from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Evaluate, Select
+from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking.lineage import lineage
 
 METRICS = {"frechet_face", "kernel_face", "frechet_efficientnet", "kernel_efficientnet", "face_distance"}
 
@@ -81,7 +81,7 @@ def test_the_pick_is_registered_with_its_lineage(scored, trained, tmp_path):
     version = registry.find_alias("lineage", "champion")
     assert int(version.version) == 1 and registry.find_alias("lineage", "candidate").version == version.version
     assert version.tags["data_sha256"] == result["data_sha256"] and version.tags["checkpoint"] == selection.checkpoint
-    client = tracking.connect().MlflowClient()
+    client = runs.connect().MlflowClient()
     stored = {item.path for item in client.list_artifacts(version.run_id, f"models/{selection.checkpoint}")}
     assert stored == {f"models/{selection.checkpoint}/{name}" for name in ("genA2B.safetensors", "checkpoint.json")}
 

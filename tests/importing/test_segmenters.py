@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon import assets
+from photo2cartoon.assets import catalogue
+from photo2cartoon.assets.catalogue import asset_path, read_catalogue
+from photo2cartoon.assets.collect import collect
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import sha256_of
 from photo2cartoon.importing import segmenters
@@ -79,29 +81,29 @@ def test_assets_converts_what_a_user_brings_once_and_another_file_again(weights,
     mine.mkdir()
     registry.mkdir()
     for name in ("dlib_landmarks", "selfie_segmentation"):
-        (registry / assets.catalogue()[name].file).symlink_to(assets.path_of(name, weights))
+        (registry / read_catalogue()[name].file).symlink_to(asset_path(name, weights))
     torch.manual_seed(0)
     network = SINet()
     torch.save(network.state_dict(), mine / "SINet.pth")
-    entry = assets.catalogue()["sinet"]
+    entry = read_catalogue()["sinet"]
     entry = dataclasses.replace(entry, sha256=sha256_of(mine / entry.file))
-    known = {**assets.catalogue(), "sinet": entry}
-    monkeypatch.setattr(assets, "catalogue", lambda *_: known)
+    known = {**read_catalogue(), "sinet": entry}
+    monkeypatch.setattr(catalogue, "read_catalogue", lambda *_: known)
 
     def wanted():
         return [known[name] for name in ("dlib_landmarks", "selfie_segmentation", "sinet")]
 
-    assert assets.collect(out, registry, wanted())[2][1] == "absent"
+    assert collect(out, registry, wanted())[2][1] == "absent"
     with pytest.raises(UserError, match=r"SINet\.pth: missing; no package registry has it.*assets\.folder"):
         PortraitMaker.from_weights(out, segmentation="sinet")
     shutil.copy(mine / "SINet.pth", out)
     with pytest.raises(UserError, match=r"SINet-\w{10}\.onnx: missing; `p2c assets"):
         PortraitMaker.from_weights(out, segmentation="sinet")
 
-    assert assets.collect(out, registry, wanted())[2][1] == "kept"
+    assert collect(out, registry, wanted())[2][1] == "kept"
     graph = out / f"SINet-{entry.sha256[:10]}.onnx"
     written = graph.stat().st_mtime_ns
-    assets.collect(out, registry, wanted())
+    collect(out, registry, wanted())
     assert graph.stat().st_mtime_ns == written
     assert b"site-packages" not in graph.read_bytes()  # nothing of the machine that made it
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.dataset.faces import load_faces, to_float
 from photo2cartoon.networks.crop import crop_face
 from photo2cartoon.networks.face import DlibFaceNet
@@ -15,11 +15,11 @@ from tests.conftest import noise
 
 @pytest.fixture(scope="module")
 def net(weights):
-    return DlibFaceNet.from_dat(assets.find("dlib_face", weights))
+    return DlibFaceNet.from_dat(find_asset("dlib_face", weights))
 
 
 def test_features_equal_dlibs_own_forward_pass(net, weights, hopper):
-    reference = dlib.face_recognition_model_v1(str(assets.find("dlib_face", weights)))
+    reference = dlib.face_recognition_model_v1(str(find_asset("dlib_face", weights)))
     photo = cv2.resize(cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)[100:400, 100:400], (150, 150))
     for chip in (photo, noise(150, 150, 3), np.zeros((150, 150, 3), np.uint8)):
         expected = np.array(reference.compute_face_descriptor(np.ascontiguousarray(chip)))
@@ -55,6 +55,6 @@ def test_the_crop_is_the_originals():
 
 def test_another_file_is_refused(tmp_path, weights):
     path = tmp_path / "x.dat"
-    path.write_bytes(assets.find("dlib_face", weights).read_bytes()[:9_000_000])
+    path.write_bytes(find_asset("dlib_face", weights).read_bytes()[:9_000_000])
     with pytest.raises(ValueError, match=r"x\.dat"):
         DlibFaceNet.from_dat(path)

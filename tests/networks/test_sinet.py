@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import read_catalogue
 from photo2cartoon.networks.sinet import SINet, normalise
 from photo2cartoon.portrait import decode
 from tests.conftest import needs
@@ -46,7 +46,7 @@ def test_its_authors_weights_fit_and_see_a_person(weights, hopper):
 
     needs(weights, "sinet")
     network = SINet()
-    state = torch.load(weights / assets.catalogue()["sinet"].file, map_location="cpu", weights_only=True)
+    state = torch.load(weights / read_catalogue()["sinet"].file, map_location="cpu", weights_only=True)
     network.load_state_dict(state)
     rgb = cv2.resize(decode(hopper), (224, 224), interpolation=cv2.INTER_AREA)
     with torch.inference_mode():

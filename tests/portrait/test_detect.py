@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.portrait import decode
 from photo2cartoon.portrait.detect import DETECTORS, BlazeFace, Sfd
 from tests.conftest import needs
@@ -14,7 +14,7 @@ from tests.conftest import needs
 def detector(weights, request):
     kind, names = DETECTORS[request.param]
     needs(weights, *names)
-    return kind(*(assets.find(name, weights) for name in names))
+    return kind(*(find_asset(name, weights) for name in names))
 
 
 @pytest.fixture(autouse=True)

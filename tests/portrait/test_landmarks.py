@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon import assets
+from photo2cartoon.assets import catalogue
+from photo2cartoon.assets.catalogue import find_asset, read_catalogue
 from photo2cartoon.files import sha256_of
 from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.portrait.detect import Box, Hog
@@ -16,7 +17,7 @@ from tests.conftest import needs
 
 @pytest.fixture(scope="module")
 def dlib_landmarks(weights):
-    return DlibLandmarks(assets.find("dlib_landmarks", weights))
+    return DlibLandmarks(find_asset("dlib_landmarks", weights))
 
 
 @pytest.fixture
@@ -24,15 +25,15 @@ def fan_weights(weights, tmp_path, monkeypatch):
     """A weights folder with 2D-FAN-4 in it; random, because no registry carries the trained one."""
     from face_alignment.models import FAN
 
-    entry = assets.catalogue()["face_alignment_2dfan4"]
+    entry = read_catalogue()["face_alignment_2dfan4"]
     for path in weights.iterdir():
         if path.name != entry.file:
             (tmp_path / path.name).symlink_to(path)
     torch.manual_seed(0)
     torch.save(FAN(4).state_dict(), tmp_path / entry.file)
-    known = assets.catalogue()
+    known = read_catalogue()
     known[entry.name] = dataclasses.replace(entry, sha256=sha256_of(tmp_path / entry.file))
-    monkeypatch.setattr(assets, "catalogue", lambda *_: known)
+    monkeypatch.setattr(catalogue, "read_catalogue", lambda *_: known)
     return tmp_path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import read_catalogue
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
@@ -89,7 +89,7 @@ def test_on_white_rounds_to_nearest():
     ],
 )
 def test_a_choice_without_its_weights_says_what_is_missing(weights, tmp_path, choice, file):
-    for entry in assets.catalogue().values():
+    for entry in read_catalogue().values():
         if not entry.optional:
             (tmp_path / entry.file).symlink_to(weights / entry.file)
     for build in (PortraitMaker.from_params, check_weights):
@@ -109,7 +109,7 @@ def test_a_maker_is_what_params_say(weights):
 def test_every_choice_in_params_can_be_made():
     for key, table in (("detector", DETECTORS), ("landmarks", LANDMARKS), ("segmentation", SEGMENTERS)):
         assert list(get_args(PortraitParams.model_fields[key].annotation)) == list(table)
-        assert all(name in assets.catalogue() for _, names in table.values() for name in names)
+        assert all(name in read_catalogue() for _, names in table.values() for name in names)
 
 
 def test_no_torch_here():

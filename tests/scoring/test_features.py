@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon import assets
+from photo2cartoon.assets import catalogue
+from photo2cartoon.assets.catalogue import Asset, find_asset, read_catalogue
 from photo2cartoon.dataset.faces import load_faces, to_float
 from photo2cartoon.errors import UserError
 from photo2cartoon.scoring import features as module
@@ -33,7 +34,7 @@ def test_efficientnet_knows_what_it_sees(weights, astronaut, picture, label):
     assert torch.allclose(kept[0].mean((2, 3)), features)
 
     net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(torch.load(assets.find("efficientnet_lite0", weights), weights_only=True))
+    net.load_state_dict(torch.load(find_asset("efficientnet_lite0", weights), weights_only=True))
     with torch.no_grad():
         head = net.eval()._swish(net._bn1(net._conv_head(kept[0]))).mean((2, 3))
         assert net._fc(head).argmax() == label
@@ -48,7 +49,7 @@ def test_without_inceptions_weights_there_is_no_fid(weights):
 
 
 def test_wrong_inception_weights_are_refused(tmp_path):
-    (tmp_path / assets.catalogue()["inception_fid"].file).write_bytes(b"not these")
+    (tmp_path / read_catalogue()["inception_fid"].file).write_bytes(b"not these")
     with pytest.raises(UserError, match=r"pt_inception.*refused"):
         module.inception_features(tmp_path)
 
@@ -59,7 +60,7 @@ def test_fid_is_pytorch_fids(pictures, tmp_path, monkeypatch):
     from pytorch_fid import fid_score, inception
 
     torch.manual_seed(0)
-    path = tmp_path / assets.catalogue()["inception_fid"].file
+    path = tmp_path / read_catalogue()["inception_fid"].file
     monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: (_ for _ in ()).throw(OSError))
     net = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None)
     for name, kind, pool in (
@@ -77,10 +78,10 @@ def test_fid_is_pytorch_fids(pictures, tmp_path, monkeypatch):
     net.Mixed_7b, net.Mixed_7c = inception.FIDInceptionE_1(1280), inception.FIDInceptionE_2(2048)
     torch.save(net.state_dict(), path)
 
-    entry = assets.catalogue()["inception_fid"]
+    entry = read_catalogue()["inception_fid"]
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr(
-        assets, "catalogue", lambda: {"inception_fid": assets.Asset(**{**vars(entry), "sha256": sha256})}
+        catalogue, "read_catalogue", lambda: {"inception_fid": Asset(**{**vars(entry), "sha256": sha256})}
     )
     extract = module.inception_features(tmp_path)
 

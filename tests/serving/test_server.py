@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from photo2cartoon import registry
 from photo2cartoon.cartoonize.stills import make_drawer
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
@@ -24,6 +23,7 @@ from photo2cartoon.portrait import PictureError
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.server import Ports, Server
+from photo2cartoon.tracking import registry
 from tests.conftest import ROOT, noise
 
 MODEL = Select(model_name="served", metric="kernel_face", champion="always")

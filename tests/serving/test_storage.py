@@ -5,12 +5,12 @@ import uuid
 import onnx
 import pytest
 
-from photo2cartoon import registry
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
 from photo2cartoon.serving.repository import furnish, list_versions, promote, rollback
 from photo2cartoon.serving.storage import storage_at
-from photo2cartoon.tracking import start_run
+from photo2cartoon.tracking import registry
+from photo2cartoon.tracking.runs import start_run
 from photo2cartoon.urls import file_system
 from tests.conftest import ROOT
 

@@ -7,8 +7,8 @@ import threading
 import cv2
 import pytest
 
-from photo2cartoon import tracking
 from photo2cartoon.errors import UserError
+from photo2cartoon.tracking import runs
 from photo2cartoon.training.loop import train
 
 
@@ -29,7 +29,7 @@ def test_what_a_run_leaves(trained):
 def test_mlflow_holds_the_run(faces, weights, tiny, tmp_path):
     out = tmp_path / "run"
     train(tiny.model_copy(update={"steps": 2}), faces, weights, out)
-    client = tracking.connect().MlflowClient()
+    client = runs.connect().MlflowClient()
     run = client.get_run(json.loads((out / "run.json").read_text())["mlflow_run"])
     assert run.info.status == "FINISHED"
     assert run.data.params["train.channels"] == "4" and run.data.params["train.loss.face_id"] == "1.0"
@@ -55,7 +55,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(fac
     wild = tiny.model_copy(update={"lr": 1e30, "steps": 40, "checkpoint_every": 1})
     with pytest.raises(UserError, match=r"is (nan|inf|-inf) at step \d+: try a lower train.lr"):
         train(wild, faces, weights, tmp_path / "run")
-    client = tracking.connect().MlflowClient()
+    client = runs.connect().MlflowClient()
     run = json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"]
     assert client.get_run(run).info.status == "FAILED"
 
@@ -80,7 +80,7 @@ def test_bad_input_is_named(p2c, faces, weights, tmp_path):
 def test_mlflow_is_told_of_the_machine(faces, weights, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.5")
     train(tiny, faces, weights, tmp_path / "run")
-    client = tracking.connect().MlflowClient()
+    client = runs.connect().MlflowClient()
     run = client.get_run(json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"])
     assert run.data.metrics["system/cpu_utilization_percentage"] > 0
     assert 0 < run.data.metrics["system/system_memory_usage_percentage"] < 100

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.networks.face import DlibFaceNet
 from photo2cartoon.params import Train
 from photo2cartoon.training.state import learning_rate
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def face(weights):
-    return DlibFaceNet.from_dat(assets.find("dlib_face", weights))
+    return DlibFaceNet.from_dat(find_asset("dlib_face", weights))
 
 
 def pictures(seed):

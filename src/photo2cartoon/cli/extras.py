@@ -23,7 +23,7 @@ def demo(
 @app.command(rich_help_panel=HELP)
 def mlflow(port: Annotated[int, typer.Option(help="On loopback.")] = 5000) -> None:
     """Open MLflow's page on the runs made here, until Ctrl-C."""
-    from photo2cartoon.tracking import run_page
+    from photo2cartoon.tracking.runs import run_page
 
     run_page(port)
 

@@ -90,14 +90,14 @@ def serve(
     import signal
     import time
 
-    from photo2cartoon import assets
+    from photo2cartoon.assets.collect import ensure
     from photo2cartoon.portrait.maker import names_of_weights
     from photo2cartoon.serving.repository import furnish
     from photo2cartoon.serving.server import Ports, Server
 
     values = load_params(params)
     own = values.assets.folder
-    assets.ensure(names_of_weights(values.portrait), weights, Path(own) if own else None)
+    ensure(names_of_weights(values.portrait), weights, Path(own) if own else None)
     furnish(repository, MODEL_REPOSITORY)
 
     def stop(*_: object) -> None:
@@ -141,7 +141,7 @@ def cartoonize(
     repository: Repository = MODEL_REPOSITORY,
 ) -> None:
     """Draw photographs or a film; with the newest promoted model, or the one that comes with the project."""
-    from photo2cartoon import assets
+    from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import drawing, film, stills
     from photo2cartoon.portrait.maker import names_of_weights
 
@@ -150,7 +150,7 @@ def cartoonize(
     out = out or _beside(source, film.SUFFIXES)
     moves = source.is_file() and source.suffix.lower() in film.SUFFIXES
     if moves or paste or not server:  # else the server cuts the portraits out, too
-        assets.ensure(names_of_weights(portrait), weights, Path(own) if own else None)
+        ensure(names_of_weights(portrait), weights, Path(own) if own else None)
     if moves:
         from photo2cartoon.cartoonize.video import cartoonize_video
         from photo2cartoon.portrait import PortraitMaker
@@ -186,7 +186,7 @@ def web(
     """Open a page to try it on, until Ctrl-C: a photograph in, a cartoon out. Offers every model there is, or the one named."""
     import signal
 
-    from photo2cartoon import assets
+    from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import web as page
     from photo2cartoon.portrait.maker import names_of_weights
 
@@ -196,7 +196,7 @@ def web(
     signal.signal(signal.SIGTERM, stop)
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
-    assets.ensure(names_of_weights(portrait), weights, Path(own) if own else None)
+    ensure(names_of_weights(portrait), weights, Path(own) if own else None)
     studio = page.make_studio(checkpoint, model, server, weights, portrait, repository)
     tried = examples if examples.is_dir() else None
     page.run(studio, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))

@@ -54,15 +54,15 @@ def assets(
     ] = False,
 ) -> None:
     """Fetch third-party weights and verify them."""
-    from photo2cartoon import assets as module
+    from photo2cartoon.assets.collect import collect, ensure
     from photo2cartoon.portrait.maker import names_of_weights
 
     given = load_params(params)
     if portraits_only:
-        module.ensure(names_of_weights(given.portrait), out)
+        ensure(names_of_weights(given.portrait), out)
         return
     folder = given.assets.folder
-    for asset, origin in module.collect(out, Path(folder) if folder else None):
+    for asset, origin in collect(out, Path(folder) if folder else None):
         typer.echo(f"{origin:8} {asset.file}  ({asset.what}; {asset.licence})")
 
 

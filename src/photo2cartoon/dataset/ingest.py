@@ -8,7 +8,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from photo2cartoon import assets
+from photo2cartoon.assets.collect import collect
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
 from photo2cartoon.errors import UserError
@@ -62,7 +62,7 @@ def _bring(domain: str, kind: str, place: str | None, folder: Path, params: Inge
 
 def _sample_photos(folder: Path) -> str:
     pictures = sample.photographs()
-    assets.collect(folder, assets=pictures, label="photographs")
+    collect(folder, assets=pictures, label="photographs")
     rows = [f"| {item.file} | {item.what} | {item.package} | {item.licence} |" for item in pictures]
     people = len({item.file.split("--")[0].split(".")[0] for item in pictures})
     head = (

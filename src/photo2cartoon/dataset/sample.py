@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import Asset, read_catalogue
 
 PHOTOGRAPHS = Path(__file__).with_name("sample.yaml")
 # python_avatars draws on 264x280; drawn this wide, the part that frames the face as `portrait` frames photographs
@@ -26,9 +26,9 @@ GLASSES = ("NONE",) * 6 + ("PRESCRIPTION_1", "PRESCRIPTION_2", "ROUND")
 CLOTHES = ("BLAZER_SHIRT", "BLAZER_SWEATER", "COLLAR_SWEATER", "HOODIE", "SHIRT_CREW_NECK", "SHIRT_V_NECK")
 
 
-def photographs() -> list[assets.Asset]:
+def photographs() -> list[Asset]:
     """The photographs of the sample, as files of registry packages with their licences."""
-    return list(assets.catalogue(PHOTOGRAPHS).values())
+    return list(read_catalogue(PHOTOGRAPHS).values())
 
 
 def draw_head(number: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from photo2cartoon import checkpoint, tracking
+from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import to_uint8
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, whole_folder, write_json
@@ -21,6 +21,7 @@ from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.scoring.scorer import Scorer
+from photo2cartoon.tracking import runs
 
 PHOTOGRAPHS = "photographs"
 SHOWN = 8
@@ -149,7 +150,7 @@ def _write_csv(path: Path, scores: dict[str, dict[str, float]]) -> None:
 
 
 def _track(run_id: str, train: Path, scores: dict[str, dict[str, float]], picture: np.ndarray, out: Path) -> None:
-    run = tracking.find_run(run_id, train.name)
+    run = runs.find_run(run_id, train.name)
     for name, values in scores.items():
         if name.startswith("step-"):
             run.metrics({f"score/{key}": value for key, value in values.items()}, int(name.removeprefix("step-")))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset, find_optional_asset
 from photo2cartoon.dataset.faces import load_faces, load_pairs, to_float, to_uint8
 from photo2cartoon.files import whole_folder, write_json
 from photo2cartoon.layout import MEASURES, MEASURES_TABLE
@@ -68,9 +68,9 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
         "kernel_cartoons": _batched(features, _both(data, "B")),
         "kernel_drawings": _batched(features, to_float(load_pairs(data, "train", SIDE)[0].pictures[:, 3:])),
     }
-    network = Perceptual(assets.find("efficientnet_lite0", weights), "efficientnet-lite0")
+    network = Perceptual(find_asset("efficientnet_lite0", weights), "efficientnet-lite0")
     faces = {"dlib": load_face_network("dlib", weights)}
-    if assets.find_optional("mobilefacenet_128", weights):
+    if find_optional_asset("mobilefacenet_128", weights):
         faces["mobilefacenet"] = load_face_network("mobilefacenet-128", weights)
     known = {name: _batched(face.features, to_float(photos)) for name, face in faces.items()}
 

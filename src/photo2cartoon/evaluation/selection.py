@@ -10,12 +10,13 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from photo2cartoon import checkpoint, registry, tracking
+from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, sha256_of, whole_folder, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, RUN, SCORES, SELECTION
-from photo2cartoon.lineage import kubeflow_run
 from photo2cartoon.params import Select
+from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking.lineage import kubeflow_run
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     score = result["scores"][name][params.metric]
     with whole_folder(out, SELECTION) as partial:
         checkpoint.copy_generator(train / CHECKPOINTS / name, partial, weights=result["weights"])
-        run = tracking.find_run(run_info["mlflow_run"], train.name)
+        run = runs.find_run(run_info["mlflow_run"], train.name)
         version = registry.register(
             params.model_name,
             partial,

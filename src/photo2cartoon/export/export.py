@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon import checkpoint, registry, tracking
+from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import list_pictures, read_rgba
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
@@ -16,10 +16,11 @@ from photo2cartoon.export.parity import Parity, compare
 from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
 from photo2cartoon.files import read_json, whole_file, write_json
 from photo2cartoon.layout import GRAPH, PARITY, PARITY_GRID, SELECTION
-from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Export
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.portrait.maker import SIZE, on_white
+from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking.lineage import lineage
 
 CALIBRATION = 32
 
@@ -113,6 +114,6 @@ def _register(selection: dict, graph: Path, report: Path | None, parity: Parity)
     files = {GRAPH: graph} | ({PARITY: report, PARITY_GRID: report.with_suffix(".png")} if report else {})
     tags = {"parity_mean": f"{parity.mean_difference:.4f}", "parity_max": f"{parity.max_difference:.0f}"}
     registry.add_files(selection["model"], selection["version"], files, tags)
-    run = tracking.find_run(selection["mlflow_run"], "export")
+    run = runs.find_run(selection["mlflow_run"], "export")
     run.metrics({"parity/mean_difference": parity.mean_difference, "parity/max_difference": parity.max_difference}, 0)
     run.finish()

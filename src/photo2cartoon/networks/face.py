@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.crop import crop_face
 
@@ -140,10 +140,10 @@ def load_face_network(kind: str, weights: Path) -> FaceNetwork:
     """
     try:
         if kind == "dlib":
-            return DlibFaceNet.from_dat(path := assets.find("dlib_face", weights))
+            return DlibFaceNet.from_dat(path := find_asset("dlib_face", weights))
         from photo2cartoon.networks.mobilefacenet import MobileFaceNet
 
-        path = assets.find(kind.replace("-", "_"), weights)
+        path = find_asset(kind.replace("-", "_"), weights)
         return MobileFaceNet.from_tensors(torch.load(path, map_location="cpu", weights_only=True))
     except (ValueError, RuntimeError, pickle.UnpicklingError) as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from None

@@ -82,9 +82,9 @@ class PortraitMaker:
         Raises:
             UserError: a file is missing or its hash is wrong.
         """
-        from photo2cartoon import assets
+        from photo2cartoon.assets.catalogue import asset_path, find_asset
 
-        find = assets.find if check else assets.path_of
+        find = find_asset if check else asset_path
         parts = [
             (kind, [find(name, weights) for name in names])
             for kind, names in (DETECTORS[detector], LANDMARKS[landmarks], SEGMENTERS[segmentation])
@@ -142,10 +142,10 @@ def check_weights(weights: Path | str, portrait: Choice) -> None:
     Raises:
         UserError: a file that the choice takes is missing or its hash is wrong.
     """
-    from photo2cartoon import assets
+    from photo2cartoon.assets.catalogue import find_asset
 
     for name in names_of_weights(portrait):
-        assets.find(name, weights)
+        find_asset(name, weights)
 
 
 def names_of_weights(portrait: Choice) -> list[str]:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset, find_optional_asset
 from photo2cartoon.networks.face import DlibFaceNet
 from photo2cartoon.networks.perceptual import load_efficientnet
 
@@ -24,7 +24,7 @@ EFFICIENTNET_SIDE = 224
 
 def face_features(weights: Path) -> Extractor:
     """dlib's face network: `[N, 3, S, S]` in -1..1 to `[N, 128]`, each of length 1."""
-    net = DlibFaceNet.from_dat(assets.find("dlib_face", weights))
+    net = DlibFaceNet.from_dat(find_asset("dlib_face", weights))
     return torch.no_grad()(net.features)
 
 
@@ -35,7 +35,7 @@ def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | No
         weights: folder that the `assets` stage filled.
         on_map: is shown the maps `[N, 320, 7, 7]` before they are averaged.
     """
-    net = load_efficientnet(assets.find("efficientnet_lite0", weights), "efficientnet-lite0")
+    net = load_efficientnet(find_asset("efficientnet_lite0", weights), "efficientnet-lite0")
     kept: list[Tensor] = []
     net._conv_head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
 
@@ -55,7 +55,7 @@ def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | No
 
 def inception_features(weights: Path) -> Extractor | None:
     """pytorch-fid's Inception, 2048 numbers a picture, or None when its weights are not in the folder."""
-    path = assets.find_optional("inception_fid", weights)
+    path = find_optional_asset("inception_fid", weights)
     if path is None:
         return None
     prepare_torchvision()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from photo2cartoon import registry
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CONFIG, GENERATOR, GRAPH, RETIRED
 from photo2cartoon.params import Select
 from photo2cartoon.serving.storage import Storage, storage_at
+from photo2cartoon.tracking import registry
 
 
 def list_versions(repository: Path | str) -> list[int]:

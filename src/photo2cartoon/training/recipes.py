@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photo2cartoon import assets
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.dataset.faces import Faces, Sampler, enlarged, held_out_split, load_faces, load_pairs
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.face import load_face_network
@@ -100,7 +100,7 @@ class Taught:
         shown, alone = load_pairs(data, held_out_split(data), params.size)
         self.fixed = shown.pictures[:SAMPLE_COUNT], alone.pictures[:SAMPLE_COUNT]
         face = load_face_network(params.face_network, weights) if lesson.face_id and beside else None
-        path = assets.find("efficientnet_lite1", weights) if lesson.perceptual else None
+        path = find_asset("efficientnet_lite1", weights) if lesson.perceptual else None
         perceptual = Perceptual(path, "efficientnet-lite1") if path else None
         self.state = TaughtStep(params, face, perceptual, team.device, team)
 

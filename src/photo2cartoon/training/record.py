@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon import tracking
 from photo2cartoon.files import whole_file, write_json
 from photo2cartoon.layout import RUN, SAMPLES, STATS
-from photo2cartoon.lineage import lineage
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
+from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.training.recipes import Recipe
 from photo2cartoon.training.state import State, learning_rate
 
@@ -81,10 +81,10 @@ class Record:
 
 def _tracked(
     params: Train, out: Path, state: State, resume: bool, counts: dict[str, int], fingerprint: str
-) -> tracking.Run:
+) -> runs.Run:
     name = out.resolve().name
     before = json.loads((out / RUN).read_text())["mlflow_run"] if resume and (out / RUN).exists() else None
-    run = tracking.find_run(before, name)
+    run = runs.find_run(before, name)
     if run.run_id != before:
         sizes = {
             f"weights_{name}": sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()

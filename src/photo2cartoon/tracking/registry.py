@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.tracking import Run, connect, unreachable
+from photo2cartoon.tracking.runs import Run, connect, unreachable
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 

@@ -1,6 +1,6 @@
 """Fetching a third-party file: out of a package of the registry that pip is set up for, or from a URL.
 
-What comes is not to be trusted yet: `assets` compares its hash before it is used.
+What comes is not to be trusted yet: `collect` compares its hash before it is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.progress import bar
 
 if TYPE_CHECKING:
-    from photo2cartoon.assets import Asset
+    from photo2cartoon.assets.catalogue import Asset
 
 
 def from_package(asset: Asset, temporary: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 
-from photo2cartoon import registry, tracking
+from photo2cartoon.tracking import registry, runs
 
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
@@ -20,7 +20,7 @@ def test_an_unreachable_server_is_named(p2c, tmp_path, faces, weights):
 def test_a_database_by_a_relative_path_keeps_its_files_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///here/runs.db")
-    run = tracking.start_run("first")
+    run = runs.start_run("first")
     (tmp_path / "note.json").write_text(json.dumps("note"))
     run.files(tmp_path / "note.json", "notes")
     run.finish()
@@ -29,9 +29,9 @@ def test_a_database_by_a_relative_path_keeps_its_files_beside_it(tmp_path, monke
 
 
 def test_a_run_that_is_gone_is_replaced():
-    first = tracking.start_run("first")
-    assert tracking.find_run(first.run_id, "again").run_id == first.run_id
-    assert tracking.find_run("0" * 32, "again").run_id not in ("0" * 32, first.run_id)
+    first = runs.start_run("first")
+    assert runs.find_run(first.run_id, "again").run_id == first.run_id
+    assert runs.find_run("0" * 32, "again").run_id not in ("0" * 32, first.run_id)
 
 
 def test_no_model_and_no_alias_is_no_version():
@@ -39,4 +39,4 @@ def test_no_model_and_no_alias_is_no_version():
 
 
 def test_nested_values_are_flattened():
-    assert tracking.flatten({"a": 1, "b": {"c": 2, "d": {"e": 3}}}) == {"a": 1, "b.c": 2, "b.d.e": 3}
+    assert runs.flatten({"a": 1, "b": {"c": 2, "d": {"e": 3}}}) == {"a": 1, "b.c": 2, "b.d.e": 3}

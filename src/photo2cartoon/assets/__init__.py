@@ -1,0 +1,1 @@
+"""Third-party files: what there is, found or fetched, and verified by hash before anything uses it."""

