@@ -20,11 +20,11 @@ from photo2cartoon.networks.face import FaceNetwork
 from photo2cartoon.networks.normalisation import LIN, AdaLIN, clip_mixtures
 from photo2cartoon.params import Train
 from photo2cartoon.training.state import learning_rate
-from photo2cartoon.training.step import DISCRIMINATORS, GENERATORS, build_networks
+from photo2cartoon.training.unpaired import DISCRIMINATORS, GENERATORS, build_networks
 
 
 class PlainStep:
-    """The networks and how one step changes them; the same call as `training.step.Step`.
+    """The networks and how one step changes them; the same call as `training.unpaired.UnpairedTrainer`.
 
     Args:
         params: the `train` section.

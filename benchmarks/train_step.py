@@ -26,7 +26,7 @@ from photo2cartoon.errors import UserError, in_a_line
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.params import Train
 from photo2cartoon.training.memory import keep_freed
-from photo2cartoon.training.step import Step
+from photo2cartoon.training.unpaired import UnpairedTrainer
 
 PLAIN = "plain"
 # What each way changes in the `train` section. Compiling takes minutes on a CPU, so those ways are timed when they are named.
@@ -133,13 +133,13 @@ class _Worker:
 def serve(options: argparse.Namespace) -> None:
     """One way: a step for each line on standard input, answered by its time, memory and loss."""
     device = torch.device(options.device)
-    state = make(options.serve, options.size, options.channels, options.batch, options.weights, device)
+    trainer = make(options.serve, options.size, options.channels, options.batch, options.weights, device)
     generator = torch.Generator().manual_seed(1)
     shape = (2, options.batch, 3, options.size, options.size)
     real_A, real_B = (torch.rand(shape, generator=generator) * 2 - 1).to(device)
     for number, _ in enumerate(sys.stdin):
         started = time.perf_counter()
-        report = state(real_A, real_B, number)
+        report = trainer(real_A, real_B, number)
         loss = report["generator/total"].item()  # waits for a GPU
         seconds = time.perf_counter() - started
         if device.type == "cuda":
@@ -149,7 +149,9 @@ def serve(options: argparse.Namespace) -> None:
         print(json.dumps({"seconds": seconds, "memory_mb": memory, "generator_loss": loss}), flush=True)
 
 
-def make(way: str, size: int, channels: int, batch: int, weights: Path, device: torch.device) -> Step:
+def make(
+    way: str, size: int, channels: int, batch: int, weights: Path, device: torch.device
+) -> UnpairedTrainer | PlainStep:
     """What makes a step the given way, from fresh weights.
 
     Raises:
@@ -162,7 +164,7 @@ def make(way: str, size: int, channels: int, batch: int, weights: Path, device: 
     # The plain step gets its memory as every program does, but for the way that shows what that alone is worth.
     if way == "plain-kept":
         keep_freed()
-    return (PlainStep if way.startswith(PLAIN) else Step)(params, face, device)
+    return (PlainStep if way.startswith(PLAIN) else UnpairedTrainer)(params, face, device)
 
 
 def _device(name: str) -> str:

@@ -52,11 +52,11 @@ class Kernels(TorchDispatchMode):
 
 def work(way: str, size: int, channels: int, weights: Path) -> tuple[int, float, float]:
     """Kernels, arithmetic in GFLOP and memory in GB of one step at batch 1."""
-    state = make(way, size, channels, 1, weights, torch.device("cpu"))
+    trainer = make(way, size, channels, 1, weights, torch.device("cpu"))
     real_A, real_B = torch.rand(2, 1, 3, size, size) * 2 - 1
-    state(real_A, real_B, 0)  # the optimizers' moments are made
+    trainer(real_A, real_B, 0)  # the optimizers' moments are made
     with FlopCounterMode(display=False) as arithmetic, Kernels() as kernels:
-        state(real_A, real_B, 1)
+        trainer(real_A, real_B, 1)
     return kernels.started, arithmetic.get_total_flops() / 1e9, kernels.bytes / 1e9
 
 

@@ -14,7 +14,7 @@ from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.importing.names import NETWORKS
 from photo2cartoon.params import Train
 from photo2cartoon.training.checkpoint import start_from
-from photo2cartoon.training.step import build_networks
+from photo2cartoon.training.unpaired import UnpairedTrainer, build_networks
 from tests import original
 
 CHANNELS, SIZE = 8, 128
@@ -316,10 +316,8 @@ def test_a_graph_is_imported_without_a_warning(onnx_file, p2c):
 
 
 def test_a_start_without_discriminators_says_so(tmp_path, onnx_file):
-    from photo2cartoon.training.step import Step
-
     import_weights(onnx_file[0], tmp_path / "out")
-    state = Step(Train(channels=CHANNELS, size=SIZE), None, torch.device("cpu"))
+    state = UnpairedTrainer(Train(channels=CHANNELS, size=SIZE), None, torch.device("cpu")).state
     fresh = start_from(tmp_path / "out", state)
     assert fresh == ["genB2A", "disGA", "disGB", "disLA", "disLB"]
     drawn = checkpoint.load_generator(tmp_path / "out").state_dict()

@@ -9,7 +9,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.training.checkpoint import load
 from photo2cartoon.training.loop import train
-from photo2cartoon.training.step import Step
+from photo2cartoon.training.unpaired import UnpairedTrainer
 
 
 def test_going_on_equals_never_having_stopped(tiny, trained, faces, weights, tmp_path):
@@ -31,4 +31,4 @@ def test_damage_is_named(checkpoint, tiny, weights, tmp_path, name, damage):
         data = (copy / name).read_bytes()
         (copy / name).write_bytes(data[:-100] if damage == "truncated" else b"\x80\x05" + data[2:])
     with pytest.raises(UserError, match=name):
-        load(copy, Step(tiny, load_face_network("dlib", weights), torch.device("cpu")))
+        load(copy, UnpairedTrainer(tiny, load_face_network("dlib", weights), torch.device("cpu")).state)

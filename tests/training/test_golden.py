@@ -18,7 +18,7 @@ from photo2cartoon.dataset.sample import draw_head
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.params import Train
 from photo2cartoon.portrait.maker import on_white
-from photo2cartoon.training.step import DISCRIMINATORS, Step
+from photo2cartoon.training.unpaired import DISCRIMINATORS, UnpairedTrainer
 
 GOLDEN = Path(__file__).with_name("golden.json")
 
@@ -32,10 +32,11 @@ def pair(astronaut):
 
 
 def run(kind, pair, weights, steps, of, prepare=lambda _: None, dtype=torch.float32):
-    """Every step's losses, and the state after the last."""
+    """Every step's losses, and the networks after the last."""
     torch.manual_seed(0)
     face = load_face_network("dlib", weights)
-    state = kind(Train(size=128, channels=8, steps=of), face, torch.device("cpu"))
+    trainer = kind(Train(size=128, channels=8, steps=of), face, torch.device("cpu"))
+    state = getattr(trainer, "state", trainer)
     for part in (state.networks, face, getattr(state, "averages", face)):
         part.to(dtype)
     prepare(state)
@@ -43,8 +44,8 @@ def run(kind, pair, weights, steps, of, prepare=lambda _: None, dtype=torch.floa
     reports = []
     for step in range(steps):
         flipped = photo.flip(-1) if step % 2 else photo, cartoon.flip(-1) if step % 3 else cartoon
-        reports.append({name: value.item() for name, value in state(*flipped, step).items()})
-    return reports, state
+        reports.append({name: value.item() for name, value in trainer(*flipped, step).items()})
+    return reports, state.networks
 
 
 def test_six_steps_are_those_of_the_plain_step(pair, weights):
@@ -55,18 +56,18 @@ def test_six_steps_are_those_of_the_plain_step(pair, weights):
 
     # Eight steps in all, so that the learning rate falls within the six.
     options = {"steps": 6, "of": 8, "prepare": hold, "dtype": torch.float64}
-    ours, state = run(Step, pair, weights, **options)
+    ours, networks = run(UnpairedTrainer, pair, weights, **options)
     plain, reference = run(PlainStep, pair, weights, **options)
     for a, b in zip(ours, plain, strict=True):
         for name, value in b.items():
             assert a[name] == pytest.approx(value, rel=1e-9), name
-    expected = reference.networks.state_dict()
-    for name, value in state.networks.state_dict().items():
+    expected = reference.state_dict()
+    for name, value in networks.state_dict().items():
         assert torch.allclose(value, expected[name], atol=1e-8), name
 
 
 def test_twenty_steps_are_fixed(pair, weights):
-    reports, _ = run(Step, pair, weights, steps=20, of=40)
+    reports, _ = run(UnpairedTrainer, pair, weights, steps=20, of=40)
     if os.environ.get("P2C_WRITE_GOLDEN"):  # after a change that is meant to change the numbers
         rounded = [{name: float(f"{value:.6g}") for name, value in report.items()} for report in reports]
         GOLDEN.write_text(json.dumps(rounded, indent=1) + "\n")

@@ -19,8 +19,8 @@ def numbers(*tensors):
 
 def test_least_squares(pair):
     real, fake = numbers(*pair)
-    assert losses.adversarial_discriminator(*pair).item() == pytest.approx(((real - 1) ** 2).mean() + (fake**2).mean())
-    assert losses.adversarial_generator(pair[1]).item() == pytest.approx(((fake - 1) ** 2).mean())
+    assert losses.lsgan_discriminator(*pair).item() == pytest.approx(((real - 1) ** 2).mean() + (fake**2).mean())
+    assert losses.lsgan_generator(pair[1]).item() == pytest.approx(((fake - 1) ** 2).mean())
 
 
 def test_cycle_and_identity_are_mean_absolute_differences(pair):

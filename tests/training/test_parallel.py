@@ -18,7 +18,7 @@ from photo2cartoon.params import Train
 from photo2cartoon.ports import free_ports
 from photo2cartoon.training.loop import RETRY, train
 from photo2cartoon.training.parallel import Team, join
-from photo2cartoon.training.step import Step
+from photo2cartoon.training.unpaired import UnpairedTrainer
 
 SECTION = {
     "size": 128, "channels": 4, "steps": 6, "batch": 2, "lr": 1e-4, "ema_halflife": 4.0, "checkpoint_every": 2,
@@ -93,15 +93,15 @@ def three_steps(folder):
     """Steps in float64 on this process's share of two pairs of pictures; its losses and weights go to `folder`."""
     team = join(torch.device("cpu"))
     torch.manual_seed(0)
-    state = Step(Train(size=128, channels=4, steps=8, batch=2), None, team.device, team)
-    for part in (state.networks, state.averages):
+    trainer = UnpairedTrainer(Train(size=128, channels=4, steps=8, batch=2), None, team.device, team)
+    for part in (trainer.state.networks, trainer.state.averages):
         part.double()
     random = torch.Generator().manual_seed(1)
     reports = []
     for step in range(3):
         pictures = torch.rand(2, 2, 3, 128, 128, generator=random, dtype=torch.float64) * 2 - 1
         share = team.share(2)
-        reports.append(state(*pictures[:, team.rank * share : (team.rank + 1) * share], step))
+        reports.append(trainer(*pictures[:, team.rank * share : (team.rank + 1) * share], step))
     values = {
         f"{step} {name}": team.average(value) for step, each in enumerate(reports) for name, value in each.items()
     }

@@ -6,18 +6,18 @@ import torch
 from photo2cartoon.networks import discriminator, normalisation
 from photo2cartoon.params import Train
 from photo2cartoon.training.state import precision
-from photo2cartoon.training.step import Step
+from photo2cartoon.training.unpaired import UnpairedTrainer
 
 CPU = torch.device("cpu")
 
 
 def step(**changes):
     torch.manual_seed(0)
-    state = Step(Train(size=128, channels=8, steps=10, **changes), None, CPU)
+    trainer = UnpairedTrainer(Train(size=128, channels=8, steps=10, **changes), None, CPU)
     generator = torch.Generator().manual_seed(1)
     pictures = torch.nn.functional.interpolate(torch.rand(2, 1, 3, 16, 16, generator=generator).flatten(0, 1), size=128)
-    report = state(*(pictures * 2 - 1).split(1), 0)
-    return {name: value.item() for name, value in report.items()}, state
+    report = trainer(*(pictures * 2 - 1).split(1), 0)
+    return {name: value.item() for name, value in report.items()}, trainer.state
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,10 @@ class Verdict(NamedTuple):
     cam_logit: Tensor
     heatmap: Tensor
 
+    def split(self, sizes: int | list[int]) -> list[Verdict]:
+        """The verdicts on parts of the batch, of these sizes, as `torch.split` takes them."""
+        return [Verdict(*parts) for parts in zip(*(tensor.split(sizes) for tensor in self), strict=True)]
+
 
 class Discriminator(nn.Module):
     """Is a picture of this domain?

@@ -1,4 +1,4 @@
-"""The six losses of photo2cartoon, each a plain function of tensors.
+"""The losses of both recipes, each a plain function of tensors, and their weighted sum.
 
 Adversarial terms are least squares (arXiv:1611.04076), on the patches and on the attention's logits; attention itself is
 trained by binary cross entropy (U-GAT-IT, arXiv:1907.10830).
@@ -6,19 +6,37 @@ trained by binary cross entropy (U-GAT-IT, arXiv:1907.10830).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photo2cartoon.networks.discriminator import Verdict
 
-def adversarial_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Real pictures should score 1 and fakes 0: logits of any shape to a scalar."""
+
+def lsgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's least squares: real images should score 1 and fakes 0. Logits of any shape to a scalar."""
     return (real - 1).square().mean() + fake.square().mean()
 
 
-def adversarial_generator(fake: Tensor) -> Tensor:
-    """Fakes should pass for real: logits of any shape to a scalar."""
+def lsgan_generator(fake: Tensor) -> Tensor:
+    """The generator's least squares: fakes should score 1. Logits of any shape to a scalar."""
     return (fake - 1).square().mean()
+
+
+def adversarial(verdicts: Iterable[Sequence[Verdict]], loss: Callable[..., Tensor]) -> dict[str, Tensor]:
+    """The adversarial terms of all discriminators together: on the patches, and on the attention's logits.
+
+    Args:
+        verdicts: of each discriminator, what it says of each of the loss's arguments.
+        loss: `lsgan_discriminator` or `lsgan_generator`.
+    """
+    patches, cams = [], []
+    for of_one in verdicts:
+        patches.append(loss(*(verdict.logit for verdict in of_one)))
+        cams.append(loss(*(verdict.cam_logit for verdict in of_one)))
+    return {"adversarial": sum(patches), "adversarial_cam": sum(cams)}
 
 
 def cycle(real: Tensor, back: Tensor) -> Tensor:
@@ -51,3 +69,23 @@ def edges(picture: Tensor, target: Tensor) -> Tensor:
     """
     off = picture - target
     return off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()
+
+
+def backward(
+    which: str, terms: Mapping[str, Tensor], weights: object, report: dict[str, Tensor], parts: int = 1
+) -> None:
+    """Add the gradients of the weighted sum of losses, and to the report each loss unweighted, with their weighted total.
+
+    Args:
+        which: prefix of the names in the report.
+        terms: losses of one of `parts` parts of the batch, scalars.
+        weights: has an attribute for each loss.
+        report: gets `which/name` and `which/total`.
+        parts: of the batch.
+    """
+    total = sum(getattr(weights, name) * value for name, value in terms.items())
+    for name, value in {**terms, "total": total}.items():
+        key = f"{which}/{name}"
+        report[key] = report.get(key, 0) + value.detach() / parts
+    if total.requires_grad:
+        (total / parts).backward()

@@ -42,13 +42,13 @@ def plan(params: Train, data: Path, weights: Path, device: torch.device, process
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()}
     # Weights, averages of the generators, two moments of each weight: float32.
     checkpoint = 4 * (3 * sum(sizes.values()) + sum(size for name, size in sizes.items() if name.startswith("gen")))
-    losses = ", ".join(f"{name} {getattr(state.weights, name):g}" for name in sorted(tried))
+    losses = ", ".join(f"{name} {getattr(recipe.weights, name):g}" for name in sorted(tried))
     pictures = ", ".join(
-        f"{count} {kind} ({params.steps * recipe.a_step[kind] / count:.1f} times each)"
+        f"{count} {kind} ({params.steps * recipe.per_step[kind] / count:.1f} times each)"
         for kind, count in recipe.counts.items()
         if count
     )
-    each_step = " and ".join(f"{count} {kind}" for kind, count in recipe.a_step.items() if count)
+    each_step = " and ".join(f"{count} {kind}" for kind, count in recipe.per_step.items() if count)
     return [
         f"pictures        {pictures}, {params.size} px",
         f"generators      {len(state.generators)} of {sizes['genA2B'] / 1e6:.2f} M weights: {params.channels} channels, "

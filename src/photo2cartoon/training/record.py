@@ -15,8 +15,8 @@ from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.tracking import runs
 from photo2cartoon.tracking.lineage import lineage
-from photo2cartoon.training.recipes import Recipe
 from photo2cartoon.training.state import State, learning_rate
+from photo2cartoon.training.trainer import Trainer
 
 # What the progress bar has room for.
 _TOLD = {
@@ -39,9 +39,9 @@ class Record:
         fingerprint: of the dataset.
     """
 
-    def __init__(self, params: Train, out: Path, recipe: Recipe, done: int, resume: bool, fingerprint: str) -> None:
+    def __init__(self, params: Train, out: Path, recipe: Trainer, done: int, resume: bool, fingerprint: str) -> None:
         self.params, self.out, self.done = params, out, done
-        self.pictures = sum(recipe.a_step.values())
+        self.pictures = sum(recipe.per_step.values())
         self.run = _tracked(params, out, recipe.state, resume, recipe.counts, fingerprint)
         self.run.watch_machine()
         _forget_after(out / STATS, done)

@@ -1,4 +1,4 @@
-"""What training changes: networks, their averages, optimizers; and the moves that every recipe is made of."""
+"""What training changes: networks, their averages, optimizers; and the operations that every recipe is made of."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class State:
             drawing = self.networks[name](self._laid_out(pictures))
         return Drawing(*map(_raised, drawing))
 
-    def judge(self, name: str, pictures: Tensor, refresh: bool) -> Verdict:
+    def judge(self, name: str, pictures: Tensor, refresh: bool = True) -> Verdict:
         """A discriminator's verdict; its spectral normalisation goes on by one iteration an update, however it is divided."""
         network = self.networks[name]
         training = network.training
@@ -121,25 +121,6 @@ class State:
 def _raised(tensor: Tensor) -> Tensor:
     """Losses are taken in float32, or in float64 where everything is."""
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-
-
-def weighted(
-    which: str, terms: dict[str, Tensor], weights: object, report: dict[str, Tensor], parts: int = 1
-) -> Tensor:
-    """The sum of the losses as the weights say; unweighted they are added to the report, with their total.
-
-    Args:
-        which: prefix of the names in the report.
-        terms: losses of one of `parts` parts of the batch.
-        weights: has an attribute for each loss.
-        report: gets `which/name` and `which/total`.
-        parts: of the batch.
-    """
-    total = sum(getattr(weights, name) * value for name, value in terms.items())
-    for name, value in {**terms, "total": total}.items():
-        key = f"{which}/{name}"
-        report[key] = report.get(key, 0) + value.detach() / parts
-    return total / parts
 
 
 def precision(params: Train, device: torch.device) -> str:

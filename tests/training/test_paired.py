@@ -10,8 +10,8 @@ from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Lesson, Train
 from photo2cartoon.training.loop import train
+from photo2cartoon.training.paired import PairedTrainer
 from photo2cartoon.training.parallel import Team
-from photo2cartoon.training.recipes import Taught
 
 ALL = Lesson(l1=1, edges=1, perceptual=0.5, adversarial=0.1, adversarial_cam=0.1, face_id=0.5, others=2)
 TINY = Train(
@@ -52,13 +52,17 @@ def test_it_goes_on_to_the_same_bytes(drawn_faces, weights, tmp_path):
 def test_people_without_drawings_get_in_by_the_other_losses_alone(drawn_faces, weights):
     """With the pairs' losses off, what is left comes from them; without them there is nothing to learn from."""
     only = Lesson(l1=0, edges=0, perceptual=0, face_id=1, others=1)
-    recipe = Taught(TINY.model_copy(update={"taught": only}), drawn_faces, weights, Team(0, 1, torch.device("cpu")))
+    recipe = PairedTrainer.from_folder(
+        TINY.model_copy(update={"taught": only}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
+    )
     recipe.step(0)
     gradients = [p.grad.abs().sum().item() for p in recipe.state.networks["genA2B"].parameters() if p.grad is not None]
-    assert recipe.a_step == {"pairs": 2, "photos": 1, "cartoons": 0} and sum(gradients) > 0
+    assert recipe.per_step == {"pairs": 2, "photos": 1, "cartoons": 0} and sum(gradients) > 0
     none = Lesson(l1=1, others=1)
-    recipe = Taught(TINY.model_copy(update={"taught": none}), drawn_faces, weights, Team(0, 1, torch.device("cpu")))
-    assert recipe.a_step == {"pairs": 2, "photos": 0, "cartoons": 0}
+    recipe = PairedTrainer.from_folder(
+        TINY.model_copy(update={"taught": none}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
+    )
+    assert recipe.per_step == {"pairs": 2, "photos": 0, "cartoons": 0}
 
 
 def test_what_was_taught_is_gone_on_with_unpaired(drawn_faces, weights, tmp_path):

@@ -11,7 +11,7 @@ from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.networks.face import DlibFaceNet
 from photo2cartoon.params import Train
 from photo2cartoon.training.state import learning_rate
-from photo2cartoon.training.step import DISCRIMINATORS, GENERATORS, Step
+from photo2cartoon.training.unpaired import DISCRIMINATORS, GENERATORS, UnpairedTrainer
 
 CPU = torch.device("cpu")
 
@@ -29,16 +29,17 @@ def pictures(seed):
 
 def build(face, **changes):
     torch.manual_seed(0)
-    state = Step(Train(size=128, channels=4, steps=10, **changes), face, CPU)
+    trainer = UnpairedTrainer(Train(size=128, channels=4, steps=10, **changes), face, CPU)
     for name in DISCRIMINATORS:
         # One power iteration a call is what batching changes; in evaluation mode there is none.
-        state.networks[name].eval()
-    return state
+        trainer.state.networks[name].eval()
+    return trainer
 
 
-def plain_gradients(state, real_A, real_B):
+def plain_gradients(trainer, real_A, real_B):
     """The losses as the original writes them: every picture through every network by itself, nothing shared."""
-    nets, face, w = state.networks, state.face, state.weights
+    state, face, w = trainer.state, trainer.face, trainer.weights
+    nets = state.networks
     mse, bce = F.mse_loss, F.binary_cross_entropy_with_logits
     one, zero = torch.ones_like, torch.zeros_like
     fake_B, fake_A = nets["genA2B"](real_A).picture, nets["genB2A"](real_B).picture
@@ -76,43 +77,44 @@ def plain_gradients(state, real_A, real_B):
 
 def test_gradients_are_those_of_the_original_order_of_work(face):
     real_A, real_B = pictures(1), pictures(2)
-    state = build(face)
-    for part in (state.networks, state.averages, state.face):
-        part.double()
-    reference = build(copy.deepcopy(face))
-    for part in (reference.networks, reference.averages, reference.face):
-        part.double()
+    trainer, reference = build(face), build(copy.deepcopy(face))
+    for each in (trainer, reference):
+        for part in (each.state.networks, each.state.averages, each.face):
+            part.double()
     real_A, real_B = real_A.double(), real_B.double()
     loss, expected = plain_gradients(reference, real_A, real_B)
 
     seen = []
-    state.optimizers["generators"].register_step_pre_hook(
+    trainer.state.optimizers["generators"].register_step_pre_hook(
         lambda optimizer, *_: seen.extend(p.grad.clone() for p in optimizer.param_groups[0]["params"])
     )
-    report = state(real_A, real_B, 0)
+    report = trainer(real_A, real_B, 0)
     assert report["generator/total"].item() == pytest.approx(loss.item(), rel=1e-9)
     for got, wanted in zip(seen, expected, strict=True):
         assert torch.allclose(got, wanted, rtol=1e-6, atol=1e-9)
     for name in DISCRIMINATORS:
-        for a, b in zip(state.networks[name].parameters(), reference.networks[name].parameters(), strict=True):
+        for a, b in zip(
+            trainer.state.networks[name].parameters(), reference.state.networks[name].parameters(), strict=True
+        ):
             assert torch.allclose(a, b, atol=1e-9)
     face.float()
 
 
 def test_each_loss_can_be_switched_off(face):
     for name in ("cycle", "identity", "cam", "face_id", "adversarial", "adversarial_cam"):
-        state = build(face, loss={name: 0.0})
-        total = state(pictures(1), pictures(2), 0)
+        trainer = build(face, loss={name: 0.0})
+        total = trainer(pictures(1), pictures(2), 0)
         terms = {key.split("/")[1]: value for key, value in total.items() if key.startswith("generator/")}
-        rest = sum(getattr(state.weights, key) * value for key, value in terms.items() if key not in (name, "total"))
+        rest = sum(getattr(trainer.weights, key) * value for key, value in terms.items() if key not in (name, "total"))
         assert terms["total"].item() == pytest.approx(rest.item(), rel=1e-5)
     assert "generator/face_id" not in build(None)(pictures(1), pictures(2), 0)
 
 
 def test_mixtures_stay_between_0_and_1_and_averages_follow(face):
-    state = build(face, lr=0.5, ema_halflife=2.0)
+    trainer = build(face, lr=0.5, ema_halflife=2.0)
+    state = trainer.state
     before = copy.deepcopy(state.averages["genA2B"].state_dict())
-    state(pictures(1), pictures(2), 0)
+    trainer(pictures(1), pictures(2), 0)
     current = state.networks["genA2B"].state_dict()
     for name, value in current.items():
         if name.endswith(("rho", "w_gamma", "w_beta")):
@@ -122,14 +124,14 @@ def test_mixtures_stay_between_0_and_1_and_averages_follow(face):
 
 
 def test_the_sections_switches_reach_the_networks(face):
-    state = build(face, lr=0.5, clip_rho=0.4, clip_w=0.3, norm="soft_adalin", hourglasses=False, blocks=2)
-    state(pictures(1), pictures(2), 0)
-    generator = state.networks["genA2B"]
+    trainer = build(face, lr=0.5, clip_rho=0.4, clip_w=0.3, norm="soft_adalin", hourglasses=False, blocks=2)
+    trainer(pictures(1), pictures(2), 0)
+    generator = trainer.state.networks["genA2B"]
     assert len(generator.encoder) == len(generator.decoder) == 2 and len(generator.hourglasses_in) == 0
     for name, value in generator.state_dict().items():
         if name.endswith(("rho", "w_gamma", "w_beta")):
             assert value.max() <= (0.4 if name.endswith("rho") else 0.3) + 1e-6, name
-    assert build(face, norm="adalin").networks["genB2A"].norm == "adalin"
+    assert build(face, norm="adalin").state.networks["genB2A"].norm == "adalin"
 
 
 def test_the_learning_rate_is_constant_then_falls_to_zero():
@@ -148,14 +150,15 @@ def test_a_batch_in_parts_and_activations_computed_twice_change_nothing(face):
     outcomes, calls = [], []
     for changes in ({}, {"accumulate": 2}, {"recompute": True}, {"accumulate": 2, "recompute": True}):
         torch.manual_seed(0)
-        state = Step(Train(size=128, channels=4, steps=10, batch=2, **changes), copy.deepcopy(face), CPU)
-        for part in (state.networks, state.averages, state.face):
+        trainer = UnpairedTrainer(Train(size=128, channels=4, steps=10, batch=2, **changes), copy.deepcopy(face), CPU)
+        state = trainer.state
+        for part in (state.networks, state.averages, trainer.face):
             part.double()
         seen = []
         state.networks["genA2B"].encoder[0].register_forward_pre_hook(
             lambda _, given, seen=seen: seen.append(len(given[0]))
         )
-        reports = [state(*real, step) for step in range(2)]
+        reports = [trainer(*real, step) for step in range(2)]
         # A block of the generator is run once for the fakes and once for the way back; again where it is computed twice.
         assert max(seen) == (2 if "accumulate" in changes else 4)
         calls.append(len(seen))

@@ -1,0 +1,205 @@
+"""The paired recipe: the generator learns to make given drawings of photographs.
+
+Photographs without a drawing can take part. Their cartoons have to pass for cartoons of the style (adversarial losses) and
+to keep the person (Face ID loss): that is how people of whom there are no drawings get into training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from photo2cartoon.assets.catalogue import find_asset
+from photo2cartoon.checkpoint import build_generator
+from photo2cartoon.dataset.faces import (
+    Faces,
+    Sampler,
+    enlarged,
+    held_out_split,
+    load_faces,
+    load_pairs,
+    to_float,
+    to_uint8,
+)
+from photo2cartoon.errors import UserError
+from photo2cartoon.networks.discriminator import build_discriminator
+from photo2cartoon.networks.face import FaceNetwork, load_face_network
+from photo2cartoon.networks.perceptual import Perceptual
+from photo2cartoon.params import Train
+from photo2cartoon.pictures import grid
+from photo2cartoon.training import losses
+from photo2cartoon.training.parallel import Team
+from photo2cartoon.training.state import State
+
+SHOWN = 6  # portraits with and without a drawing in the sample grid
+
+
+@dataclass(frozen=True)
+class PairedData:
+    """What training reads.
+
+    Args:
+        pairs: endless batches of a photograph and its drawing, `[N, 6, S, S]`.
+        others: of photographs without a drawing.
+        cartoons: of the style, for the discriminators; empty where none takes part.
+        shares: what a process takes of each in a step.
+        shown: pairs `[n, 6, S, S]` and photographs without a drawing `[m, 3, S, S]` of the sample grid, uint8.
+    """
+
+    pairs: Sampler
+    others: Sampler
+    cartoons: Sampler
+    shares: tuple[int, int, int]
+    shown: tuple[Tensor, Tensor]
+
+    @classmethod
+    def load(cls, folder: Path, params: Train, team: Team) -> PairedData:
+        """Read a dataset with drawings of some of its photographs.
+
+        Raises:
+            UserError: there are no drawings, a folder is missing, or a batch cannot be divided.
+        """
+        section = params.taught
+        pairs, others = load_pairs(folder, "train", enlarged(params.size))
+        nothing = Faces((), others.pictures[:0])
+        cartoons = load_faces(folder / "trainB", enlarged(params.size)) if section.judged else nothing
+        beside = team.share(section.others) if len(others) and (section.judged or section.face_id) else 0
+        samplers = (
+            Sampler(faces, params.size, params.seed, domain, team.device, section.tones if domain == 0 else 0.0)
+            for domain, faces in enumerate((pairs, others, cartoons))
+        )
+        shown, alone = load_pairs(folder, held_out_split(folder), params.size)
+        shares = (team.share(params.batch), beside, beside if section.judged else 0)
+        return cls(*samplers, shares, (shown.pictures[:SHOWN], alone.pictures[:SHOWN]))
+
+    def batch(self, number: int, team: Team) -> tuple[Tensor, Tensor, Tensor]:
+        """This process's share of step `number`: pairs, photographs without a drawing, cartoons."""
+        samplers = zip((self.pairs, self.others, self.cartoons), self.shares, strict=True)
+        return tuple(sampler.batch((number * team.size + team.rank) * share, share) for sampler, share in samplers)
+
+
+class PairedTrainer:
+    """A generator of cartoons, discriminators where they take part, and the step that trains them.
+
+    Args:
+        params: the `train` section.
+        face: the frozen face network, or None when its loss is switched off.
+        perceptual: the frozen classifier, or None when its loss is switched off.
+        team: the processes that make the same step together.
+        data: what `step` and `grid` read.
+    """
+
+    def __init__(
+        self, params: Train, face: FaceNetwork | None, perceptual: Perceptual | None, team: Team, data: PairedData
+    ) -> None:
+        self.params, self.weights, self.team, self.data = params, params.taught, team, data
+        self.state = State(build_networks(params), params, team.device, team)
+        self.face = face.to(team.device) if face is not None else None
+        self.perceptual = perceptual.to(team.device) if perceptual is not None else None
+
+    @classmethod
+    def from_folder(cls, params: Train, data: Path, weights: Path, team: Team) -> PairedTrainer:
+        """With the pictures of a dataset and the frozen networks of a weights folder.
+
+        Raises:
+            UserError: drawings, pictures or weights are missing, or a batch cannot be divided.
+        """
+        if params.accumulate > 1:
+            raise UserError("train.accumulate: the taught recipe takes a batch as a whole")
+        read = PairedData.load(data, params, team)
+        with_others = bool(params.taught.face_id and read.shares[1])
+        face = load_face_network(params.face_network, weights) if with_others else None
+        path = find_asset("efficientnet_lite1", weights) if params.taught.perceptual else None
+        return cls(params, face, Perceptual(path, "efficientnet-lite1") if path else None, team, read)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Pictures of each kind in the dataset."""
+        samplers = {"pairs": self.data.pairs, "photos": self.data.others, "cartoons": self.data.cartoons}
+        return {kind: len(sampler.pictures) for kind, sampler in samplers.items()}
+
+    @property
+    def per_step(self) -> dict[str, int]:
+        """Pictures of each kind that a step takes, over all processes."""
+        return {kind: share * self.team.size for kind, share in zip(self.counts, self.data.shares, strict=True)}
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        """Make step `number`, from 0, on this process's share of the batch; returns the losses."""
+        pairs, others, cartoons = self.data.batch(number, self.team)
+        return self(*pairs.split(3, dim=1), others, cartoons, number)
+
+    @torch.no_grad()
+    def grid(self) -> np.ndarray:
+        """Photographs, their drawings, and the averaged generator's cartoons now; then photographs without drawing: uint8 RGB."""
+        generator, device = self.state.averages["genA2B"], self.state.device
+
+        def shown(pictures: Tensor) -> list[np.ndarray]:
+            return list(pictures.permute(0, 2, 3, 1).numpy())
+
+        def generated(photos: Tensor) -> list[np.ndarray]:
+            return list(to_uint8(generator(to_float(photos.to(device))).picture))
+
+        pairs, others = self.data.shown
+        photos, drawings = pairs.split(3, dim=1)
+        rows = [("photograph", shown(photos)), ("taught", shown(drawings)), ("drawn", generated(photos))]
+        if len(others):
+            rows += [("photograph without drawing", shown(others)), ("drawn", generated(others))]
+        return grid(rows)
+
+    def __call__(
+        self, photos: Tensor, drawings: Tensor, others: Tensor, cartoons: Tensor, step: int
+    ) -> dict[str, Tensor]:
+        """Train on one batch, or on this process's share of it.
+
+        Args:
+            photos, drawings: float32 `[N, 3, S, S]` in -1..1, the same crop of both.
+            others: photographs without drawing, `[M, 3, S, S]`; M may be 0.
+            cartoons: of the style, `[K, 3, S, S]`; K may be 0 where no discriminator takes part.
+            step: from 0; sets the learning rate.
+
+        Returns:
+            Every loss of these images, unweighted, as a scalar tensor on the device.
+        """
+        state, count = self.state, len(photos)
+        state.begin(step)
+        report: dict[str, Tensor] = {}
+        fakes = state.draw("genA2B", torch.cat([photos, others])).picture
+
+        if self.weights.judged:
+            images = torch.cat([drawings, cartoons, fakes.detach()])
+            sizes = [len(drawings) + len(cartoons), len(fakes)]
+            verdicts = (state.judge(name, images).split(sizes) for name in state.discriminators)
+            losses.backward(
+                "discriminator", losses.adversarial(verdicts, losses.lsgan_discriminator), self.weights, report
+            )
+            state.update("discriminators")
+
+        state.freeze_discriminators(True)
+        fake = fakes[:count]
+        terms = {"l1": (fake - drawings).abs().mean(), "edges": losses.edges(fake, drawings)}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(fake, drawings).mean()
+        if self.weights.judged:
+            verdicts = ([state.judge(name, fakes)] for name in state.discriminators)
+            terms |= losses.adversarial(verdicts, losses.lsgan_generator)
+        if self.face is not None and len(others):
+            with torch.no_grad():
+                known = self.face.features(others)
+            terms["face_id"] = losses.face_id(known, self.face.features(fakes[count:]))
+        losses.backward("generator", terms, self.weights, report)
+        state.freeze_discriminators(False)
+        state.update("generators")
+        state.after_generators(len(fakes))
+        return report
+
+
+def build_networks(params: Train) -> dict[str, nn.Module]:
+    """The generator of cartoons and, where they take part, the discriminators of cartoons, randomly initialised."""
+    discriminators = ("disGB", "disLB") if params.taught.judged else ()
+    return {"genA2B": build_generator(params)} | {
+        name: build_discriminator(name, params.channels) for name in discriminators
+    }
