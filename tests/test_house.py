@@ -10,39 +10,24 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src/photo2cartoon"
-# Who may not import whom, at any depth.
-FORBIDDEN = {
-    "portrait": {
-        "torch",
-        "mlflow",
-        "photo2cartoon.networks",
-        "photo2cartoon.training",
-        "photo2cartoon.dataset",
-        "photo2cartoon.importing",
-    },
-    "networks": {
-        "mlflow",
-        "photo2cartoon.training",
-        "photo2cartoon.dataset",
-        "photo2cartoon.tracking",
-        "photo2cartoon.importing",
-    },
-    "training": {
-        "photo2cartoon.evaluation",
-        "photo2cartoon.export",
-        "photo2cartoon.serving",
-        "photo2cartoon.importing",
-    },
-    "scoring": {
-        "mlflow",
-        "photo2cartoon.training",
-        "photo2cartoon.evaluation",
-        "photo2cartoon.tracking",
-        "photo2cartoon.importing",
-    },
-    "importing": {"mlflow", "photo2cartoon.dataset", "photo2cartoon.evaluation", "photo2cartoon.serving"},
-    "evaluation": {"photo2cartoon.export", "photo2cartoon.serving", "photo2cartoon.importing"},
-    "export": {"photo2cartoon.serving", "photo2cartoon.importing"},
+# Rooms from top to bottom: a room imports only what stands below it. docs/architecture.md draws the same list.
+ROOMS = (
+    "__main__", "cli", "demo", "cartoonize", "evaluation", "importing", "training", "export", "scoring", "serving", "dataset",
+    "checkpoint", "networks", "portrait", "pretrained", "assets", "tracking",
+)  # fmt: skip
+LEAVES = ("params", "pictures", "progress", "files", "urls", "ports", "layout", "errors", "__init__")
+# What a room never reaches, however many imports lie between: ours by module, others by package.
+NEVER = {
+    "portrait": {"torch", "mlflow"},
+    "networks": {"mlflow"},
+    "checkpoint": {"mlflow"},
+    "scoring": {"mlflow"},
+    "importing": {"mlflow", "photo2cartoon.training"},
+    "export": {"photo2cartoon.training"},
+    "evaluation": {"photo2cartoon.training"},
+    "cartoonize": {"photo2cartoon.training"},
+    "serving": {"photo2cartoon.training", "torch"},
+    "tracking": {"torch"},
 }
 
 
@@ -52,19 +37,89 @@ def tracked(pattern="*"):
 
 
 def imports(path):
+    """What a module imports, at any depth; names that are modules of ours by their whole name."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for name in (f"{node.module}.{name.name}" for name in node.names):
+                module = name if name in MODULES else node.module
+                yield module
+                room = ".".join(module.split(".")[:2])  # whose __init__ runs first
+                if room in MODULES and PACKAGE / path.relative_to(PACKAGE).parts[0] != MODULES[room].parent:
+                    yield room
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_imports_run_one_way(room):
-    for path in (PACKAGE / room).glob("*.py"):
-        for name in imports(path):
-            wrong = [bad for bad in FORBIDDEN[room] if name == bad or name.startswith(f"{bad}.")]
-            assert not wrong, f"{path.name} imports {name}"
+def module_name(path):
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+IMPORTS = {name: set(imports(path)) for name, path in MODULES.items()}
+
+
+def room_of(module):
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def reached(modules):
+    """Everything that these modules import, through others as well, and by which way."""
+    ways = {name: (name,) for name in modules}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        for name in IMPORTS.get(module, ()):
+            if name not in ways:
+                ways[name] = (*ways[module], name)
+                waiting.append(name)
+    return ways
+
+
+def test_every_module_has_its_place():
+    assert {room_of(name) for name in MODULES} == {*ROOMS, *LEAVES}
+
+
+def test_imports_run_one_way():
+    places = {room: place for place, room in enumerate((*ROOMS, *LEAVES))}
+    upward = [
+        f"{module} imports {name}"
+        for module, names in IMPORTS.items()
+        for name in names & MODULES.keys()
+        if places[room_of(name)] < places[room_of(module)]
+    ]
+    assert upward == []
+
+
+def test_no_module_imports_itself_through_others():
+    circles = [name for name in MODULES if name in reached(IMPORTS[name] & MODULES.keys())]
+    assert circles == []
+
+
+@pytest.mark.parametrize("room", NEVER)
+def test_some_rooms_never_meet(room):
+    ways = reached([name for name in MODULES if room_of(name) == room])
+    met = [
+        " imports ".join(way)
+        for name, way in ways.items()
+        for never in NEVER[room]
+        if name == never or name.startswith(f"{never}.")
+    ]
+    assert met == []
+
+
+def test_names_that_stages_share_stand_in_layout_alone():
+    shared = {
+        node.value
+        for node in ast.walk(ast.parse((PACKAGE / "layout.py").read_text()))
+        if isinstance(node, ast.Constant) and re.fullmatch(r"[\w-]*\.\w+", str(node.value))
+    }
+    assert {"scores.json", "generator.onnx", "pictures.csv"} <= shared
+    folders = [PACKAGE, ROOT / "components", ROOT / "pipelines"]
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
+        # Triton copies the backend to a place where nothing of ours can be imported.
+        if path.name not in ("layout.py", "onnxruntime_backend.py"):
+            literals = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+            assert not literals & shared, path
 
 
 def test_files_stay_short():
