@@ -17,7 +17,7 @@ import matplotlib
 import skimage
 
 from photo2cartoon import pretrained
-from photo2cartoon.cartoonize.drawing import by_onnxruntime
+from photo2cartoon.cartoonize.stylize import by_onnxruntime
 from photo2cartoon.evaluation.measure import measure
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.pictures import grid

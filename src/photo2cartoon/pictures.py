@@ -52,3 +52,8 @@ def heatmap_on(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
 def encode_png(rgb: np.ndarray) -> bytes:
     """uint8 RGB `[H, W, 3]` as PNG."""
     return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def decode_png(png: bytes) -> np.ndarray:
+    """What `encode_png` wrote, as uint8 RGB `[H, W, 3]`."""
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from photo2cartoon.cartoonize.drawing import by_onnxruntime, by_torch
-from photo2cartoon.cartoonize.stills import cartoonize, make_drawer
+from photo2cartoon.cartoonize.stills import Cartoonizer, cartoonize
+from photo2cartoon.cartoonize.stylize import ModelChoice, by_onnxruntime, by_torch
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
@@ -27,13 +27,13 @@ def graph(trained, tmp_path_factory):
 
 
 def test_torch_and_onnxruntime_draw_the_same(graph, checkpoint, weights, hopper):
-    drawings = []
-    for how in ((checkpoint, None), (None, graph)):
-        drawer = make_drawer(*how, None, weights, Portrait(), ROOT / "triton_repo")
-        png = np.frombuffer(drawer(hopper.read_bytes()), np.uint8)
-        drawings.append(cv2.imdecode(png, cv2.IMREAD_COLOR).astype(int))
-    assert drawings[0].shape == (256, 256, 3) and drawings[0].std() > 5
-    assert np.abs(drawings[0] - drawings[1]).max() <= 1
+    maker = PortraitMaker.from_params(weights, Portrait())
+    one, other = (
+        Cartoonizer(choice.load(), Portrait(), maker)(hopper).astype(int)
+        for choice in (ModelChoice(checkpoint=checkpoint), ModelChoice(model=graph))
+    )
+    assert one.shape == (256, 256, 3) and one.std() > 5
+    assert np.abs(one - other).max() <= 1
 
 
 def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, tmp_path):
@@ -72,18 +72,26 @@ def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights
     shutil.copy(hopper, tmp_path / "in/deep/grace.jpg")
     (tmp_path / "in/bad.jpg").write_text("no picture")
     done = p2c("cartoonize", "in", "--model", graph, "--weights", weights, "--out", "out")
-    assert done.stdout == "out: drawn; 1 could not be\n"
+    assert done.stdout == f"out: drawn by {graph}; 1 could not be\n"
     assert "in/bad.jpg: unreadable: not a picture of a known format" in done.stderr
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("out/**/*.*")] == ["out/deep/grace.png"]
 
 
 def test_pictures_that_share_a_name_are_all_drawn(tmp_path):
     (tmp_path / "in/deep").mkdir(parents=True)
-    for name in ("a.jpg", "a.png", "b.webp", "deep/a.jpg"):
-        (tmp_path / "in" / name).write_text(name)
-    assert cartoonize(tmp_path / "in", tmp_path / "out", lambda photo: photo, 100) == []
-    drawn = {path.relative_to(tmp_path / "out").as_posix(): path.read_text() for path in tmp_path.glob("out/**/*.png")}
-    assert drawn == {"a-jpg.png": "a.jpg", "a-png.png": "a.png", "b.png": "b.webp", "deep/a.png": "deep/a.jpg"}
+    names = ("a.jpg", "a.png", "b.webp", "deep/a.jpg")
+    for level, name in enumerate(names):
+        (tmp_path / "in" / name).write_bytes(bytes([level]))
+
+    def plain(photo):
+        return np.full((8, 8, 3), photo.read_bytes()[0], np.uint8)
+
+    assert cartoonize(tmp_path / "in", tmp_path / "out", plain) == []
+    written = {
+        path.relative_to(tmp_path / "out").as_posix(): names[cv2.imread(str(path))[0, 0, 0]]
+        for path in tmp_path.glob("out/**/*.png")
+    }
+    assert written == {"a-jpg.png": "a.jpg", "a-png.png": "a.png", "b.png": "b.webp", "deep/a.png": "deep/a.jpg"}
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
@@ -137,9 +145,21 @@ def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hoppe
         assert (tmp_path / "weights/selfie_segmentation.tflite").exists() == cut_here
 
 
-def test_two_choices_at_once(weights, graph, checkpoint):
+def test_two_choices_at_once(graph, checkpoint):
     with pytest.raises(UserError, match="exclude"):
-        make_drawer(checkpoint, graph, None, weights, Portrait(), ROOT / "triton_repo")
+        ModelChoice(checkpoint, graph)
+
+
+def test_settings_that_a_server_would_ignore_are_refused(p2c, hopper, tmp_path):
+    """A file that was named says how portraits are to be made; the server has its own settings for that."""
+    (tmp_path / "mine.yaml").write_text("portrait: {detector: mmod, max_bytes: 2000}")
+    given = ("cartoonize", hopper, "--server", "127.0.0.1:1", "--out", "a.png")
+    told = p2c(*given, "--params", "mine.yaml", code=1).stderr
+    assert told.startswith("p2c: mine.yaml: portrait.detector would be ignored") and len(told.splitlines()) == 1
+    (tmp_path / "mine.yaml").rename(tmp_path / "params.yaml")
+    first, last = p2c(*given, code=1).stderr.splitlines()
+    assert first.endswith("portrait.detector of params.yaml is not used")
+    assert "at most 2000 are read" in last  # that limit is kept here
 
 
 def test_a_film_goes_the_same_way(weights, graph, hopper, p2c, tmp_path):
@@ -155,7 +175,7 @@ def test_a_film_goes_the_same_way(weights, graph, hopper, p2c, tmp_path):
         container.mux(stream.encode(None))
     given = ("--model", graph, "--weights", weights)
     done = p2c("cartoonize", "film.mp4", *given, "--out", "cartoon.mp4")
-    assert done.stdout == "cartoon.mp4: 10 of 10 frames drawn, 2.0 s; sound none\n"
+    assert done.stdout == f"cartoon.mp4: 10 of 10 frames drawn by {graph}, 2.0 s; sound none\n"
     p2c("cartoonize", "film.mp4", *given, "--paste", "--out", "pasted.webm")
     for name, size in (("cartoon.mp4", (256, 256)), ("pasted.webm", (320, 376))):
         with av.open(str(tmp_path / name)) as container:

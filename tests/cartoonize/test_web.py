@@ -114,11 +114,12 @@ def test_a_port_that_is_taken(p2c, checkpoint, weights):
 
 
 def test_without_a_choice_it_offers_the_promoted_version_and_the_projects_own(weights, tmp_path):
-    from photo2cartoon.cartoonize.web import make_studio
+    from photo2cartoon.cartoonize.stylize import ModelChoice
+    from photo2cartoon.cartoonize.web import offer_models
     from photo2cartoon.export.pretrained import pretrained_graph
     from photo2cartoon.params import Portrait
 
     (tmp_path / "generator/7").mkdir(parents=True)
     (tmp_path / "generator/7/model.onnx").write_bytes(pretrained_graph("slim").read_bytes())
-    studio = make_studio(None, None, None, weights, Portrait(), tmp_path)
-    assert list(studio.makers) == ["version 7, promoted", "full", "slim"]
+    models = offer_models(ModelChoice(repository=tmp_path), weights, Portrait())
+    assert list(models.choices) == ["version 7, promoted", "full", "slim"]

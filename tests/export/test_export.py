@@ -13,7 +13,7 @@ import torch
 from photo2cartoon.errors import UserError
 from photo2cartoon.export import export as module
 from photo2cartoon.export.export import real_portraits
-from photo2cartoon.export.graph import PortraitToCartoon, draw, write_onnx
+from photo2cartoon.export.graph import PortraitToCartoon, stylize, write_onnx
 from photo2cartoon.export.session import open_session
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Export
@@ -70,7 +70,7 @@ def test_the_background_is_white_and_the_maths_is_the_training_sets(size):
     model = PortraitToCartoon(generator)
     portrait = noise(1, 256, 256, 4)
     portrait[:, :100, :, 3], portrait[:, 100:, :, 3] = 0, 255
-    got = draw(model, portrait)
+    got = stylize(model, portrait)
     assert (got[:, :100] == 255).all()
     assert got[:, 100:].std() > 1
     rgb = portrait[..., :3].astype(np.float64)
@@ -111,4 +111,4 @@ def test_a_full_generator_exports_too(tmp_path):
     write_onnx(model, tmp_path / "g.onnx", {}, 18)
     portrait = noise(2, 256, 256, 4)
     got = open_session(tmp_path / "g.onnx").run(None, {"portrait": portrait})[0]
-    assert np.abs(got.astype(int) - draw(model, portrait)).max() <= 1
+    assert np.abs(got.astype(int) - stylize(model, portrait)).max() <= 1

@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-from photo2cartoon.cartoonize.stills import make_drawer
+from photo2cartoon.cartoonize.stylize import by_torch
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import select
 from photo2cartoon.export.export import export
 from photo2cartoon.params import Evaluate, Export, Portrait, Select
-from photo2cartoon.portrait import PictureError
+from photo2cartoon.pictures import decode_png
+from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.server import Ports, Server
@@ -63,21 +64,27 @@ def server(repository, weights, tmp_path_factory):
         yield running
 
 
-def drawer(weights, checkpoint):
-    return make_drawer(checkpoint, None, None, weights, Portrait(), ROOT / "triton_repo")
+@pytest.fixture(scope="module")
+def maker(weights):
+    return PortraitMaker.from_params(weights, Portrait())
+
+
+def in_process(maker, checkpoint, photo):
+    """What torch makes of a photograph, without a server."""
+    return by_torch(checkpoint)(maker(decode(photo)).rgba[None])[0].astype(int)
 
 
 def levels(png):
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    return decode_png(png).astype(int)
 
 
-def test_one_call_draws_what_the_checkpoint_draws(server, versions, weights, hopper, astronaut):
+def test_one_call_draws_what_the_checkpoint_draws(server, versions, maker, hopper, astronaut):
     registry.set_champion("served", versions[0][0])
     promote(server.repository, MODEL, server.grpc)
     for photo in (hopper, astronaut):
         served = levels(Client(server.grpc).cartoonize(photo.read_bytes()))
         assert served.shape == (256, 256, 3)
-        assert np.abs(served - levels(drawer(weights, versions[0][1])(photo.read_bytes()))).max() <= 1
+        assert np.abs(served - in_process(maker, versions[0][1], photo)).max() <= 1
 
 
 def test_a_head_drawn_by_the_server_goes_back_into_the_photograph(server, weights, hopper, p2c, tmp_path):
@@ -94,12 +101,13 @@ def test_a_head_drawn_by_the_server_goes_back_into_the_photograph(server, weight
 
 
 def test_the_page_shows_what_the_server_draws(server, weights, hopper, p2c, tmp_path):
-    from photo2cartoon.cartoonize.web import make_studio
+    from photo2cartoon.cartoonize.stylize import ModelChoice
+    from photo2cartoon.cartoonize.web import offer_models
 
-    studio = make_studio(None, None, server.grpc, weights, Portrait(), server.repository)
+    models = offer_models(ModelChoice(server=server.grpc), weights, Portrait())
     for in_place, options in ((False, ()), (True, ("--paste",))):
         p2c("cartoonize", hopper, "--weights", weights, "--server", server.grpc, "--out", "cartoon.png", *options)
-        shown = studio.draw(hopper, f"Triton at {server.grpc}", in_place)
+        shown = models.cartoonize(hopper, f"Triton at {server.grpc}", in_place)
         assert np.array_equal(shown[..., ::-1], cv2.imread(str(tmp_path / "cartoon.png")))
 
 
@@ -108,7 +116,7 @@ def test_more_portraits_than_the_server_takes_at_once(server, faces):
 
     portraits = np.stack([read_rgba(list_pictures(faces / "trainA")[0])] * 9)
     portraits[8] = portraits[8, :, ::-1]
-    drawn = Client(server.grpc).draw(portraits)
+    drawn = Client(server.grpc).stylize(portraits)
     assert (
         drawn.shape == (9, 256, 256, 3)
         and np.array_equal(drawn[0], drawn[7])
@@ -142,10 +150,10 @@ def test_several_photographs_in_a_call(server, hopper, astronaut):
         assert np.abs(levels(together) - one).max() <= 1
 
 
-def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, weights, hopper):
+def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, maker, hopper):
     photo = hopper.read_bytes()
     first, second = (number for number, _ in versions)
-    expected = {number: levels(drawer(weights, path)(photo)) for number, path in versions}
+    expected = {number: in_process(maker, path, hopper) for number, path in versions}
     assert np.abs(expected[first] - expected[second]).max() > 3
 
     def which(picture):
@@ -181,7 +189,9 @@ def test_loopback_only_and_metrics(server):
 
 
 def test_the_command_line_draws_through_it(server, p2c, hopper, tmp_path):
-    p2c("cartoonize", hopper, "--server", server.grpc, "--out", "cartoon.png")
+    done = p2c("cartoonize", hopper, "--server", server.grpc, "--out", "cartoon.png")
+    version = list_versions(server.repository)[-1]
+    assert done.stdout == f"cartoon.png: drawn by version {version} of Triton at {server.grpc}\n"
     assert levels((tmp_path / "cartoon.png").read_bytes()).shape == (256, 256, 3)
     (tmp_path / "bad.png").write_text("no picture")
     done = p2c("cartoonize", "bad.png", "--server", server.grpc, "--out", "x.png", code=1)

@@ -1,104 +1,83 @@
-"""Photographs to cartoons for people: a file or a folder, as a portrait or in place in the photograph."""
+"""Photographs to cartoons: a file or a folder, as a portrait or in place in the photograph.
+
+Everything in here hands arrays on. A cartoon is encoded once, where it leaves: in `write_picture`, or by the page.
+"""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from photo2cartoon.cartoonize.drawing import Draw, make_draw
+from photo2cartoon.cartoonize.stylize import LoadedModel
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import png_names, whole_file
 from photo2cartoon.params import Portrait as PortraitParams
-from photo2cartoon.pictures import encode_png
-from photo2cartoon.portrait import PictureError, Portrait, PortraitMaker, decode
-from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.pictures import decode_png, encode_png
+from photo2cartoon.portrait import PictureError, Portrait, decode
+from photo2cartoon.portrait.decode import SUFFIXES, read_picture
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
 
-Drawer = Callable[[bytes], bytes]  # an encoded photograph to PNG
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+WRITTEN_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def make_drawer(
-    checkpoint: Path | None,
-    model: Path | None,
-    server: str | None,
-    weights: Path,
-    portrait: PortraitParams,
-    model_repository: Path | str,
-    in_place: bool = False,
-) -> Drawer:
-    """Makes an encoded photograph a PNG: a checkpoint, a graph, a server, or else the newest promoted graph draws.
+@dataclass(frozen=True)
+class Cartoonizer:
+    """An encoded photograph to a cartoon, uint8 RGB `[H, W, 3]`.
 
     Args:
-        checkpoint, model, server, model_repository: see `drawing.make_draw`.
-        weights: folder that the `assets` stage filled; a server alone needs none.
-        portrait: the section of params.yaml.
-        in_place: the whole photograph with the cartoon's head in it, instead of the portrait.
-
-    Raises:
-        UserError: more than one is named, or what is named cannot be used.
+        model: makes the cartoon.
+        limits: the `portrait` section: how large a picture may be.
+        maker: makes the portrait; None leaves that to the model's server.
+        in_place: the whole photograph with the cartoon's head in it, instead of the portrait; needs a maker.
     """
-    draw = make_draw(checkpoint, model, server, model_repository)
-    if server and not in_place:
-        from photo2cartoon.serving.client import Client
 
-        return Client(server).cartoonize
-    maker = PortraitMaker.from_params(weights, portrait)
-    return lambda photo: draw_photo(photo, maker, draw, portrait, in_place)
+    model: LoadedModel
+    limits: PortraitParams
+    maker: Callable[[np.ndarray], Portrait] | None = None
+    in_place: bool = False
 
+    def __call__(self, photo: Path) -> np.ndarray:
+        """The cartoon of a file.
 
-def draw_photo(
-    photo: bytes,
-    maker: Callable[[np.ndarray], Portrait],
-    draw: Draw,
-    portrait: PortraitParams,
-    in_place: bool,
-) -> bytes:
-    """An encoded photograph to PNG, in this process.
-
-    Args:
-        photo: an encoded picture.
-        maker: makes the portrait; a `PortraitMaker`.
-        draw: from `drawing.make_draw`.
-        portrait: the section of params.yaml, for the limits.
-        in_place: the whole photograph with the cartoon's head in it, instead of the portrait.
-
-    Raises:
-        PictureError: no portrait can be made of it.
-    """
-    rgb = decode(photo, portrait.max_pixels, portrait.max_bytes)
-    made = maker(rgb)
-    cartoon = draw(made.rgba[None])[0]
-    return encode_png(paste(rgb, made, cartoon) if in_place else cartoon)
+        Raises:
+            PictureError: it is outside the limits, or no portrait can be made of it.
+            UserError: the server does not answer.
+        """
+        if self.maker is None:
+            return decode_png(self.model.client.cartoonize(read_picture(photo, self.limits.max_bytes)))
+        rgb = decode(photo, self.limits.max_pixels, self.limits.max_bytes)
+        portrait = self.maker(rgb)
+        cartoon = self.model.stylize(portrait.rgba[None])[0]
+        return paste(rgb, portrait, cartoon) if self.in_place else cartoon
 
 
-def cartoonize(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> list[str]:
-    """Draw a picture, or every picture below a folder.
+def cartoonize(source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray]) -> list[str]:
+    """Make a cartoon of a picture, or of every picture below a folder.
 
     Args:
         source: a file or a folder.
         out: a file for a file, else a folder; pictures keep their paths below it and become PNG (`files.png_names`).
-        drawer: from `make_drawer`.
-        max_bytes: largest file that is read.
+        cartoonizer: a `Cartoonizer`.
 
     Returns:
-        For a folder, a line for each picture that could not be drawn.
+        For a folder, a line for each picture that failed.
 
     Raises:
-        UserError: the one picture, or none of a folder, could be drawn.
+        UserError: the one picture, or every one of a folder, failed.
     """
     if not source.exists():
         raise UserError(f"{source}: no such picture or folder")
     if source.is_file():
         if out.is_dir():
             out = out / f"{source.stem}.png"
-        _check_suffix(out)
-        _draw_one(source, out, drawer, max_bytes)
+        if out.suffix.lower() not in WRITTEN_AS:
+            raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(WRITTEN_AS)}")
+        _cartoonize_one(source, out, cartoonizer)
         return []
     if out.is_file():
         raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
@@ -107,9 +86,9 @@ def cartoonize(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> list[
     if not names:
         raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     failed = []
-    for name, drawing in bar(list(zip(names, png_names(names), strict=True)), desc="cartoons", unit="picture"):
+    for name, target in bar(list(zip(names, png_names(names), strict=True)), desc="cartoons", unit="picture"):
         try:
-            _draw_one(source / name, out / drawing, drawer, max_bytes)
+            _cartoonize_one(source / name, out / target, cartoonizer)
         except UserError as error:
             failed.append(str(error))
             note(str(error))
@@ -118,22 +97,22 @@ def cartoonize(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> list[
     return failed
 
 
-def _draw_one(source: Path, out: Path, drawer: Drawer, max_bytes: int) -> None:
+def _cartoonize_one(source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray]) -> None:
     try:
-        if source.stat().st_size > max_bytes:
-            raise PictureError("too large", f"{source.stat().st_size} bytes, at most {max_bytes} are read")
-        png = drawer(source.read_bytes())
+        cartoon = cartoonizer(source)
     except PictureError as error:
         raise UserError(f"{source}: {error}") from None
-    except OSError as error:
-        raise UserError(f"{source}: {error.strerror or error}") from None
-    with whole_file(out) as partial:
-        if out.suffix.lower() == ".png":
-            partial.write_bytes(png)
+    write_picture(out, cartoon)
+
+
+def write_picture(path: Path, rgb: np.ndarray) -> None:
+    """Encode uint8 RGB `[H, W, 3]` as the suffix says: one of `WRITTEN_AS`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with whole_file(path) as partial:
+        if path.suffix.lower() == ".png":
+            partial.write_bytes(encode_png(rgb))
         else:
-            Image.open(io.BytesIO(png)).save(partial, FORMATS[out.suffix.lower()], quality=95)
-
-
-def _check_suffix(out: Path) -> None:
-    if out.suffix.lower() not in FORMATS:
-        raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(FORMATS)}")
+            Image.fromarray(rgb).save(partial, WRITTEN_AS[path.suffix.lower()], quality=95)

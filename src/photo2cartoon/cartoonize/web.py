@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from photo2cartoon import pretrained
-from photo2cartoon.cartoonize.drawing import Draw, make_draw
-from photo2cartoon.cartoonize.stills import draw_photo
+from photo2cartoon.cartoonize.stills import Cartoonizer
+from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Portrait as PortraitParams
-from photo2cartoon.portrait import PictureError, PortraitMaker
+from photo2cartoon.portrait import PictureError, Portrait, PortraitMaker
 from photo2cartoon.portrait.decode import SUFFIXES
-from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.repository import list_versions
 
 if TYPE_CHECKING:
@@ -35,36 +32,45 @@ EXAMPLES = 6
 
 
 @dataclass
-class Studio:
-    """What the page can draw with.
+class DemoModels:
+    """The models that the page offers.
 
     Args:
-        makers: how each model that can be chosen is loaded, by the name the page shows; the first is the default.
+        choices: by the name that the page shows; the first is the default.
         maker: makes portraits.
         portrait: the section of params.yaml.
-        client: a server that draws instead, with what it has.
     """
 
-    makers: dict[str, Callable[[], Draw]]
+    choices: dict[str, ModelChoice]
     maker: PortraitMaker
     portrait: PortraitParams
-    client: Client | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _draws: dict[str, Draw] = field(default_factory=dict)
+    _loaded: dict[str, LoadedModel] = field(default_factory=dict)
 
-    def load(self, model: str) -> Draw:
-        """A model, read when it is first asked for."""
+    @property
+    def remote(self) -> bool:
+        """Whether a server makes the cartoons."""
+        return any(choice.server for choice in self.choices.values())
+
+    def load(self, name: str) -> LoadedModel:
+        """A model, read when it is first asked for.
+
+        Raises:
+            UserError: there is no model of that name, or it cannot be read.
+        """
+        if name not in self.choices:
+            raise UserError(f"{name}: no such model; there are {', '.join(self.choices)}")
         with self._lock:
-            if model not in self._draws:
-                self._draws[model] = self.makers[model]()
-            return self._draws[model]
+            if name not in self._loaded:
+                self._loaded[name] = self.choices[name].load()
+            return self._loaded[name]
 
-    def draw(self, photo: Path, model: str, in_place: bool) -> np.ndarray:
-        """Draw a photograph.
+    def cartoonize(self, photo: Path, name: str, in_place: bool) -> np.ndarray:
+        """The cartoon of a photograph.
 
         Args:
             photo: an encoded picture.
-            model: a name among `makers`.
+            name: of a model.
             in_place: the whole photograph with the cartoon's head in it.
 
         Returns:
@@ -74,74 +80,58 @@ class Studio:
             PictureError: no portrait can be made of it.
             UserError: the model is unknown, or the server does not answer.
         """
-        if photo.stat().st_size > self.portrait.max_bytes:
-            raise PictureError("too large", f"at most {self.portrait.max_bytes} bytes are read")
-        if self.client and not in_place:
-            png = self.client.cartoonize(photo.read_bytes())
-        elif model not in self.makers:
-            raise UserError(f"{model}: no such model; there are {', '.join(self.makers)}")
-        else:
-            png = draw_photo(photo.read_bytes(), self._portrait_of, self.load(model), self.portrait, in_place)
-        return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        model = self.load(name)
+        maker = None if model.client and not in_place else self._portrait_of
+        return Cartoonizer(model, self.portrait, maker, in_place)(photo)
 
-    def _portrait_of(self, rgb: np.ndarray):
+    def _portrait_of(self, rgb: np.ndarray) -> Portrait:
         with self._lock:  # dlib's objects are not made to be shared
             return self.maker(rgb)
 
 
-def make_studio(
-    checkpoint: Path | None,
-    model: Path | None,
-    server: str | None,
-    weights: Path,
-    portrait: PortraitParams,
-    repository: Path | str,
-) -> Studio:
-    """What is named alone, or else everything there is: the newest promoted version and the project's own models.
+def offer_models(choice: ModelChoice, weights: Path, portrait: PortraitParams) -> DemoModels:
+    """The model that is named alone, or else all of them: the newest promoted version and the project's own models.
 
     Args:
-        checkpoint, model, server: see `drawing.make_draw`; at most one.
+        choice: names a model, or only the repository of promoted versions.
         weights: folder that the `assets` stage filled.
         portrait: the section of params.yaml.
-        repository: where promoted versions lie.
 
     Raises:
-        UserError: what is named cannot be used.
+        UserError: the default cannot be loaded.
     """
-    named = next((choice.name for choice in (checkpoint, model) if choice), None)
-    if named or server:
-        choices = {named or f"Triton at {server}": (checkpoint, model, server)}
+    named = next((path.name for path in (choice.checkpoint, choice.model) if path), None)
+    if named or choice.server:
+        choices = {named or f"Triton at {choice.server}": choice}
     else:
-        promoted = [f"version {version}, promoted" for version in list_versions(repository)[-1:]]
+        promoted = {f"version {version}, promoted": choice for version in list_versions(choice.repository)[-1:]}
         own = (pretrained.DEFAULT, *(name for name in pretrained.names() if name != pretrained.DEFAULT))
-        choices = dict.fromkeys(promoted, (None, None, None)) | {name: (None, Path(name), None) for name in own}
-    makers = {name: lambda how=how: make_draw(*how, repository) for name, how in choices.items()}
-    maker = PortraitMaker.from_params(weights, portrait)
-    studio = Studio(makers, maker, portrait, Client(server) if server else None)
-    studio.load(next(iter(makers)))
-    return studio
+        choices = promoted | {name: replace(choice, model=Path(name)) for name in own}
+    models = DemoModels(choices, PortraitMaker.from_params(weights, portrait), portrait)
+    models.load(next(iter(choices)))
+    return models
 
 
-def build(studio: Studio, examples: Path | None = None) -> gradio.Blocks:
+def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
     """The page.
 
     Args:
-        studio: draws.
+        models: what it offers.
         examples: a folder; its first pictures are offered to be tried.
     """
     import gradio
 
-    def draw(photo: str | None, model: str, show: str) -> np.ndarray | None:
+    def cartoonize(photo: str | None, model: str, show: str) -> np.ndarray | None:
         if not photo:
             return None
         try:
-            return studio.draw(Path(photo), model, show == IN_PLACE)
+            return models.cartoonize(Path(photo), model, show == IN_PLACE)
         except PictureError as error:
             raise gradio.Error(_advice(error), title="No cartoon of this one", print_exception=False) from None
         except (UserError, OSError) as error:
             raise gradio.Error(str(error), title="Cannot draw just now", print_exception=False) from None
 
-    names = list(studio.makers)
+    names = list(models.choices)
     tried = sorted(path for path in examples.iterdir() if path.suffix.lower() in SUFFIXES) if examples else []
     with gradio.Blocks(title="photo2cartoon", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
         gradio.Markdown(
@@ -170,20 +160,20 @@ def build(studio: Studio, examples: Path | None = None) -> gradio.Blocks:
         # A new photograph, or another wish for the one that is there, needs no second click.
         gradio.on(
             [photo.change, show.input, model.input],
-            draw,
+            cartoonize,
             [photo, model, show],
             cartoon,
-            concurrency_limit=AT_ONCE if studio.client else 1,
+            concurrency_limit=AT_ONCE if models.remote else 1,
             api_name="cartoonize",
         )
     return page.queue(max_size=WAITING)
 
 
-def run(studio: Studio, examples: Path | None, host: str, port: int, ready: Callable[[str], None]) -> None:
+def run(models: DemoModels, examples: Path | None, host: str, port: int, ready: Callable[[str], None]) -> None:
     """Serve the page until the process is told to end; then nothing is left of what people brought.
 
     Args:
-        studio: draws.
+        models: what it offers.
         examples: a folder; its first pictures are offered to be tried.
         host, port: where to listen.
         ready: told the page's address once it answers.
@@ -195,7 +185,7 @@ def run(studio: Studio, examples: Path | None, host: str, port: int, ready: Call
         os.environ |= {"GRADIO_TEMP_DIR": kept, "GRADIO_ANALYTICS_ENABLED": "False"}
         import gradio
 
-        page = build(studio, examples)
+        page = build(models, examples)
         try:
             _, address, _ = page.launch(
                 server_name=host,
@@ -204,7 +194,7 @@ def run(studio: Studio, examples: Path | None, host: str, port: int, ready: Call
                 quiet=True,
                 show_error=True,
                 prevent_thread_lock=True,
-                max_file_size=studio.portrait.max_bytes,
+                max_file_size=models.portrait.max_bytes,
                 footer_links=["api"],
                 run_history=False,
                 ssr_mode=False,

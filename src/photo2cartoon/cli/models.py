@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from photo2cartoon.cli.common import (
 )
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import DATA, MEASURES_TABLE, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, TRITON_RUN, WEIGHTS
+
+if TYPE_CHECKING:
+    from photo2cartoon.params import Portrait as PortraitParams
 
 
 @app.command("import-weights", rich_help_panel=MODELS)
@@ -142,30 +145,35 @@ def cartoonize(
 ) -> None:
     """Draw photographs or a film; with the newest promoted model, or the one that comes with the project."""
     from photo2cartoon.assets.collect import ensure
-    from photo2cartoon.cartoonize import drawing, film, stills
+    from photo2cartoon.cartoonize import film, stills
+    from photo2cartoon.cartoonize.stylize import ModelChoice
+    from photo2cartoon.portrait import PortraitMaker
     from photo2cartoon.portrait.maker import names_of_weights
 
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
     out = out or _beside(source, film.SUFFIXES)
     moves = source.is_file() and source.suffix.lower() in film.SUFFIXES
-    if moves or paste or not server:  # else the server cuts the portraits out, too
+    portraits_here = moves or paste or not server
+    choice = ModelChoice(checkpoint, model, server, repository)
+    if portraits_here:
         ensure(names_of_weights(portrait), weights, Path(own) if own else None)
+    else:
+        _must_not_choose_portraits(portrait, params)
+    loaded = choice.load()
+    maker = PortraitMaker.from_params(weights, portrait) if portraits_here else None
     if moves:
         from photo2cartoon.cartoonize.video import cartoonize_video
-        from photo2cartoon.portrait import PortraitMaker
 
-        draw = drawing.make_draw(checkpoint, model, server, repository)
-        maker = PortraitMaker.from_params(weights, portrait)
         out = out / f"{source.stem}.mp4" if out.is_dir() else out
-        report = cartoonize_video(source, out, maker.finder, maker.cut, draw, paste)
+        report = cartoonize_video(source, out, maker.finder, maker.cut, loaded.stylize, paste)
         typer.echo(
-            f"{out}: {report.drawn} of {report.frames} frames drawn, {report.seconds:.1f} s; sound {report.sound}"
+            f"{out}: {report.drawn} of {report.frames} frames drawn by {loaded.label()}, {report.seconds:.1f} s;"
+            f" sound {report.sound}"
         )
         return
-    drawer = stills.make_drawer(checkpoint, model, server, weights, portrait, repository, paste)
-    failed = stills.cartoonize(source, out, drawer, portrait.max_bytes)
-    typer.echo(f"{out}: drawn{f'; {len(failed)} could not be' if failed else ''}")
+    failed = stills.cartoonize(source, out, stills.Cartoonizer(loaded, portrait, maker, paste))
+    typer.echo(f"{out}: drawn by {loaded.label()}{f'; {len(failed)} could not be' if failed else ''}")
 
 
 @app.command(rich_help_panel=MODELS)
@@ -188,6 +196,7 @@ def web(
 
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import web as page
+    from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.portrait.maker import names_of_weights
 
     def stop(*_: object) -> None:
@@ -197,9 +206,9 @@ def web(
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
     ensure(names_of_weights(portrait), weights, Path(own) if own else None)
-    studio = page.make_studio(checkpoint, model, server, weights, portrait, repository)
+    models = page.offer_models(ModelChoice(checkpoint, model, server, repository), weights, portrait)
     tried = examples if examples.is_dir() else None
-    page.run(studio, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))
+    page.run(models, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))
 
 
 @app.command(rich_help_panel=MODELS)
@@ -215,18 +224,18 @@ def measure(
     ] = False,
 ) -> None:
     """Measure models side by side on held-out photographs: likeness to the teacher's drawings, the style, the person."""
-    from photo2cartoon.cartoonize.drawing import make_draw
+    from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.evaluation.measure import measure as stage
 
-    draws = {}
+    stylizers = {}
     for model in models:
         path = Path(model)
-        by_torch = path.is_dir()
         name = path.stem if path.suffix else path.name
-        if name in draws:  # the same step of two runs, say
+        if name in stylizers:  # the same step of two runs, say
             name = str(path).strip("/").replace("/", "_")
-        draws[name] = make_draw(path if by_torch else None, None if by_torch else path, None, MODEL_REPOSITORY)
-    stage(draws, data, weights, out, photographs)
+        choice = ModelChoice(checkpoint=path) if path.is_dir() else ModelChoice(model=path)
+        stylizers[name] = choice.load().stylize
+    stage(stylizers, data, weights, out, photographs)
     typer.echo((out / MEASURES_TABLE).read_text(encoding="utf-8"))
 
 
@@ -234,3 +243,18 @@ def _beside(source: Path, films: frozenset[str]) -> Path:
     """Where drawings go when nobody says where: in this folder, under the source's name."""
     suffix = "" if source.is_dir() else ".mp4" if source.suffix.lower() in films else ".png"
     return Path(f"{source.resolve().stem if suffix else source.resolve().name}-cartoon{suffix}")
+
+
+def _must_not_choose_portraits(portrait: PortraitParams, params: Path | None) -> None:
+    """A server makes portraits by its own settings: refuse those of a file that was named, mention those of ./params.yaml."""
+    from photo2cartoon.params import Portrait
+    from photo2cartoon.progress import note
+
+    changed = [name for name in Portrait.model_fields if getattr(portrait, name) != getattr(Portrait(), name)]
+    ignored = ", ".join(f"portrait.{name}" for name in changed if name != "max_bytes")
+    if ignored and params:
+        raise UserError(
+            f"{params}: {ignored} would be ignored: the server makes portraits by its own; start it with them"
+        )
+    if ignored:
+        note(f"cartoonize: the server makes portraits by its own settings; {ignored} of params.yaml is not used")

@@ -70,8 +70,8 @@ def _forget_where_it_was_made(proto: onnx.ModelProto) -> None:
         del item.metadata_props[:]
 
 
-def draw(model: PortraitToCartoon, portraits: np.ndarray) -> np.ndarray:
-    """Draw with torch: uint8 `[N, S, S, 4]` to uint8 `[N, S, S, 3]`."""
+def stylize(model: PortraitToCartoon, portraits: np.ndarray) -> np.ndarray:
+    """Run the model in torch: uint8 `[N, S, S, 4]` to uint8 `[N, S, S, 3]`."""
     with torch.inference_mode():
         return model(torch.from_numpy(np.ascontiguousarray(portraits))).numpy()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.export.graph import PortraitToCartoon, draw
+from photo2cartoon.export.graph import PortraitToCartoon, stylize
 from photo2cartoon.export.session import open_session
 
 
@@ -44,7 +44,7 @@ def compare(
         The report, torch's drawings, onnxruntime's drawings.
     """
     session = open_session(graph)
-    expected = np.concatenate([draw(model, portrait[None]) for portrait in portraits])
+    expected = np.concatenate([stylize(model, portrait[None]) for portrait in portraits])
     # One at a time and together: N is free, and must not change the picture.
     got = np.concatenate([session.run(["cartoon"], {"portrait": portrait[None]})[0] for portrait in portraits])
     together = session.run(["cartoon"], {"portrait": portraits[:4]})[0]

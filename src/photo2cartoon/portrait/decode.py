@@ -47,7 +47,7 @@ def decode(picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int =
     Raises:
         PictureError: it is no picture, is damaged, or is outside the limits.
     """
-    data = _read(picture, max_bytes)
+    data = read_picture(picture, max_bytes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -69,7 +69,12 @@ def decode(picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int =
             raise PictureError("unreadable", f"damaged picture ({error})") from None
 
 
-def _read(picture: bytes | Path, max_bytes: int) -> bytes:
+def read_picture(picture: bytes | Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """The encoded bytes of a picture. The size is checked before a file is read.
+
+    Raises:
+        PictureError: it is empty, larger than `max_bytes`, or cannot be read.
+    """
     try:
         size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
         if size > max_bytes:

@@ -29,7 +29,7 @@ class Client:
             raise UserError(f"{server}: not HOST:PORT: {error}") from None
 
     def cartoonize(self, photo: bytes, timeout: float = TIMEOUT_SECONDS) -> bytes:
-        """Draw a photograph.
+        """Make the cartoon of a photograph.
 
         Args:
             photo: an encoded picture.
@@ -46,8 +46,8 @@ class Client:
         given.set_data_from_numpy(np.array([photo], dtype=np.object_))
         return self._infer(ENSEMBLE, given, timeout)[0]
 
-    def draw(self, portraits: np.ndarray, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
-        """Draw portraits that were made here.
+    def stylize(self, portraits: np.ndarray, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
+        """Make cartoons of portraits that were made here.
 
         Args:
             portraits: uint8 `[N, 256, 256, 4]`.
@@ -66,6 +66,19 @@ class Client:
             given.set_data_from_numpy(part)
             cartoons.append(self._infer(GENERATOR, given, timeout))
         return np.concatenate(cartoons)
+
+    def version(self) -> str:
+        """The newest version of the generator that the server has loaded.
+
+        Raises:
+            UserError: the server cannot be reached, or has none.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            return self._client.get_model_metadata(GENERATOR, client_timeout=TIMEOUT_SECONDS).versions[-1]
+        except InferenceServerException as error:
+            raise UserError(f"Triton at {self.server}: {error.message()}") from None
 
     def _infer(self, model: str, given: object, timeout: float) -> np.ndarray:
         from tritonclient.utils import InferenceServerException

@@ -1,0 +1,159 @@
+"""The model that turns portraits into cartoons: a checkpoint in torch, a graph in onnxruntime, or a Triton server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from photo2cartoon import pretrained
+from photo2cartoon.errors import UserError
+from photo2cartoon.layout import MODEL_REPOSITORY
+from photo2cartoon.portrait.maker import SIZE, on_white
+from photo2cartoon.serving.storage import storage_at
+
+if TYPE_CHECKING:
+    from photo2cartoon.serving.client import Client
+
+# Portraits uint8 [N, 256, 256, 4] to cartoons on white uint8 [N, 256, 256, 3].
+Stylize = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready.
+
+    Args:
+        name: of the model, as a person should read it.
+        stylize: makes the cartoons.
+        client: of the server, where a server does it; the server can make the portraits too.
+    """
+
+    name: str
+    stylize: Stylize
+    client: Client | None = None
+
+    def label(self) -> str:
+        """The name, with the version that a server has now.
+
+        Raises:
+            UserError: the server does not answer.
+        """
+        return f"version {self.client.version()} of {self.name}" if self.client else self.name
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model to use: the one that is named, else the newest promoted version, else the default one of the project.
+
+    Args:
+        checkpoint: a folder, or the name of a model that comes with the project; runs in torch.
+        model: an ONNX file, one of `p2c export` or photo2cartoon's own, or such a name; runs in onnxruntime.
+        server: HOST:PORT of Triton's gRPC.
+        repository: where promoted versions lie, a folder or a URL.
+
+    Raises:
+        UserError: more than one of the first three is named.
+    """
+
+    checkpoint: Path | None = None
+    model: Path | None = None
+    server: str | None = None
+    repository: Path | str = MODEL_REPOSITORY
+
+    def __post_init__(self) -> None:
+        if sum(choice is not None for choice in (self.checkpoint, self.model, self.server)) > 1:
+            raise UserError("cartoonize: --checkpoint, --model and --server exclude one another")
+
+    def load(self) -> LoadedModel:
+        """Read the model, or connect to the server.
+
+        Raises:
+            UserError: it cannot be read, or the server's address is wrong.
+        """
+        if self.server:
+            from photo2cartoon.serving.client import Client
+
+            client = Client(self.server)
+            return LoadedModel(f"Triton at {self.server}", client.stylize, client)
+        if self.checkpoint:
+            return LoadedModel(str(self.checkpoint), by_torch(self.checkpoint))
+        if self.model and (self.model.exists() or str(self.model) not in pretrained.names()):
+            return LoadedModel(str(self.model), by_onnxruntime(self.model))
+        if not self.model:
+            storage = storage_at(self.repository)
+            if versions := storage.versions():
+                graph = storage.graph(versions[-1])
+                return LoadedModel(f"version {versions[-1]} in {self.repository}", by_onnxruntime(graph))
+        from photo2cartoon.export.pretrained import pretrained_graph
+
+        name = str(self.model or pretrained.DEFAULT)
+        return LoadedModel(f"{name}, which comes with the project", by_onnxruntime(pretrained_graph(name)))
+
+
+def by_torch(checkpoint: Path) -> Stylize:
+    """With a checkpoint's generator.
+
+    Raises:
+        UserError: it cannot be read or has no generator.
+    """
+    from photo2cartoon.checkpoint import load_generator
+    from photo2cartoon.export.graph import PortraitToCartoon, stylize
+
+    model = PortraitToCartoon(load_generator(checkpoint))
+    return lambda portraits: stylize(model, portraits)
+
+
+def by_onnxruntime(graph: Path) -> Stylize:
+    """With a graph from `portrait` to `cartoon`, or with photo2cartoon's own from `input` to `output`.
+
+    Raises:
+        UserError: it is no such graph.
+    """
+    from photo2cartoon.export.session import open_session
+
+    if not graph.is_file():
+        raise UserError(f"{graph}: no such model")
+    try:
+        session = open_session(graph)
+        inputs, outputs = ([item.name for item in items] for items in (session.get_inputs(), session.get_outputs()))
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise UserError(f"{graph}: not a readable ONNX graph: {str(error).splitlines()[0]}") from None
+    if inputs == ["input"] and "output" in outputs:
+        return _original(session)
+    if (inputs, outputs) != (["portrait"], ["cartoon"]):
+        raise UserError(f"{graph}: does not map 'portrait' to 'cartoon'; `p2c export` writes graphs that do")
+    return lambda portraits: session.run(["cartoon"], {"portrait": portraits})[0]
+
+
+def _original(session: Any) -> Stylize:
+    """photo2cartoon's graph takes floats `[1, 3, S, S]` in -1..1 on white: what its scripts do around it."""
+    side = session.get_inputs()[0].shape[-1]
+    side = side if isinstance(side, int) else SIZE
+
+    def stylize(portraits: np.ndarray) -> np.ndarray:
+        cartoons = []
+        for portrait in portraits:
+            rgb = np.rint(_resized(on_white(portrait).astype(np.float32), side))
+            output = session.run(["output"], {"input": rgb.transpose(2, 0, 1)[None] / 127.5 - 1})[0][0]
+            cartoon = _resized((output.transpose(1, 2, 0) + 1) * 127.5, SIZE)
+            alpha = portrait[..., 3:] / 255
+            cartoons.append(np.clip(np.rint(cartoon * alpha + 255 * (1 - alpha)), 0, 255).astype(np.uint8))
+        return np.stack(cartoons)
+
+    return stylize
+
+
+def _resized(picture: np.ndarray, side: int) -> np.ndarray:
+    """Float32 `[S, S, 3]`, resized as our own graphs do it inside, so that both give the same cartoon at every size."""
+    if len(picture) == side:
+        return picture  # the original's size, for which torch need not be imported
+    import torch
+
+    from photo2cartoon.export.graph import resize
+
+    planes = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+    return resize(planes, len(picture), side)[0].permute(1, 2, 0).numpy()
