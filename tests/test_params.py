@@ -78,3 +78,19 @@ def test_the_command_line_says_it_in_one_line(p2c, tmp_path):
 def test_the_schema_describes_every_key(p2c):
     schema = yaml.safe_load(p2c("params", "--schema").stdout)
     assert set(schema["properties"]) == set(params.Params.model_fields)
+
+
+def test_every_parameter_is_described_where_a_person_looks_for_it(p2c):
+    told = p2c("params").stdout
+    assert yaml.safe_load(told) == params.Params().model_dump(mode="json")
+    assert "lr: 0.0001" in told and "# learning rate of Adam" in told
+
+    def undescribed(section, path=()):
+        for name, field in type(section).model_fields.items():
+            value = getattr(section, name)
+            if isinstance(value, params.Section):
+                yield from undescribed(value, (*path, name))
+            elif not field.description:
+                yield ".".join((*path, name))
+
+    assert list(undescribed(params.Params())) == []

@@ -28,10 +28,8 @@ def params_(
     out: Annotated[Path | None, typer.Option(help="Write the resolved params here instead of showing them.")] = None,
     schema: Annotated[bool, typer.Option(help="Show the JSON schema: every key, its type, range and meaning.")] = False,
 ) -> None:
-    """Check params.yaml and fill in every default."""
+    """Check params.yaml and show every parameter with its value and description."""
     import json
-
-    import yaml
 
     from photo2cartoon import params as module
 
@@ -42,7 +40,7 @@ def params_(
     if out:
         module.dump(resolved, out)
     else:
-        typer.echo(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False))
+        typer.echo(module.commented(resolved))
 
 
 @app.command(rich_help_panel=STAGES)

@@ -1,0 +1,22 @@
+"""Every parameter of a run, with its type, range and default (`sections`), and params.yaml itself (`file`)."""
+
+from photo2cartoon.params.file import check, commented, describe, dump, load, merge
+from photo2cartoon.params.sections import (
+    Assets,
+    Evaluate,
+    Export,
+    Ingest,
+    Lesson,
+    Params,
+    Portrait,
+    Preprocess,
+    Section,
+    Select,
+    Train,
+    Weights,
+)
+
+__all__ = [
+    "Assets", "Evaluate", "Export", "Ingest", "Lesson", "Params", "Portrait", "Preprocess", "Section", "Select", "Train",
+    "Weights", "check", "commented", "describe", "dump", "load", "merge",
+]  # fmt: skip
