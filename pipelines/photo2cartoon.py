@@ -57,13 +57,13 @@ def build(cluster: Cluster) -> Callable:
         collected = collect_faces(params=told["preprocess"], parts=dsl.Collected(made.outputs["part"]))
         faces = equip(collected, "collect", cluster).outputs["faces"]
 
-        lesson = {"params": told["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
+        inputs = {"params": told["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
         if cluster.train_job:
             machines, claim = cluster.train_job.model_dump_json(), cluster.checkpoints_claim
             where = {"checkpoints": cluster.checkpoints, "claim": claim, "machines": machines, "image": cluster.image}
-            trained = train_across(**lesson, **where)
+            trained = train_across(**inputs, **where)
         else:
-            trained = train(**lesson, checkpoints=cluster.checkpoints)
+            trained = train(**inputs, checkpoints=cluster.checkpoints)
         run = equip(trained, "train", cluster).outputs["run"]
 
         listed = candidates(params=told["evaluate"], run=run)

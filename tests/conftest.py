@@ -106,7 +106,7 @@ def drawn_faces(tmp_path_factory, faces, raw, weights) -> Path:
     from photo2cartoon.dataset.preprocess import preprocess
     from photo2cartoon.params import Portrait, Preprocess
 
-    folder = tmp_path_factory.mktemp("lesson")
+    folder = tmp_path_factory.mktemp("paired")
     for name in ("photos", "drawings"):
         (folder / name).mkdir()
     for path in sorted((raw / "photos").glob("collins*")):

@@ -59,3 +59,12 @@ def test_another_networks_weights_are_refused(checkpoint, tmp_path):
     (tmp_path / "x/checkpoint.json").write_text(json.dumps(card))
     with pytest.raises(UserError, match=r"genA2B\.average\.safetensors: of another network: size mismatch"):
         module.load_generator(tmp_path / "x")
+
+
+def test_a_card_of_the_previous_release_is_read(checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "old")
+    card = json.loads((checkpoint / "checkpoint.json").read_text())
+    card["train"] |= {"recipe": "taught", "taught": card["train"].pop("paired") | {"tones": 0.25}}
+    (tmp_path / "old/checkpoint.json").write_text(json.dumps(card))
+    train = module.read_card(tmp_path / "old").train
+    assert (train.recipe, train.paired.tones) == ("paired", 0.25)

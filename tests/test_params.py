@@ -94,3 +94,13 @@ def test_every_parameter_is_described_where_a_person_looks_for_it(p2c):
                 yield ".".join((*path, name))
 
     assert list(undescribed(params.Params())) == []
+
+
+def test_names_of_the_previous_release_are_read_with_a_note(tmp_path, capsys):
+    old = "train: {recipe: taught, taught: {l1: 2.0}}\nprofiles: {more: {train: {taught: {l1: 3.0}}}}"
+    train = params.load(write(tmp_path, old), "more").train
+    assert (train.recipe, train.paired.l1) == ("paired", 3.0)
+    told = capsys.readouterr().err
+    assert told.count("'train.taught' is called 'train.paired' now") == 1
+    with pytest.raises(UserError, match=r"unknown key 'train\.taught'"):
+        params.load(write(tmp_path, "train: {taught: {l1: 2.0}, paired: {l1: 2.0}}"))

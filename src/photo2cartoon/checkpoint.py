@@ -26,7 +26,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, write_json
 from photo2cartoon.layout import CARD
 from photo2cartoon.networks.generator import Generator
-from photo2cartoon.params import Train
+from photo2cartoon.params import Train, renamed
 
 FORMAT = 1
 
@@ -74,7 +74,7 @@ def read_card(path: Path) -> Card:
         return Card(
             path,
             values["step"],
-            Train.model_validate(values["train"]),
+            Train.model_validate(renamed({"train": values["train"]})[0]["train"]),
             tuple(values["networks"]),
             values.get("scores", {}),
         )

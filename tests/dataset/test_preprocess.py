@@ -156,12 +156,12 @@ def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_pat
 
 @pytest.mark.parametrize("parts", [2, 20])
 def test_made_in_parts_it_is_the_same_dataset(raw, drawn_faces, weights, tmp_path, parts):
-    lesson = drawn_faces.parent
-    given = lesson / "photos", raw / "cartoons", weights
-    params = Preprocess(test_list=str(lesson / "held-out.txt"))
+    folder = drawn_faces.parent
+    given = folder / "photos", raw / "cartoons", weights
+    params = Preprocess(test_list=str(folder / "held-out.txt"))
     made = [tmp_path / f"part-{number}" for number in range(parts)]
     for number, part in enumerate(made):
-        preprocess_part(*given, part, Portrait(), params, lesson / "drawings", number, parts)
+        preprocess_part(*given, part, Portrait(), params, folder / "drawings", number, parts)
     collect(made, tmp_path / "faces", params)
     assert faces_fingerprint(tmp_path / "faces") == faces_fingerprint(drawn_faces)
     assert read_table(tmp_path / "faces/pictures.csv") == read_table(drawn_faces / "pictures.csv")

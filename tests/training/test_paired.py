@@ -1,4 +1,4 @@
-"""The taught recipe learns drawings; people without drawings take part by the other losses; going on is exact."""
+"""The paired recipe learns drawings; people without drawings take part by the other losses; going on is exact."""
 
 import json
 import shutil
@@ -8,14 +8,14 @@ import torch
 
 from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Lesson, Train
+from photo2cartoon.params import Paired, Train
 from photo2cartoon.training.loop import train
 from photo2cartoon.training.paired import PairedTrainer
 from photo2cartoon.training.parallel import Team
 
-ALL = Lesson(l1=1, edges=1, perceptual=0.5, adversarial=0.1, adversarial_cam=0.1, face_id=0.5, others=2)
+ALL = Paired(l1=1, edges=1, perceptual=0.5, adversarial=0.1, adversarial_cam=0.1, face_id=0.5, others=2)
 TINY = Train(
-    recipe="taught", size=128, channels=4, steps=4, batch=2, lr=2e-3, ema_halflife=2.0, checkpoint_every=2,
+    recipe="paired", size=128, channels=4, steps=4, batch=2, lr=2e-3, ema_halflife=2.0, checkpoint_every=2,
     sample_every=4, log_every=1,
 )  # fmt: skip
 
@@ -25,7 +25,7 @@ def losses(folder):
 
 
 def test_it_learns_the_drawings(drawn_faces, weights, tmp_path):
-    longer = TINY.model_copy(update={"steps": 30, "channels": 8, "taught": Lesson(tones=0.0)})
+    longer = TINY.model_copy(update={"steps": 30, "channels": 8, "paired": Paired(tones=0.0)})
     train(longer, drawn_faces, weights, tmp_path / "run")
     rows = losses(tmp_path / "run")
     first, last = (sum(row["generator/l1"] for row in part) / 5 for part in (rows[:5], rows[-5:]))
@@ -36,7 +36,7 @@ def test_it_learns_the_drawings(drawn_faces, weights, tmp_path):
 
 
 def test_it_goes_on_to_the_same_bytes(drawn_faces, weights, tmp_path):
-    section = TINY.model_copy(update={"taught": ALL})
+    section = TINY.model_copy(update={"paired": ALL})
     whole = train(section, drawn_faces, weights, tmp_path / "whole")
     terms = {name for name in losses(tmp_path / "whole")[0] if "/" in name}
     assert {"generator/face_id", "generator/adversarial", "discriminator/adversarial_cam"} <= terms
@@ -51,27 +51,27 @@ def test_it_goes_on_to_the_same_bytes(drawn_faces, weights, tmp_path):
 
 def test_people_without_drawings_get_in_by_the_other_losses_alone(drawn_faces, weights):
     """With the pairs' losses off, what is left comes from them; without them there is nothing to learn from."""
-    only = Lesson(l1=0, edges=0, perceptual=0, face_id=1, others=1)
+    only = Paired(l1=0, edges=0, perceptual=0, face_id=1, others=1)
     recipe = PairedTrainer.from_folder(
-        TINY.model_copy(update={"taught": only}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
+        TINY.model_copy(update={"paired": only}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
     )
     recipe.step(0)
     gradients = [p.grad.abs().sum().item() for p in recipe.state.networks["genA2B"].parameters() if p.grad is not None]
     assert recipe.per_step == {"pairs": 2, "photos": 1, "cartoons": 0} and sum(gradients) > 0
-    none = Lesson(l1=1, others=1)
+    none = Paired(l1=1, others=1)
     recipe = PairedTrainer.from_folder(
-        TINY.model_copy(update={"taught": none}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
+        TINY.model_copy(update={"paired": none}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
     )
     assert recipe.per_step == {"pairs": 2, "photos": 0, "cartoons": 0}
 
 
-def test_what_was_taught_is_gone_on_with_unpaired(drawn_faces, weights, tmp_path):
-    taught = train(TINY, drawn_faces, weights, tmp_path / "taught")
+def test_a_paired_run_is_continued_unpaired(drawn_faces, weights, tmp_path):
+    first = train(TINY, drawn_faces, weights, tmp_path / "first")
     unpaired = TINY.model_copy(
-        update={"recipe": "unpaired", "steps": 1, "batch": 1, "lr": 1e-9, "start_from": str(taught)}
+        update={"recipe": "unpaired", "steps": 1, "batch": 1, "lr": 1e-9, "start_from": str(first)}
     )
     last = train(unpaired, drawn_faces, weights, tmp_path / "unpaired")
-    before, after = (checkpoint.load_generator(path, weights="raw").state_dict() for path in (taught, last))
+    before, after = (checkpoint.load_generator(path, weights="raw").state_dict() for path in (first, last))
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, atol=1e-6, rtol=1e-5)
 

@@ -45,7 +45,7 @@ def preprocess(
         weights: folder that the `assets` stage filled.
         out: replaced as a whole when all pictures are done; gets the folders and `pictures.csv`.
         portrait, params: sections of params.yaml.
-        drawings: of some of the photographs, under their names, for the taught recipe.
+        drawings: of some of the photographs, under their names, for the paired recipe.
 
     Returns:
         A row for every picture.

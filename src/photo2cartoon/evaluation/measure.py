@@ -59,7 +59,7 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
         UserError: there are no drawings, or weights are missing.
     """
     paired, others = load_pairs(data, "test", SIDE)
-    taught = to_float(paired.pictures[:, 3:])
+    targets = to_float(paired.pictures[:, 3:])
     photos = torch.cat([paired.pictures[:, :3], others.pictures])
     groups = _groups([*paired.stems, *others.stems], len(paired), to_float(photos))
     features = efficientnet_features(weights)
@@ -82,9 +82,9 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
         drawings = to_float(pictures)
         mine = drawings[: len(paired)]
         singly = {
-            "l1": pairs.l1(mine, taught),
-            "ssim": pairs.ssim(mine, taught),
-            "perceptual": pairs.perceptual(mine, taught, network),
+            "l1": pairs.l1(mine, targets),
+            "ssim": pairs.ssim(mine, targets),
+            "perceptual": pairs.perceptual(mine, targets, network),
         }
         for face_name, face in faces.items():
             singly[face_name] = (known[face_name] * _batched(face.features, drawings)).sum(dim=1).numpy()
@@ -96,7 +96,7 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
     with whole_folder(out, MEASURES) as partial:
         write_json(partial / MEASURES, {"groups": sizes, "models": result})
         (partial / MEASURES_TABLE).write_text(table(result, sizes), encoding="utf-8")
-        _write_sheets(partial, drawn, taught, len(paired), photographs)
+        _write_sheets(partial, drawn, targets, len(paired), photographs)
     return result
 
 
@@ -159,7 +159,7 @@ def _drawn(draw: Drawer, photos: Tensor) -> Tensor:
     return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2)
 
 
-def _write_sheets(folder: Path, drawn: Mapping[str, Tensor], taught: Tensor, paired: int, photographs: bool) -> None:
+def _write_sheets(folder: Path, drawn: Mapping[str, Tensor], targets: Tensor, paired: int, photographs: bool) -> None:
     """Contact sheets, eight in a row: the first by name of those with a drawing, and of those without."""
     for kind, places in (("with-drawing", slice(0, paired)), ("without-drawing", slice(paired, None))):
         for name, pictures in drawn.items():
@@ -170,7 +170,7 @@ def _write_sheets(folder: Path, drawn: Mapping[str, Tensor], taught: Tensor, pai
             if photographs:
                 beside = {PHOTOGRAPHS: list(to_uint8(to_float(drawn[PHOTOGRAPHS][places][:SHOWN])))}
                 if kind == "with-drawing":
-                    beside["teacher"] = list(to_uint8(taught[:SHOWN]))
+                    beside["teacher"] = list(to_uint8(targets[:SHOWN]))
             rows = []
             for first in range(0, len(shown), 8):
                 rows += [(label, those[first : first + 8]) for label, those in (beside | {name: shown}).items()]

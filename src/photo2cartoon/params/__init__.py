@@ -1,12 +1,12 @@
 """Every parameter of a run, with its type, range and default (`sections`), and params.yaml itself (`file`)."""
 
-from photo2cartoon.params.file import check, commented, describe, dump, load, merge
+from photo2cartoon.params.file import check, commented, describe, dump, load, merge, renamed
 from photo2cartoon.params.sections import (
     Assets,
     Evaluate,
     Export,
     Ingest,
-    Lesson,
+    Paired,
     Params,
     Portrait,
     Preprocess,
@@ -17,6 +17,6 @@ from photo2cartoon.params.sections import (
 )
 
 __all__ = [
-    "Assets", "Evaluate", "Export", "Ingest", "Lesson", "Params", "Portrait", "Preprocess", "Section", "Select", "Train",
-    "Weights", "check", "commented", "describe", "dump", "load", "merge",
+    "Assets", "Evaluate", "Export", "Ingest", "Paired", "Params", "Portrait", "Preprocess", "Section", "Select", "Train",
+    "Weights", "check", "commented", "describe", "dump", "load", "merge", "renamed",
 ]  # fmt: skip

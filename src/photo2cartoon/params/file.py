@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params.sections import Params, Section
+from photo2cartoon.progress import note
 
 DEFAULT_FILE = Path("params.yaml")
 
@@ -90,6 +91,12 @@ def load(path: Path | str | None = None, profile: str | None = None) -> Params:
     profiles = values.pop("profiles", None) or {}
     if not isinstance(profiles, dict) or not all(isinstance(changes, dict) for changes in profiles.values()):
         raise UserError(f"{file}: 'profiles': expected named sets of sections")
+    values, lines = renamed(values)
+    for name, changes in profiles.items():
+        profiles[name], more = renamed(changes)
+        lines += more
+    for line in dict.fromkeys(lines):
+        note(f"{file}: {line}")
     chosen = profile or values.get("profile", "default")
     if chosen != "default" and profiles and chosen not in profiles:
         raise UserError(f"{file}: 'profile': there is no '{chosen}'; known: {', '.join(['default', *profiles])}")
@@ -105,6 +112,27 @@ def dump(params: Params, path: Path) -> None:
     values = params.model_dump(mode="json")
     text = f"# Written by `p2c params` from {DEFAULT_FILE}: edit that file, not this one.\n"
     path.write_text(text + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+# Names of the previous release, read for one more: the new name of a key, and of a value, of a section.
+_RENAMED_KEYS = {("train", "taught"): "paired"}
+_RENAMED_VALUES = {("train", "recipe", "taught"): "paired"}
+
+
+def renamed(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Values by the names of this release, and a line for each that had the name of the previous one."""
+    values, lines = {**values}, []
+    for (section, old), new in _RENAMED_KEYS.items():
+        if isinstance(values.get(section), dict) and old in values[section] and new not in values[section]:
+            values[section] = {new if key == old else key: value for key, value in values[section].items()}
+            lines.append(
+                f"'{section}.{old}' is called '{section}.{new}' now; the old name is read for one more release"
+            )
+    for (section, key, old), new in _RENAMED_VALUES.items():
+        if isinstance(values.get(section), dict) and values[section].get(key) == old:
+            values[section] = values[section] | {key: new}
+            lines.append(f"'{section}.{key}: {old}' is '{new}' now; the old value is read for one more release")
+    return values, lines
 
 
 def commented(params: Params) -> str:

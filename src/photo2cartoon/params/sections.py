@@ -35,7 +35,7 @@ class Ingest(Section):
     cartoons: Literal["sample", "folder", "url"] = Field("sample", description="source of the cartoons")
     cartoons_at: str | None = Field(None, description="folder or URL, for `cartoons: folder` and `cartoons: url`")
     drawings: Literal["none", "folder", "url"] = Field(
-        "none", description="drawings of some of the photographs, with the same names, for the taught recipe"
+        "none", description="drawings of some of the photographs, with the same names, for the paired recipe"
     )
     drawings_at: str | None = Field(None, description="folder or URL, for `drawings: folder` and `drawings: url`")
     sample_cartoons: Annotated[int, Field(ge=2, le=5000)] = Field(
@@ -91,8 +91,8 @@ class Weights(Section):
     face_id: NonNegative = Field(1.0, description="cosine distance of face features of photograph and cartoon")
 
 
-class Lesson(Section):
-    """Weights of the losses of the taught recipe, 0 switches a loss off; and what else is particular to it."""
+class Paired(Section):
+    """Weights of the losses of the paired recipe, 0 switches a loss off; and what else is particular to it."""
 
     l1: NonNegative = Field(1.0, description="L1 to the drawing")
     edges: NonNegative = Field(1.0, description="L1 to the drawing's image gradients, which are its lines")
@@ -120,8 +120,8 @@ class Lesson(Section):
 class Train(Section):
     """One training run. The defaults are photo2cartoon's settings: days on one GPU."""
 
-    recipe: Literal["unpaired", "taught"] = Field(
-        "unpaired", description="unpaired: photo2cartoon's own; taught: from drawings of the photographs"
+    recipe: Literal["unpaired", "paired"] = Field(
+        "unpaired", description="unpaired: photo2cartoon's own; paired: from drawings of the photographs"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="seed of all random numbers")
     size: Annotated[int, Field(ge=128, le=1024, multiple_of=16)] = Field(
@@ -182,7 +182,7 @@ class Train(Section):
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 means one per core")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU if there is one")
     loss: Weights = Field(Weights(), description="loss weights of the unpaired recipe")
-    taught: Lesson = Field(Lesson(), description="loss weights and more of the taught recipe")
+    paired: Paired = Field(Paired(), description="loss weights and more of the paired recipe")
 
     @model_validator(mode="after")
     def _patience_has_a_score(self) -> Train:

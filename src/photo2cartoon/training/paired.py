@@ -63,7 +63,7 @@ class PairedData:
         Raises:
             UserError: there are no drawings, a folder is missing, or a batch cannot be divided.
         """
-        section = params.taught
+        section = params.paired
         pairs, others = load_pairs(folder, "train", enlarged(params.size))
         nothing = Faces((), others.pictures[:0])
         cartoons = load_faces(folder / "trainB", enlarged(params.size)) if section.judged else nothing
@@ -96,7 +96,7 @@ class PairedTrainer:
     def __init__(
         self, params: Train, face: FaceNetwork | None, perceptual: Perceptual | None, team: Team, data: PairedData
     ) -> None:
-        self.params, self.weights, self.team, self.data = params, params.taught, team, data
+        self.params, self.weights, self.team, self.data = params, params.paired, team, data
         self.state = State(build_networks(params), params, team.device, team)
         self.face = face.to(team.device) if face is not None else None
         self.perceptual = perceptual.to(team.device) if perceptual is not None else None
@@ -109,11 +109,11 @@ class PairedTrainer:
             UserError: drawings, pictures or weights are missing, or a batch cannot be divided.
         """
         if params.accumulate > 1:
-            raise UserError("train.accumulate: the taught recipe takes a batch as a whole")
+            raise UserError("train.accumulate: the paired recipe takes a batch as a whole")
         read = PairedData.load(data, params, team)
-        with_others = bool(params.taught.face_id and read.shares[1])
+        with_others = bool(params.paired.face_id and read.shares[1])
         face = load_face_network(params.face_network, weights) if with_others else None
-        path = find_asset("efficientnet_lite1", weights) if params.taught.perceptual else None
+        path = find_asset("efficientnet_lite1", weights) if params.paired.perceptual else None
         return cls(params, face, Perceptual(path, "efficientnet-lite1") if path else None, team, read)
 
     @property
@@ -145,9 +145,9 @@ class PairedTrainer:
 
         pairs, others = self.data.shown
         photos, drawings = pairs.split(3, dim=1)
-        rows = [("photograph", shown(photos)), ("taught", shown(drawings)), ("drawn", generated(photos))]
+        rows = [("photograph", shown(photos)), ("drawing", shown(drawings)), ("cartoon", generated(photos))]
         if len(others):
-            rows += [("photograph without drawing", shown(others)), ("drawn", generated(others))]
+            rows += [("photograph without drawing", shown(others)), ("cartoon", generated(others))]
         return grid(rows)
 
     def __call__(
@@ -199,7 +199,7 @@ class PairedTrainer:
 
 def build_networks(params: Train) -> dict[str, nn.Module]:
     """The generator of cartoons and, where they take part, the discriminators of cartoons, randomly initialised."""
-    discriminators = ("disGB", "disLB") if params.taught.judged else ()
+    discriminators = ("disGB", "disLB") if params.paired.judged else ()
     return {"genA2B": build_generator(params)} | {
         name: build_discriminator(name, params.channels) for name in discriminators
     }
