@@ -20,7 +20,7 @@ STAGES, MODELS, HELP = "Stages, as `dvc repro` runs them", "Models in use", "Hel
 
 ParamsFile = Annotated[Path | None, typer.Option("--params", help="Params file. [default: ./params.yaml]")]
 Profile = Annotated[str | None, typer.Option(help="Named set of changes in the params file, such as 'full'.")]
-Weights = Annotated[Path, typer.Option(help="Folder that `p2c assets` filled.")]
+WeightsFolder = Annotated[Path, typer.Option(help="Folder that `p2c assets` filled.")]
 Data = Annotated[Path, typer.Option(help="Dataset: trainA, trainB, testA, testB.")]
 Repository = Annotated[
     Path, typer.Option(parser=place, metavar="PLACE", help="Triton's model repository: a folder, or s3://bucket/path.")

@@ -12,7 +12,7 @@ from photo2cartoon.cli.common import (
     Data,
     ParamsFile,
     Repository,
-    Weights,
+    WeightsFolder,
     app,
     load_params,
 )
@@ -79,7 +79,7 @@ def rollback(
 @app.command(rich_help_panel=MODELS)
 def serve(
     repository: Repository = MODEL_REPOSITORY,
-    weights: Weights = WEIGHTS,
+    weights: WeightsFolder = WEIGHTS,
     params: ParamsFile = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all of them, where something else guards the door.")
@@ -140,7 +140,7 @@ def cartoonize(
         bool, typer.Option("--paste", help="The whole photograph with the cartoon's head in place, not the portrait.")
     ] = False,
     params: ParamsFile = None,
-    weights: Weights = WEIGHTS,
+    weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
 ) -> None:
     """Draw photographs or a film; with the newest promoted model, or the one that comes with the project."""
@@ -188,7 +188,7 @@ def web(
     examples: Annotated[Path, typer.Option(help="Folder of photographs; its first ones are there to be tried.")] = RAW
     / PHOTOS,
     params: ParamsFile = None,
-    weights: Weights = WEIGHTS,
+    weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
 ) -> None:
     """Open a page to try it on, until Ctrl-C: a photograph in, a cartoon out. Offers every model there is, or the one named."""
@@ -218,7 +218,7 @@ def measure(
     ],
     out: Annotated[Path, typer.Option(help="Gets measures.md, measures.json and contact sheets.")],
     data: Data = DATA,
-    weights: Weights = WEIGHTS,
+    weights: WeightsFolder = WEIGHTS,
     photographs: Annotated[
         bool, typer.Option("--photographs", help="Lay the photographs, and the teacher's drawings, beside ours.")
     ] = False,

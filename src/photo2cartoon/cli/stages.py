@@ -13,7 +13,7 @@ from photo2cartoon.cli.common import (
     ParamsFile,
     Profile,
     Repository,
-    Weights,
+    WeightsFolder,
     app,
     load_params,
 )
@@ -46,7 +46,7 @@ def params_(
 @app.command(rich_help_panel=STAGES)
 def assets(
     params: ParamsFile = None,
-    out: Annotated[Path, typer.Option(help="Weights folder.")] = WEIGHTS,
+    out: Annotated[Path, typer.Option(help="WeightsFolder folder.")] = WEIGHTS,
     portraits_only: Annotated[
         bool, typer.Option("--portraits-only", help="What making portraits takes: enough to draw and to serve.")
     ] = False,
@@ -92,7 +92,7 @@ def preprocess(
         Path | None, typer.Option(help="Folder of drawings of some of the photographs, under their names.")
     ] = None,
     params: ParamsFile = None,
-    weights: Weights = WEIGHTS,
+    weights: WeightsFolder = WEIGHTS,
 ) -> None:
     """Find, level, crop and cut out every face, on every core."""
     from collections import Counter
@@ -119,7 +119,7 @@ def train(
     params: ParamsFile = None,
     profile: Profile = None,
     data: Data = DATA,
-    weights: Weights = WEIGHTS,
+    weights: WeightsFolder = WEIGHTS,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
     start_from: Annotated[
         str | None, typer.Option(help="Begin with the networks of this checkpoint; the same as train.start_from.")
@@ -151,7 +151,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Gets scores.json, scores.csv, drawings.png.")],
     params: ParamsFile = None,
     data: Data = DATA,
-    weights: Weights = WEIGHTS,
+    weights: WeightsFolder = WEIGHTS,
 ) -> None:
     """Score every checkpoint; lower is better."""
     from photo2cartoon.evaluation.evaluate import evaluate as stage

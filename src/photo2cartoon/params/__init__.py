@@ -6,6 +6,7 @@ from photo2cartoon.params.sections import (
     Evaluate,
     Export,
     Ingest,
+    LossWeights,
     Paired,
     Params,
     Portrait,
@@ -13,10 +14,26 @@ from photo2cartoon.params.sections import (
     Section,
     Select,
     Train,
-    Weights,
 )
 
 __all__ = [
-    "Assets", "Evaluate", "Export", "Ingest", "Paired", "Params", "Portrait", "Preprocess", "Section", "Select", "Train",
-    "Weights", "check", "commented", "describe", "dump", "load", "merge", "renamed",
-]  # fmt: skip
+    "Assets",
+    "Evaluate",
+    "Export",
+    "Ingest",
+    "LossWeights",
+    "Paired",
+    "Params",
+    "Portrait",
+    "Preprocess",
+    "Section",
+    "Select",
+    "Train",
+    "check",
+    "commented",
+    "describe",
+    "dump",
+    "load",
+    "merge",
+    "renamed",
+]

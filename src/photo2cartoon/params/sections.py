@@ -80,8 +80,8 @@ class Preprocess(Section):
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes; 0 means one per core")
 
 
-class Weights(Section):
-    """Weights of the losses of the unpaired recipe; 0 switches a loss off. The defaults are photo2cartoon's."""
+class LossWeights(Section):
+    """LossWeights of the losses of the unpaired recipe; 0 switches a loss off. The defaults are photo2cartoon's."""
 
     adversarial: NonNegative = Field(1.0, description="least-squares GAN loss on the patches")
     adversarial_cam: NonNegative = Field(1.0, description="least-squares GAN loss on the attention logits")
@@ -92,7 +92,7 @@ class Weights(Section):
 
 
 class Paired(Section):
-    """Weights of the losses of the paired recipe, 0 switches a loss off; and what else is particular to it."""
+    """LossWeights of the losses of the paired recipe, 0 switches a loss off; and what else is particular to it."""
 
     l1: NonNegative = Field(1.0, description="L1 to the drawing")
     edges: NonNegative = Field(1.0, description="L1 to the drawing's image gradients, which are its lines")
@@ -181,7 +181,7 @@ class Train(Section):
     log_every: Positive = Field(10, description="steps between rows of the loss curves")
     threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 means one per core")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU if there is one")
-    loss: Weights = Field(Weights(), description="loss weights of the unpaired recipe")
+    loss: LossWeights = Field(LossWeights(), description="loss weights of the unpaired recipe")
     paired: Paired = Field(Paired(), description="loss weights and more of the paired recipe")
 
     @model_validator(mode="after")
