@@ -24,7 +24,7 @@ def test_nothing_is_pickled(checkpoint):
 
 
 def test_the_average_is_drawn_with_unless_told_otherwise(checkpoint):
-    average, raw = module.load_generator(checkpoint), module.load_generator(checkpoint, weights="raw")
+    average, raw = module.load_generator(checkpoint), module.load_generator(checkpoint, which="raw")
     assert any((a != b).any() for a, b in zip(average.parameters(), raw.parameters(), strict=True))
     tensors = module.read_tensors(checkpoint / "genA2B.average.safetensors")
     assert all(torch.equal(value, average.state_dict()[name]) for name, value in tensors.items())

@@ -89,19 +89,19 @@ def build_generator(params: Train) -> Generator:
     return generator
 
 
-def load_generator(path: Path, name: str = "genA2B", weights: str = "average") -> Generator:
+def load_generator(path: Path, name: str = "genA2B", which: str = "ema") -> Generator:
     """The generator of a checkpoint, ready to draw.
 
     Args:
         path: the checkpoint's folder, or the name of one that comes with the project.
         name: genA2B draws cartoons, genB2A photographs.
-        weights: `average`, or `raw` for the last step's; the other is used where the wanted one is not inside.
+        which: `ema`, or `raw` for the last step's; the other is used where the wanted one is not inside.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or has no such generator.
     """
     card = read_card(path)
-    names = [f"{name}.average", name] if weights == "average" else [name, f"{name}.average"]
+    names = [f"{name}.average", name] if which == "ema" else [name, f"{name}.average"]
     inside = next((candidate for candidate in names if candidate in card.networks), None)
     if inside is None:
         raise UserError(f"{path}: holds no {name}; it holds {', '.join(card.networks)}")
@@ -110,10 +110,10 @@ def load_generator(path: Path, name: str = "genA2B", weights: str = "average") -
     return generator.eval().requires_grad_(False)
 
 
-def copy_generator(source: Path, target: Path, name: str = "genA2B", weights: str = "average") -> None:
+def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str = "ema") -> None:
     """A checkpoint of one generator alone: what is needed to draw, a tenth of the size."""
     card = read_card(source)
-    generator = load_generator(source, name, weights)
+    generator = load_generator(source, name, which)
     target.mkdir(parents=True, exist_ok=True)
     write_networks(target, card.train, {name: generator}, card.step)
 

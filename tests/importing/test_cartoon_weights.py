@@ -286,7 +286,7 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
     done = p2c("train", *given, "--out", "run", "--start-from", "imported")
     assert "begins with imported" in done.stderr
     before = checkpoint.load_generator(tmp_path / "imported").state_dict()
-    after = checkpoint.load_generator(tmp_path / "run/checkpoints/step-000002", weights="raw").state_dict()
+    after = checkpoint.load_generator(tmp_path / "run/checkpoints/step-000002", which="raw").state_dict()
     moved = max(float((after[name] - value).abs().max()) for name, value in before.items())
     assert 0 < moved < 1e-4
     (tmp_path / "params.yaml").write_text(json.dumps({"train": section | {"channels": 4}}))
@@ -321,5 +321,5 @@ def test_a_start_without_discriminators_says_so(tmp_path, onnx_file):
     fresh = start_from(tmp_path / "out", state)
     assert fresh == ["genB2A", "disGA", "disGB", "disLA", "disLB"]
     drawn = checkpoint.load_generator(tmp_path / "out").state_dict()
-    for name, value in state.averages["genA2B"].state_dict().items():
+    for name, value in state.ema["genA2B"].state_dict().items():
         assert torch.equal(value, drawn[name])

@@ -37,7 +37,7 @@ def run(kind, pair, weights, steps, of, prepare=lambda _: None, dtype=torch.floa
     face = load_face_network("dlib", weights)
     trainer = kind(Train(size=128, channels=8, steps=of), face, torch.device("cpu"))
     state = getattr(trainer, "state", trainer)
-    for part in (state.networks, face, getattr(state, "averages", face)):
+    for part in (state.networks, face, getattr(state, "ema", face)):
         part.to(dtype)
     prepare(state)
     photo, cartoon = (picture.to(dtype) for picture in pair)

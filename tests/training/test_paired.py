@@ -71,7 +71,7 @@ def test_a_paired_run_is_continued_unpaired(drawn_faces, weights, tmp_path):
         update={"recipe": "unpaired", "steps": 1, "batch": 1, "lr": 1e-9, "start_from": str(first)}
     )
     last = train(unpaired, drawn_faces, weights, tmp_path / "unpaired")
-    before, after = (checkpoint.load_generator(path, weights="raw").state_dict() for path in (first, last))
+    before, after = (checkpoint.load_generator(path, which="raw").state_dict() for path in (first, last))
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, atol=1e-6, rtol=1e-5)
 

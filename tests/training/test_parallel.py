@@ -94,7 +94,7 @@ def three_steps(folder):
     team = join(torch.device("cpu"))
     torch.manual_seed(0)
     trainer = UnpairedTrainer(Train(size=128, channels=4, steps=8, batch=2), None, team.device, team)
-    for part in (trainer.state.networks, trainer.state.averages):
+    for part in (trainer.state.networks, trainer.state.ema):
         part.double()
     random = torch.Generator().manual_seed(1)
     reports = []

@@ -79,7 +79,7 @@ def test_gradients_are_those_of_the_original_order_of_work(face):
     real_A, real_B = pictures(1), pictures(2)
     trainer, reference = build(face), build(copy.deepcopy(face))
     for each in (trainer, reference):
-        for part in (each.state.networks, each.state.averages, each.face):
+        for part in (each.state.networks, each.state.ema, each.face):
             part.double()
     real_A, real_B = real_A.double(), real_B.double()
     loss, expected = plain_gradients(reference, real_A, real_B)
@@ -113,14 +113,14 @@ def test_each_loss_can_be_switched_off(face):
 def test_mixtures_stay_between_0_and_1_and_averages_follow(face):
     trainer = build(face, lr=0.5, ema_halflife=2.0)
     state = trainer.state
-    before = copy.deepcopy(state.averages["genA2B"].state_dict())
+    before = copy.deepcopy(state.ema["genA2B"].state_dict())
     trainer(pictures(1), pictures(2), 0)
     current = state.networks["genA2B"].state_dict()
     for name, value in current.items():
         if name.endswith(("rho", "w_gamma", "w_beta")):
             assert value.min() >= 0 and value.max() <= 1, name
         # Two pictures and a half-life of two: half old, half new.
-        assert torch.allclose(state.averages["genA2B"].state_dict()[name], (before[name] + value) / 2, atol=1e-6)
+        assert torch.allclose(state.ema["genA2B"].state_dict()[name], (before[name] + value) / 2, atol=1e-6)
 
 
 def test_the_sections_switches_reach_the_networks(face):
@@ -152,7 +152,7 @@ def test_a_batch_in_parts_and_activations_computed_twice_change_nothing(face):
         torch.manual_seed(0)
         trainer = UnpairedTrainer(Train(size=128, channels=4, steps=10, batch=2, **changes), copy.deepcopy(face), CPU)
         state = trainer.state
-        for part in (state.networks, state.averages, trainer.face):
+        for part in (state.networks, state.ema, trainer.face):
             part.double()
         seen = []
         state.networks["genA2B"].encoder[0].register_forward_pre_hook(

@@ -59,7 +59,7 @@ def test(
 
     if split not in ("test", "train"):
         raise UserError(f"test: --split is '{split}', known are test and train")
-    counts = draw_dataset(checkpoint, data, out, "raw" if raw else "average", split)
+    counts = draw_dataset(checkpoint, data, out, "raw" if raw else "ema", split)
     typer.echo(f"{out}: {counts['A2B']} photographs and {counts['B2A']} cartoons; look at {out / OVERVIEW}")
 
 

@@ -89,7 +89,7 @@ def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: 
     if name == PHOTOGRAPHS:
         values, drawn = scorer.of_photographs(), scorer.photos
     else:
-        values, drawn = scorer.of(checkpoint.load_generator(train / CHECKPOINTS / name, weights=params.weights))
+        values, drawn = scorer.of(checkpoint.load_generator(train / CHECKPOINTS / name, which=params.generator))
     told = {
         "candidate": name,
         "photographs": len(scorer.photos),
@@ -119,7 +119,7 @@ def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict
     run_info = read_json(train / RUN, "`p2c train` writes it")
     scores = {told[path]["candidate"]: told[path]["scores"] for path in parts}
     result = {name: told[parts[0]][name] for name in ("photographs", "splits", "cartoons")} | {
-        "weights": params.weights,
+        "generator": params.generator,
         "data_sha256": run_info["data_sha256"],
         "scores": scores,
     }

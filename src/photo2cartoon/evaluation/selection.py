@@ -86,7 +86,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     name = best(result["scores"], params.metric)
     score = result["scores"][name][params.metric]
     with whole_folder(out, SELECTION) as partial:
-        checkpoint.copy_generator(train / CHECKPOINTS / name, partial, weights=result["weights"])
+        checkpoint.copy_generator(train / CHECKPOINTS / name, partial, which=_which(result))
         run = runs.find_run(run_info["mlflow_run"], train.name)
         version = registry.register(
             params.model_name,
@@ -122,6 +122,11 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     if champion:
         registry.set_champion(params.model_name, version)
     return selection
+
+
+def _which(result: dict) -> str:
+    """The generators that were scored; the previous release called them `weights: average` or `raw`."""
+    return result.get("generator") or {"average": "ema", "raw": "raw"}[result["weights"]]
 
 
 def _becomes_champion(params: Select, version: int, score: float, data_sha256: str) -> bool:

@@ -18,7 +18,7 @@ from photo2cartoon.scoring.seven_rows import DIRECTIONS, seven_rows
 OVERVIEW_COLUMNS = 6
 
 
-def draw_dataset(source: Path, data: Path, out: Path, weights: str = "average", split: str = "test") -> dict[str, int]:
+def draw_dataset(source: Path, data: Path, out: Path, which: str = "ema", split: str = "test") -> dict[str, int]:
     """Draw a dataset's pictures with both generators of a checkpoint.
 
     Args:
@@ -26,7 +26,7 @@ def draw_dataset(source: Path, data: Path, out: Path, weights: str = "average", 
         data: the dataset.
         out: replaced as a whole; gets `A2B/STEM.png` and `B2A/STEM.png`, seven pictures under one another, and
             `overview.png` with the first few of each.
-        weights: `average`, or `raw` for the last step's.
+        which: `ema`, or `raw` for the last step's.
         split: `test` or `train`.
 
     Returns:
@@ -36,7 +36,7 @@ def draw_dataset(source: Path, data: Path, out: Path, weights: str = "average", 
         UserError: the checkpoint has not both generators, or the dataset has no pictures.
     """
     generators: dict[str, Generator] = {
-        f"gen{direction}": checkpoint.load_generator(source, f"gen{direction}", weights) for direction in DIRECTIONS
+        f"gen{direction}": checkpoint.load_generator(source, f"gen{direction}", which) for direction in DIRECTIONS
     }
     faces = {
         direction: load_faces(data / f"{split}{direction[0]}", generators[f"gen{direction}"].size)

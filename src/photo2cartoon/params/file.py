@@ -115,8 +115,8 @@ def dump(params: Params, path: Path) -> None:
 
 
 # Names of the previous release, read for one more: the new name of a key, and of a value, of a section.
-_RENAMED_KEYS = {("train", "taught"): "paired"}
-_RENAMED_VALUES = {("train", "recipe", "taught"): "paired"}
+_RENAMED_KEYS = {("train", "taught"): "paired", ("evaluate", "weights"): "generator"}
+_RENAMED_VALUES = {("train", "recipe", "taught"): "paired", ("evaluate", "generator", "average"): "ema"}
 
 
 def renamed(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -197,8 +197,8 @@ class Evaluate(Section):
     photos: Literal["test", "all"] = Field(
         "test", description="test: the held-out photographs; all: every photograph, when there are few"
     )
-    weights: Literal["average", "raw"] = Field(
-        "average", description="average: the averaged generators; raw: the last step's"
+    generator: Literal["ema", "raw"] = Field(
+        "ema", description="ema: the averaged generators; raw: those of the last step"
     )
     batch: Positive = Field(8, description="images per forward pass")
     fid: bool = Field(True, description="compute true FID as well if Inception's weights are in the weights folder")

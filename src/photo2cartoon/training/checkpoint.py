@@ -28,13 +28,11 @@ def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | No
     with whole_folder(target, CARD) as partial:
         for name, network in state.networks.items():
             save_network(partial / f"{name}.safetensors", network.state_dict())
-        for name, network in state.averages.items():
+        for name, network in state.ema.items():
             save_network(partial / f"{name}.average.safetensors", network.state_dict())
         write_tensors(partial / OPTIMIZERS, _optimizers(state))
         write_tensors(partial / RANDOM, _random())
-        write_card(
-            partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.averages)], scores
-        )
+        write_card(partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.ema)], scores)
     return target
 
 
@@ -48,7 +46,7 @@ def load(path: Path, state: State) -> int:
     device = next(state.networks.parameters()).device
     for name, network in state.networks.items():
         load_into(network, path / f"{name}.safetensors")
-    for name, network in state.averages.items():
+    for name, network in state.ema.items():
         load_into(network, path / f"{name}.average.safetensors")
     _restore_optimizers(state, read_tensors(path / OPTIMIZERS))
     random = read_tensors(path / RANDOM)
@@ -82,9 +80,9 @@ def start_from(path: Path, state: State) -> list[str]:
         if inside is None:
             continue
         load_into(network, card.path / f"{inside}.safetensors")
-        if name in state.averages:
+        if name in state.ema:
             inside = f"{name}.average" if f"{name}.average" in card.networks else inside
-            load_into(state.averages[name], card.path / f"{inside}.safetensors")
+            load_into(state.ema[name], card.path / f"{inside}.safetensors")
     return [name for name in state.networks if not {name, f"{name}.average"} & set(card.networks)]
 
 

@@ -93,7 +93,7 @@ def _train(
                 record.samples(recipe.grid(), after)
             if record and keep:
                 # One that is only there because the run was asked to stop is not scored: it would not be there otherwise.
-                scores = scorer.of(state.averages["genA2B"]).scores if scorer and not stopping else {}
+                scores = scorer.of(state.ema["genA2B"]).scores if scorer and not stopping else {}
                 record.scores(scores, after)
                 shelf.add(state, after, scores)
             if keep and params.patience and team.any(team.leads and shelf.stale()) and after < params.steps:

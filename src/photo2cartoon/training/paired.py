@@ -135,7 +135,7 @@ class PairedTrainer:
     @torch.no_grad()
     def grid(self) -> np.ndarray:
         """Photographs, their drawings, and the averaged generator's cartoons now; then photographs without drawing: uint8 RGB."""
-        generator, device = self.state.averages["genA2B"], self.state.device
+        generator, device = self.state.ema["genA2B"], self.state.device
 
         def shown(pictures: Tensor) -> list[np.ndarray]:
             return list(pictures.permute(0, 2, 3, 1).numpy())

@@ -45,9 +45,9 @@ class State:
         self.optimizers = {
             which: torch.optim.Adam(self.parameters_of(names), **options) for which, names in groups.items() if names
         }
-        self.averages = nn.ModuleDict({name: build_generator(params) for name in self.generators}).to(device)
-        self.averages.load_state_dict({k: v for k, v in self.networks.state_dict().items() if k.startswith("gen")})
-        self.averages.requires_grad_(False).eval()
+        self.ema = nn.ModuleDict({name: build_generator(params) for name in self.generators}).to(device)
+        self.ema.load_state_dict({k: v for k, v in self.networks.state_dict().items() if k.startswith("gen")})
+        self.ema.requires_grad_(False).eval()
         if params.compile != "none":
             for network in self.networks.values():
                 network.compile(mode=params.compile)
@@ -105,17 +105,17 @@ class State:
         """
         for name in self.generators:
             clip_mixtures(self.networks[name], self.params.clip_rho, self.params.clip_w)
-        self._average(pictures * self.team.size)
+        self._update_ema(pictures * self.team.size)
 
     @torch.no_grad()
-    def _average(self, pictures: int) -> None:
+    def _update_ema(self, pictures: int) -> None:
         """Exponential moving average of the generators; its half-life is counted in pictures, as in StyleGAN."""
         halflife = self.params.ema_halflife
         keep = 0.5 ** (pictures / halflife) if halflife else 0.0
-        averages, current = self.averages.state_dict(), self.networks.state_dict()
+        ema, current = self.ema.state_dict(), self.networks.state_dict()
         # All at once: on a GPU a kernel or two instead of hundreds.
         update = get_ema_multi_avg_fn(keep)
-        update(list(averages.values()), [current[name] for name in averages], None)
+        update(list(ema.values()), [current[name] for name in ema], None)
 
 
 def _raised(tensor: Tensor) -> Tensor:

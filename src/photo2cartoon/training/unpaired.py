@@ -139,7 +139,7 @@ class UnpairedTrainer:
     def grid(self) -> np.ndarray:
         """Both directions side by side, seven rows each, as the averaged generators translate now: uint8 RGB."""
         rows = [
-            seven_rows(self.state.averages, pictures, direction)
+            seven_rows(self.state.ema, pictures, direction)
             for pictures, direction in zip(self.data.shown, DIRECTIONS, strict=True)
         ]
         return np.hstack([grid(each, side=128) for each in rows])
