@@ -9,9 +9,9 @@ import torch
 from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Paired, Train
+from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.loop import train
 from photo2cartoon.training.paired import PairedTrainer
-from photo2cartoon.training.parallel import Team
 
 ALL = Paired(l1=1, edges=1, perceptual=0.5, adversarial=0.1, adversarial_cam=0.1, face_id=0.5, others=2)
 TINY = Train(
@@ -53,14 +53,14 @@ def test_people_without_drawings_get_in_by_the_other_losses_alone(drawn_faces, w
     """With the pairs' losses off, what is left comes from them; without them there is nothing to learn from."""
     only = Paired(l1=0, edges=0, perceptual=0, face_id=1, others=1)
     recipe = PairedTrainer.from_folder(
-        TINY.model_copy(update={"paired": only}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
+        TINY.model_copy(update={"paired": only}), drawn_faces, weights, ProcessGroup(0, 1, torch.device("cpu"))
     )
     recipe.step(0)
     gradients = [p.grad.abs().sum().item() for p in recipe.state.networks["genA2B"].parameters() if p.grad is not None]
     assert recipe.per_step == {"pairs": 2, "photos": 1, "cartoons": 0} and sum(gradients) > 0
     none = Paired(l1=1, others=1)
     recipe = PairedTrainer.from_folder(
-        TINY.model_copy(update={"paired": none}), drawn_faces, weights, Team(0, 1, torch.device("cpu"))
+        TINY.model_copy(update={"paired": none}), drawn_faces, weights, ProcessGroup(0, 1, torch.device("cpu"))
     )
     assert recipe.per_step == {"pairs": 2, "photos": 0, "cartoons": 0}
 

@@ -20,7 +20,7 @@ from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.parallel import RETRY, Team, is_member, join, launch
+from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch
 from photo2cartoon.training.recipes import RECIPES
 from photo2cartoon.training.record import Record
 from photo2cartoon.training.shelf import Shelf
@@ -48,45 +48,50 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
     """
     device = pick_device(params.device)
     processes = count_processes(params, device)
-    if processes > 1 and not is_member():
+    if processes > 1 and not in_group():
         return _launch(params, data, weights, out, resume, processes)
-    team = join(device)
+    group = init(device)
     try:
         with Interruption() as interruption:
-            return _train(params, data, weights, out, resume, team, interruption)
+            return _train(params, data, weights, out, resume, group, interruption)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from None
     finally:
-        team.leave()
+        group.destroy()
 
 
 def _train(
-    params: Train, data: Path, weights: Path, out: Path, resume: bool, team: Team, interruption: Interruption
+    params: Train, data: Path, weights: Path, out: Path, resume: bool, group: ProcessGroup, interruption: Interruption
 ) -> Path:
-    torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // team.size))
+    torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // group.size))
     torch.manual_seed(params.seed)
     fingerprint = faces_fingerprint(data)
-    recipe = RECIPES[params.recipe](params, data, weights, team)
+    recipe = RECIPES[params.recipe](params, data, weights, group)
     state = recipe.state
-    scorer = _make_scorer(params, data, weights, team)
+    scorer = _make_scorer(params, data, weights, group)
     shelf = Shelf(out / CHECKPOINTS, params)
     done = _continue(state, out, resume)
-    if team.any(team.leads and shelf.stale()):
+    if group.any(group.is_main and shelf.stale()):
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
         return shelf.last()
-    record = Record(params, out, recipe, done, resume, fingerprint) if team.leads else None
+    record = Record(params, out, recipe, done, resume, fingerprint) if group.is_main else None
     steps = bar(
-        range(done, params.steps), initial=done, total=params.steps, desc="train", unit="step", disable=not team.leads
+        range(done, params.steps),
+        initial=done,
+        total=params.steps,
+        desc="train",
+        unit="step",
+        disable=not group.is_main,
     )
     try:
         for step in steps:
             losses = recipe.step(step)
             after = step + 1
-            stopping = team.any(interruption.asked) and after < params.steps
+            stopping = group.any(interruption.asked) and after < params.steps
             keep = stopping or after % params.checkpoint_every == 0 or after == params.steps
             # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
             if keep or after % params.log_every == 0 or after == 1:
-                values = _checked(losses, team, after, shelf)
+                values = _checked(losses, group, after, shelf)
                 if record:
                     steps.set_postfix_str(record.losses(values, after), refresh=False)
             if record and (after % params.sample_every == 0 or after in (1, params.steps)):
@@ -96,7 +101,7 @@ def _train(
                 scores = scorer.of(state.ema["genA2B"]).scores if scorer and not stopping else {}
                 record.scores(scores, after)
                 shelf.add(state, after, scores)
-            if keep and params.patience and team.any(team.leads and shelf.stale()) and after < params.steps:
+            if keep and params.patience and group.any(group.is_main and shelf.stale()) and after < params.steps:
                 if record:
                     note(f"train: no better {params.score} for {params.patience} checkpoints: ended at step {after}")
                 break
@@ -172,7 +177,7 @@ def _continue(state: State, out: Path, resume: bool) -> int:
             continue
         for other, error in damaged.items():
             note(f"passed over: {error}")
-            if state.team.leads:  # out of the way of those who take every checkpoint for a good one
+            if state.group.is_main:  # out of the way of those who take every checkpoint for a good one
                 other.rename(other.with_name(f"damaged-{other.name}"))
         return done
     if damaged:
@@ -185,16 +190,16 @@ def _continue(state: State, out: Path, resume: bool) -> int:
     return 0
 
 
-def _make_scorer(params: Train, data: Path, weights: Path, team: Team) -> Scorer | None:
-    if not (team.leads and params.score):
+def _make_scorer(params: Train, data: Path, weights: Path, group: ProcessGroup) -> Scorer | None:
+    if not (group.is_main and params.score):
         return None
-    scorer = Scorer(data, params.size, ("test",), weights, params.score == "fid", device=team.device)
+    scorer = Scorer(data, params.size, ("test",), weights, params.score == "fid", device=group.device)
     scorer.must_have(params.score)
     return scorer
 
 
-def _checked(losses: dict[str, torch.Tensor], team: Team, step: int, shelf: Shelf) -> dict[str, float]:
-    values = dict(zip(losses, team.average(torch.stack(list(losses.values()))).tolist(), strict=True))
+def _checked(losses: dict[str, torch.Tensor], group: ProcessGroup, step: int, shelf: Shelf) -> dict[str, float]:
+    values = dict(zip(losses, group.average(torch.stack(list(losses.values()))).tolist(), strict=True))
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
         last = f"; the last good checkpoint is {shelf.last()}" if shelf.last() else ""

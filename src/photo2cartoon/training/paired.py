@@ -32,7 +32,7 @@ from photo2cartoon.networks.perceptual import Perceptual
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import grid
 from photo2cartoon.training import losses
-from photo2cartoon.training.parallel import Team
+from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.state import State
 
 SHOWN = 6  # portraits with and without a drawing in the sample grid
@@ -57,7 +57,7 @@ class PairedData:
     shown: tuple[Tensor, Tensor]
 
     @classmethod
-    def load(cls, folder: Path, params: Train, team: Team) -> PairedData:
+    def load(cls, folder: Path, params: Train, group: ProcessGroup) -> PairedData:
         """Read a dataset with drawings of some of its photographs.
 
         Raises:
@@ -67,19 +67,19 @@ class PairedData:
         pairs, others = load_pairs(folder, "train", enlarged(params.size))
         nothing = Faces((), others.pictures[:0])
         cartoons = load_faces(folder / "trainB", enlarged(params.size)) if section.judged else nothing
-        beside = team.share(section.others) if len(others) and (section.judged or section.face_id) else 0
+        beside = group.share(section.others) if len(others) and (section.judged or section.face_id) else 0
         samplers = (
-            Sampler(faces, params.size, params.seed, domain, team.device, section.tones if domain == 0 else 0.0)
+            Sampler(faces, params.size, params.seed, domain, group.device, section.tones if domain == 0 else 0.0)
             for domain, faces in enumerate((pairs, others, cartoons))
         )
         shown, alone = load_pairs(folder, held_out_split(folder), params.size)
-        shares = (team.share(params.batch), beside, beside if section.judged else 0)
+        shares = (group.share(params.batch), beside, beside if section.judged else 0)
         return cls(*samplers, shares, (shown.pictures[:SHOWN], alone.pictures[:SHOWN]))
 
-    def batch(self, number: int, team: Team) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, number: int, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
         """This process's share of step `number`: pairs, photographs without a drawing, cartoons."""
         samplers = zip((self.pairs, self.others, self.cartoons), self.shares, strict=True)
-        return tuple(sampler.batch((number * team.size + team.rank) * share, share) for sampler, share in samplers)
+        return tuple(sampler.batch((number * group.size + group.rank) * share, share) for sampler, share in samplers)
 
 
 class PairedTrainer:
@@ -89,20 +89,25 @@ class PairedTrainer:
         params: the `train` section.
         face: the frozen face network, or None when its loss is switched off.
         perceptual: the frozen classifier, or None when its loss is switched off.
-        team: the processes that make the same step together.
+        group: the processes that make the same step together.
         data: what `step` and `grid` read.
     """
 
     def __init__(
-        self, params: Train, face: FaceNetwork | None, perceptual: Perceptual | None, team: Team, data: PairedData
+        self,
+        params: Train,
+        face: FaceNetwork | None,
+        perceptual: Perceptual | None,
+        group: ProcessGroup,
+        data: PairedData,
     ) -> None:
-        self.params, self.weights, self.team, self.data = params, params.paired, team, data
-        self.state = State(build_networks(params), params, team.device, team)
-        self.face = face.to(team.device) if face is not None else None
-        self.perceptual = perceptual.to(team.device) if perceptual is not None else None
+        self.params, self.weights, self.group, self.data = params, params.paired, group, data
+        self.state = State(build_networks(params), params, group.device, group)
+        self.face = face.to(group.device) if face is not None else None
+        self.perceptual = perceptual.to(group.device) if perceptual is not None else None
 
     @classmethod
-    def from_folder(cls, params: Train, data: Path, weights: Path, team: Team) -> PairedTrainer:
+    def from_folder(cls, params: Train, data: Path, weights: Path, group: ProcessGroup) -> PairedTrainer:
         """With the pictures of a dataset and the frozen networks of a weights folder.
 
         Raises:
@@ -110,11 +115,11 @@ class PairedTrainer:
         """
         if params.accumulate > 1:
             raise UserError("train.accumulate: the paired recipe takes a batch as a whole")
-        read = PairedData.load(data, params, team)
+        read = PairedData.load(data, params, group)
         with_others = bool(params.paired.face_id and read.shares[1])
         face = load_face_network(params.face_network, weights) if with_others else None
         path = find_asset("efficientnet_lite1", weights) if params.paired.perceptual else None
-        return cls(params, face, Perceptual(path, "efficientnet-lite1") if path else None, team, read)
+        return cls(params, face, Perceptual(path, "efficientnet-lite1") if path else None, group, read)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -125,11 +130,11 @@ class PairedTrainer:
     @property
     def per_step(self) -> dict[str, int]:
         """Pictures of each kind that a step takes, over all processes."""
-        return {kind: share * self.team.size for kind, share in zip(self.counts, self.data.shares, strict=True)}
+        return {kind: share * self.group.size for kind, share in zip(self.counts, self.data.shares, strict=True)}
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Make step `number`, from 0, on this process's share of the batch; returns the losses."""
-        pairs, others, cartoons = self.data.batch(number, self.team)
+        pairs, others, cartoons = self.data.batch(number, self.group)
         return self(*pairs.split(3, dim=1), others, cartoons, number)
 
     @torch.no_grad()

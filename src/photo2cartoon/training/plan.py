@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from photo2cartoon.params import Train
-from photo2cartoon.training.parallel import Team
+from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.recipes import RECIPES
 
 TRIED_STEPS = 3
@@ -28,9 +28,9 @@ def plan(params: Train, data: Path, weights: Path, device: torch.device, process
     Raises:
         UserError: what would end the run at its start.
     """
-    recipe = RECIPES[params.recipe](params, data, weights, Team(0, processes, device))
+    recipe = RECIPES[params.recipe](params, data, weights, ProcessGroup(0, processes, device))
     state = recipe.state
-    state.team = Team(0, 1, device)  # alone while it is tried
+    state.group = ProcessGroup(0, 1, device)  # alone while it is tried
     seconds = []
     for step in range(TRIED_STEPS):
         started = time.perf_counter()

@@ -13,8 +13,8 @@ from photo2cartoon.networks.discriminator import Verdict
 from photo2cartoon.networks.generator import Drawing
 from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
+from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.memory import keep_freed
-from photo2cartoon.training.parallel import Team
 
 
 class State:
@@ -24,17 +24,17 @@ class State:
         networks: `gen…` are averaged, `dis…` are not.
         params: the `train` section.
         device: where everything lives.
-        team: the processes that make the same step together; this one alone by default.
+        group: the processes that make the same step together; this one alone by default.
     """
 
     def __init__(
-        self, networks: Mapping[str, nn.Module], params: Train, device: torch.device, team: Team | None = None
+        self, networks: Mapping[str, nn.Module], params: Train, device: torch.device, group: ProcessGroup | None = None
     ) -> None:
         if params.keep_memory and device.type == "cpu":
             keep_freed()
         self.params = params
         self.device = device
-        self.team = team or Team(0, 1, device)
+        self.group = group or ProcessGroup(0, 1, device)
         self.layout = torch.channels_last if params.channels_last else torch.contiguous_format
         self.precision = precision(params, device)
         self.networks = nn.ModuleDict(networks).to(device, memory_format=self.layout)
@@ -92,9 +92,9 @@ class State:
             self.networks[name].requires_grad_(not frozen)
 
     def update(self, which: str) -> None:
-        """One step of an optimizer, with the gradients of the whole team."""
+        """One step of an optimizer, with the gradients of the whole group."""
         optimizer = self.optimizers[which]
-        self.team.average_gradients(optimizer.param_groups[0]["params"])
+        self.group.average_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
 
     def after_generators(self, pictures: int) -> None:
@@ -105,7 +105,7 @@ class State:
         """
         for name in self.generators:
             clip_mixtures(self.networks[name], self.params.clip_rho, self.params.clip_w)
-        self._update_ema(pictures * self.team.size)
+        self._update_ema(pictures * self.group.size)
 
     @torch.no_grad()
     def _update_ema(self, pictures: int) -> None:

@@ -25,7 +25,7 @@ from photo2cartoon.params import Train
 from photo2cartoon.pictures import grid
 from photo2cartoon.scoring.seven_rows import DIRECTIONS, seven_rows
 from photo2cartoon.training import losses
-from photo2cartoon.training.parallel import Team
+from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.state import State
 
 GENERATORS = ("genA2B", "genB2A")
@@ -88,7 +88,7 @@ class UnpairedTrainer:
         params: the `train` section.
         face: the frozen face network, or None when its loss is switched off.
         device: where everything lives.
-        team: the processes that make the same step together; this one alone by default.
+        group: the processes that make the same step together; this one alone by default.
         data: what `step` and `grid` read; a caller that brings its own batches needs none.
     """
 
@@ -97,28 +97,28 @@ class UnpairedTrainer:
         params: Train,
         face: FaceNetwork | None,
         device: torch.device,
-        team: Team | None = None,
+        group: ProcessGroup | None = None,
         data: UnpairedData | None = None,
     ) -> None:
         self.params, self.weights, self.data = params, params.loss, data
-        self.state = State(build_networks(params), params, device, team)
-        self.team = self.state.team
+        self.state = State(build_networks(params), params, device, group)
+        self.group = self.state.group
         self.face = face.to(device) if face is not None else None
 
     @classmethod
-    def from_folder(cls, params: Train, data: Path, weights: Path, team: Team) -> UnpairedTrainer:
+    def from_folder(cls, params: Train, data: Path, weights: Path, group: ProcessGroup) -> UnpairedTrainer:
         """With the pictures of a dataset and the face network of a weights folder.
 
         Raises:
             UserError: pictures or weights are missing, or the batch cannot be divided.
         """
-        share = team.share(params.batch)
+        share = group.share(params.batch)
         if share % params.accumulate:
             raise UserError(
                 f"train.accumulate: {share} pictures a process cannot be taken in {params.accumulate} parts"
             )
         face = load_face_network(params.face_network, weights) if params.loss.face_id else None
-        return cls(params, face, team.device, team, UnpairedData.load(data, params, team.device))
+        return cls(params, face, group.device, group, UnpairedData.load(data, params, group.device))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -132,8 +132,8 @@ class UnpairedTrainer:
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Make step `number`, from 0, on this process's share of the batch; returns the losses."""
-        share = self.team.share(self.params.batch)
-        first = number * self.params.batch + self.team.rank * share
+        share = self.group.share(self.params.batch)
+        first = number * self.params.batch + self.group.rank * share
         return self(self.data.photos.batch(first, share), self.data.cartoons.batch(first, share), number)
 
     def grid(self) -> np.ndarray:

@@ -34,7 +34,7 @@ RETRY = 75  # the exit status of a run that was asked to stop (EX_TEMPFAIL): not
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """The processes of a run, seen from one of them.
 
     Args:
@@ -48,8 +48,8 @@ class Team:
     device: torch.device
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the one that writes."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes."""
         return self.rank == 0
 
     def share(self, batch: int) -> int:
@@ -89,27 +89,27 @@ class Team:
             raise UserError(f"train: another process is gone ({str(error).splitlines()[0][:120]})") from None
         return values
 
-    def leave(self) -> None:
-        """Take leave of the others at the end."""
+    def destroy(self) -> None:
+        """Destroy the process group at the end of the run."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 
-def join(device: torch.device) -> Team:
-    """The team that `launch` or torchrun has started this process in, or one of its own."""
+def init(device: torch.device) -> ProcessGroup:
+    """The process group in which `launch` or torchrun started this process; a group of one otherwise."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team(0, 1, device)
+        return ProcessGroup(0, 1, device)
     rank = int(os.environ["RANK"])
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-    return Team(rank, size, device)
+    return ProcessGroup(rank, size, device)
 
 
-def is_member() -> bool:
-    """Whether this process is one of several already: of `launch`, or of torchrun."""
+def in_group() -> bool:
+    """Whether `launch` or torchrun started this process as one of a group."""
     return "WORLD_SIZE" in os.environ
 
 

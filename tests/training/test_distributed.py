@@ -16,8 +16,8 @@ import torch
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Train
 from photo2cartoon.ports import free_ports
+from photo2cartoon.training.distributed import ProcessGroup, init
 from photo2cartoon.training.loop import RETRY, train
-from photo2cartoon.training.parallel import Team, join
 from photo2cartoon.training.unpaired import UnpairedTrainer
 
 SECTION = {
@@ -91,22 +91,22 @@ def test_two_processes_make_the_steps_of_one(whole):
 
 def three_steps(folder):
     """Steps in float64 on this process's share of two pairs of pictures; its losses and weights go to `folder`."""
-    team = join(torch.device("cpu"))
+    group = init(torch.device("cpu"))
     torch.manual_seed(0)
-    trainer = UnpairedTrainer(Train(size=128, channels=4, steps=8, batch=2), None, team.device, team)
+    trainer = UnpairedTrainer(Train(size=128, channels=4, steps=8, batch=2), None, group.device, group)
     for part in (trainer.state.networks, trainer.state.ema):
         part.double()
     random = torch.Generator().manual_seed(1)
     reports = []
     for step in range(3):
         pictures = torch.rand(2, 2, 3, 128, 128, generator=random, dtype=torch.float64) * 2 - 1
-        share = team.share(2)
-        reports.append(trainer(*pictures[:, team.rank * share : (team.rank + 1) * share], step))
+        share = group.share(2)
+        reports.append(trainer(*pictures[:, group.rank * share : (group.rank + 1) * share], step))
     values = {
-        f"{step} {name}": team.average(value) for step, each in enumerate(reports) for name, value in each.items()
+        f"{step} {name}": group.average(value) for step, each in enumerate(reports) for name, value in each.items()
     }
-    torch.save(values, Path(folder) / f"{team.rank}-of-{team.size}.pt")
-    team.leave()
+    torch.save(values, Path(folder) / f"{group.rank}-of-{group.size}.pt")
+    group.destroy()
 
 
 def test_where_rounding_does_not_show_two_processes_are_one(tmp_path):
@@ -213,4 +213,4 @@ def test_a_batch_that_cannot_be_divided_is_refused(tiny, faces, weights, tmp_pat
     with pytest.raises(UserError, match=r"train\.accumulate: 1 pictures a process cannot be taken in 2 parts"):
         train(tiny.model_copy(update={"accumulate": 2}), faces, weights, tmp_path / "run")
     with pytest.raises(UserError, match=r"train\.batch: 3 pictures cannot be divided among 2 processes"):
-        Team(0, 2, torch.device("cpu")).share(3)
+        ProcessGroup(0, 2, torch.device("cpu")).share(3)
