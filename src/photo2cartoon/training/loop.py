@@ -20,10 +20,10 @@ from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
+from photo2cartoon.training.checkpoint_manager import CheckpointManager
 from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch
 from photo2cartoon.training.recipes import RECIPES
 from photo2cartoon.training.record import Record
-from photo2cartoon.training.shelf import Shelf
 from photo2cartoon.training.state import State
 
 
@@ -69,11 +69,11 @@ def _train(
     recipe = RECIPES[params.recipe](params, data, weights, group)
     state = recipe.state
     scorer = _make_scorer(params, data, weights, group)
-    shelf = Shelf(out / CHECKPOINTS, params)
+    manager = CheckpointManager(out / CHECKPOINTS, params)
     done = _continue(state, out, resume)
-    if group.any(group.is_main and shelf.stale()):
+    if group.any(group.is_main and manager.should_stop()):
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
-        return shelf.last()
+        return manager.last()
     record = Record(params, out, recipe, done, resume, fingerprint) if group.is_main else None
     steps = bar(
         range(done, params.steps),
@@ -91,7 +91,7 @@ def _train(
             keep = stopping or after % params.checkpoint_every == 0 or after == params.steps
             # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
             if keep or after % params.log_every == 0 or after == 1:
-                values = _checked(losses, group, after, shelf)
+                values = _checked(losses, group, after, manager)
                 if record:
                     steps.set_postfix_str(record.losses(values, after), refresh=False)
             if record and (after % params.sample_every == 0 or after in (1, params.steps)):
@@ -100,8 +100,8 @@ def _train(
                 # One that is only there because the run was asked to stop is not scored: it would not be there otherwise.
                 scores = scorer.of(state.ema["genA2B"]).scores if scorer and not stopping else {}
                 record.scores(scores, after)
-                shelf.add(state, after, scores)
-            if keep and params.patience and group.any(group.is_main and shelf.stale()) and after < params.steps:
+                manager.add(state, after, scores)
+            if keep and params.patience and group.any(group.is_main and manager.should_stop()) and after < params.steps:
                 if record:
                     note(f"train: no better {params.score} for {params.patience} checkpoints: ended at step {after}")
                 break
@@ -114,7 +114,7 @@ def _train(
         raise
     if record:
         record.close("FINISHED")
-    return shelf.last() or out / CHECKPOINTS
+    return manager.last() or out / CHECKPOINTS
 
 
 def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, processes: int) -> Path:
@@ -198,10 +198,12 @@ def _make_scorer(params: Train, data: Path, weights: Path, group: ProcessGroup) 
     return scorer
 
 
-def _checked(losses: dict[str, torch.Tensor], group: ProcessGroup, step: int, shelf: Shelf) -> dict[str, float]:
+def _checked(
+    losses: dict[str, torch.Tensor], group: ProcessGroup, step: int, manager: CheckpointManager
+) -> dict[str, float]:
     values = dict(zip(losses, group.average(torch.stack(list(losses.values()))).tolist(), strict=True))
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if bad:
-        last = f"; the last good checkpoint is {shelf.last()}" if shelf.last() else ""
+        last = f"; the last good checkpoint is {manager.last()}" if manager.last() else ""
         raise UserError(f"train: {bad[0]} is {values[bad[0]]} at step {step}: try a lower train.lr{last}")
     return values

@@ -13,7 +13,7 @@ from photo2cartoon.training import checkpoint
 from photo2cartoon.training.state import State
 
 
-class Shelf:
+class CheckpointManager:
     """The checkpoints of one run. What it knows it reads from them, so that a run that goes on knows it as well.
 
     Args:
@@ -44,7 +44,7 @@ class Shelf:
                 shutil.rmtree(path)
         return added
 
-    def stale(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether the score has not become better for `train.patience` checkpoints."""
         best, last = self.best(), self.last()
         if not self.params.patience or not best:

@@ -6,12 +6,12 @@ import pytest
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Train
+from photo2cartoon.training.checkpoint_manager import CheckpointManager
 from photo2cartoon.training.loop import train
-from photo2cartoon.training.shelf import Shelf
 
 
 def fill(folder, params, scores, monkeypatch):
-    """A shelf after checkpoints with these scores, which are all there is in them."""
+    """A manager after checkpoints with these scores, which are all there is in them."""
 
     def save(folder, _, step, scores):
         path = folder / f"step-{step:06d}"
@@ -21,14 +21,14 @@ def fill(folder, params, scores, monkeypatch):
         return path
 
     monkeypatch.setattr("photo2cartoon.training.checkpoint.save", save)
-    shelf = Shelf(folder, params)
+    manager = CheckpointManager(folder, params)
     for number, score in enumerate(scores, 1):
-        shelf.add(None, number * params.checkpoint_every, {} if score is None else {"kernel_face": score})
-    return shelf
+        manager.add(None, number * params.checkpoint_every, {} if score is None else {"kernel_face": score})
+    return manager
 
 
-def names(shelf):
-    return sorted(int(path.name.removeprefix("step-")) for path in shelf.folder.iterdir())
+def names(manager):
+    return sorted(int(path.name.removeprefix("step-")) for path in manager.folder.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_the_last_and_the_best_stay(scores, left, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("scores", "stale"),
+    ("scores", "stops"),
     [([3, 2, 1], False), ([3, 1, 2], False), ([3, 1, 2, 2], True), ([1, 5], False), ([1, 5, 5], True)],
 )
-def test_patience_counts_checkpoints_since_the_best(scores, stale, tmp_path, monkeypatch):
+def test_patience_counts_checkpoints_since_the_best(scores, stops, tmp_path, monkeypatch):
     params = Train(keep=1, keep_best=1, checkpoint_every=10, score="kernel_face", patience=2)
-    assert fill(tmp_path / "checkpoints", params, scores, monkeypatch).stale() is stale
+    assert fill(tmp_path / "checkpoints", params, scores, monkeypatch).should_stop() is stops
 
 
 def test_a_run_is_scored_as_it_goes_and_ends_when_it_stands_still(drawn_faces, weights, tmp_path, tiny):
