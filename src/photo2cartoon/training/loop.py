@@ -23,7 +23,7 @@ from photo2cartoon.training import checkpoint
 from photo2cartoon.training.checkpoint_manager import CheckpointManager
 from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch
 from photo2cartoon.training.recipes import RECIPES
-from photo2cartoon.training.record import Record
+from photo2cartoon.training.run_logger import RunLogger
 from photo2cartoon.training.state import State
 
 
@@ -74,7 +74,7 @@ def _train(
     if group.any(group.is_main and manager.should_stop()):
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
         return manager.last()
-    record = Record(params, out, recipe, done, resume, fingerprint) if group.is_main else None
+    logger = RunLogger(params, out, recipe, done, resume, fingerprint) if group.is_main else None
     steps = bar(
         range(done, params.steps),
         initial=done,
@@ -92,28 +92,28 @@ def _train(
             # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
             if keep or after % params.log_every == 0 or after == 1:
                 values = _checked(losses, group, after, manager)
-                if record:
-                    steps.set_postfix_str(record.losses(values, after), refresh=False)
-            if record and (after % params.sample_every == 0 or after in (1, params.steps)):
-                record.samples(recipe.grid(), after)
-            if record and keep:
+                if logger:
+                    steps.set_postfix_str(logger.losses(values, after), refresh=False)
+            if logger and (after % params.sample_every == 0 or after in (1, params.steps)):
+                logger.samples(recipe.grid(), after)
+            if logger and keep:
                 # One that is only there because the run was asked to stop is not scored: it would not be there otherwise.
                 scores = scorer.of(state.ema["genA2B"]).scores if scorer and not stopping else {}
-                record.scores(scores, after)
+                logger.scores(scores, after)
                 manager.add(state, after, scores)
             if keep and params.patience and group.any(group.is_main and manager.should_stop()) and after < params.steps:
-                if record:
+                if logger:
                     note(f"train: no better {params.score} for {params.patience} checkpoints: ended at step {after}")
                 break
             if stopping:
                 raise UserError(f"train: asked to stop; step {after} is saved, --resume goes on from it", RETRY)
     except BaseException as error:
-        if record:
+        if logger:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 0) == RETRY
-            record.close("KILLED" if stopped else "FAILED")
+            logger.close("KILLED" if stopped else "FAILED")
         raise
-    if record:
-        record.close("FINISHED")
+    if logger:
+        logger.close("FINISHED")
     return manager.last() or out / CHECKPOINTS
 
 

@@ -27,7 +27,7 @@ _TOLD = {
 }
 
 
-class Record:
+class RunLogger:
     """Of one run; kept by the process that leads.
 
     Args:
