@@ -52,8 +52,8 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
         return _launch(params, data, weights, out, resume, processes)
     group = init(device)
     try:
-        with Interruption() as interruption:
-            return _train(params, data, weights, out, resume, group, interruption)
+        with GracefulShutdown() as shutdown:
+            return _train(params, data, weights, out, resume, group, shutdown)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from None
     finally:
@@ -61,7 +61,7 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
 
 
 def _train(
-    params: Train, data: Path, weights: Path, out: Path, resume: bool, group: ProcessGroup, interruption: Interruption
+    params: Train, data: Path, weights: Path, out: Path, resume: bool, group: ProcessGroup, shutdown: GracefulShutdown
 ) -> Path:
     torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // group.size))
     torch.manual_seed(params.seed)
@@ -87,7 +87,7 @@ def _train(
         for step in steps:
             losses = recipe.step(step)
             after = step + 1
-            stopping = group.any(interruption.asked) and after < params.steps
+            stopping = group.any(shutdown.requested) and after < params.steps
             keep = stopping or after % params.checkpoint_every == 0 or after == params.steps
             # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
             if keep or after % params.log_every == 0 or after == 1:
@@ -127,20 +127,20 @@ def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, p
     return list_checkpoints(out / CHECKPOINTS)[-1]
 
 
-class Interruption:
+class GracefulShutdown:
     """Notices SIGTERM, with which orchestrators take a machine away, and lets the step that is running end."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: object = None
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> GracefulShutdown:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._ask)
+            self._before = signal.signal(signal.SIGTERM, self._request)
         return self
 
-    def _ask(self, *_: object) -> None:
-        self.asked = True
+    def _request(self, *_: object) -> None:
+        self.requested = True
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
