@@ -73,8 +73,8 @@ class PlainStep:
         back_A, back_B = nets["genB2A"](drawn_B.picture).picture, nets["genA2B"](drawn_A.picture).picture
         same_A, same_B = nets["genB2A"](real_A), nets["genA2B"](real_B)
         g_total = 0.0
-        for verdict in [nets[name](fake) for name, fake in _each(drawn_A.picture, drawn_B.picture)]:
-            g_total = g_total + w.adversarial * _to_one(verdict.logit) + w.adversarial_cam * _to_one(verdict.cam_logit)
+        for output in [nets[name](fake) for name, fake in _each(drawn_A.picture, drawn_B.picture)]:
+            g_total = g_total + w.adversarial * _to_one(output.logit) + w.adversarial_cam * _to_one(output.cam_logit)
         for real, back, same in ((real_A, back_A, same_A), (real_B, back_B, same_B)):
             g_total = g_total + w.cycle * F.l1_loss(back, real) + w.identity * F.l1_loss(same.picture, real)
         for source, target in ((drawn_A.cam_logit, same_A.cam_logit), (drawn_B.cam_logit, same_B.cam_logit)):

@@ -13,10 +13,10 @@ def test_layers(layers, strides, side):
     convs = [part for part in net.body if isinstance(part, nn.Conv2d)]
     assert [conv.stride[0] for conv in convs] == strides
     assert [conv.out_channels for conv in convs] == [4 * 2**power for power in range(layers - 1)]
-    verdict = net(torch.randn(2, 3, 256, 256))
-    assert verdict.logit.shape == (2, 1, side, side)
-    assert verdict.cam_logit.shape == (2, 2)
-    assert verdict.heatmap.shape == (2, 1, side + 1, side + 1)
+    output = net(torch.randn(2, 3, 256, 256))
+    assert output.logit.shape == (2, 1, side, side)
+    assert output.cam_logit.shape == (2, 2)
+    assert output.heatmap.shape == (2, 1, side + 1, side + 1)
 
 
 def test_spectral_norm_bounds_every_layer_but_the_merge():
@@ -32,7 +32,7 @@ def test_spectral_norm_bounds_every_layer_but_the_merge():
 
 def test_gradients_reach_the_picture_and_every_weight():
     net, x = Discriminator(4), torch.randn(1, 3, 128, 128, requires_grad=True)
-    verdict = net(x)
-    (verdict.logit.sum() + verdict.cam_logit.sum()).backward()
+    output = net(x)
+    (output.logit.sum() + output.cam_logit.sum()).backward()
     assert x.grad.abs().sum() > 0
     assert all(parameter.grad is not None for parameter in net.parameters())

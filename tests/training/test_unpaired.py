@@ -63,8 +63,8 @@ def plain_gradients(trainer, real_A, real_B):
     loss = 0
     for letter, fake in (("A", drawn_A.picture), ("B", drawn_B.picture)):
         for kind in "GL":
-            verdict = nets[f"dis{kind}{letter}"](fake)
-            loss = loss + mse(verdict.logit, one(verdict.logit)) + mse(verdict.cam_logit, one(verdict.cam_logit))
+            output = nets[f"dis{kind}{letter}"](fake)
+            loss = loss + mse(output.logit, one(output.logit)) + mse(output.cam_logit, one(output.cam_logit))
     for real, back, same in ((real_A, back_A, same_A), (real_B, back_B, same_B)):
         loss = loss + w.cycle * (back - real).abs().mean() + w.identity * (same.picture - real).abs().mean()
     for source, target in ((drawn_A.cam_logit, same_A.cam_logit), (drawn_B.cam_logit, same_B.cam_logit)):

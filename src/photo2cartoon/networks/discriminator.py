@@ -47,7 +47,7 @@ def spectral_norm(layer: nn.Conv2d | nn.Linear) -> nn.Module:
     return layer
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator returns.
 
     Args:
@@ -60,9 +60,9 @@ class Verdict(NamedTuple):
     cam_logit: Tensor
     heatmap: Tensor
 
-    def split(self, sizes: int | list[int]) -> list[Verdict]:
-        """The verdicts on parts of the batch, of these sizes, as `torch.split` takes them."""
-        return [Verdict(*parts) for parts in zip(*(tensor.split(sizes) for tensor in self), strict=True)]
+    def split(self, sizes: int | list[int]) -> list[DiscriminatorOutput]:
+        """The outputs for parts of the batch, of these sizes, as `torch.split` takes them."""
+        return [DiscriminatorOutput(*parts) for parts in zip(*(tensor.split(sizes) for tensor in self), strict=True)]
 
 
 class Discriminator(nn.Module):
@@ -90,10 +90,10 @@ class Discriminator(nn.Module):
         self.attention = Attention(average_fc, maximum_fc, wide, nn.LeakyReLU(SLOPE))
         self.head = nn.Sequential(nn.ReflectionPad2d(1), spectral_norm(SpectralConv2d(wide, 1, 4, bias=False)))
 
-    def forward(self, x: Tensor) -> Verdict:
-        """`[N, 3, H, W]` in -1..1 to a `Verdict`; H and W at least 128 with 7 layers."""
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """`[N, 3, H, W]` in -1..1 to a `DiscriminatorOutput`; H and W at least 128 with 7 layers."""
         x, cam_logit, heatmap = self.attention(self.body(x))
-        return Verdict(self.head(x), cam_logit, heatmap)
+        return DiscriminatorOutput(self.head(x), cam_logit, heatmap)
 
 
 def build_discriminator(name: str, channels: int) -> Discriminator:

@@ -112,7 +112,7 @@ class Paired(Section):
     )
 
     @property
-    def judged(self) -> bool:
+    def uses_discriminators(self) -> bool:
         """Whether discriminators take part."""
         return bool(self.adversarial or self.adversarial_cam)
 

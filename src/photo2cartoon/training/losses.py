@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photo2cartoon.networks.discriminator import Verdict
+from photo2cartoon.networks.discriminator import DiscriminatorOutput
 
 
 def lsgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -25,17 +25,17 @@ def lsgan_generator(fake: Tensor) -> Tensor:
     return (fake - 1).square().mean()
 
 
-def adversarial(verdicts: Iterable[Sequence[Verdict]], loss: Callable[..., Tensor]) -> dict[str, Tensor]:
+def adversarial(outputs: Iterable[Sequence[DiscriminatorOutput]], loss: Callable[..., Tensor]) -> dict[str, Tensor]:
     """The adversarial terms of all discriminators together: on the patches, and on the attention's logits.
 
     Args:
-        verdicts: of each discriminator, what it says of each of the loss's arguments.
+        outputs: of each discriminator, what it says of each of the loss's arguments.
         loss: `lsgan_discriminator` or `lsgan_generator`.
     """
     patches, cams = [], []
-    for of_one in verdicts:
-        patches.append(loss(*(verdict.logit for verdict in of_one)))
-        cams.append(loss(*(verdict.cam_logit for verdict in of_one)))
+    for of_one in outputs:
+        patches.append(loss(*(output.logit for output in of_one)))
+        cams.append(loss(*(output.cam_logit for output in of_one)))
     return {"adversarial": sum(patches), "adversarial_cam": sum(cams)}
 
 

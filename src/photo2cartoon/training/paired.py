@@ -66,14 +66,14 @@ class PairedData:
         section = params.paired
         pairs, others = load_pairs(folder, "train", enlarged(params.size))
         nothing = Faces((), others.pictures[:0])
-        cartoons = load_faces(folder / "trainB", enlarged(params.size)) if section.judged else nothing
-        beside = group.share(section.others) if len(others) and (section.judged or section.face_id) else 0
+        cartoons = load_faces(folder / "trainB", enlarged(params.size)) if section.uses_discriminators else nothing
+        beside = group.share(section.others) if len(others) and (section.uses_discriminators or section.face_id) else 0
         samplers = (
             Sampler(faces, params.size, params.seed, domain, group.device, section.tones if domain == 0 else 0.0)
             for domain, faces in enumerate((pairs, others, cartoons))
         )
         shown, alone = load_pairs(folder, held_out_split(folder), params.size)
-        shares = (group.share(params.batch), beside, beside if section.judged else 0)
+        shares = (group.share(params.batch), beside, beside if section.uses_discriminators else 0)
         return cls(*samplers, shares, (shown.pictures[:SHOWN], alone.pictures[:SHOWN]))
 
     def batch(self, number: int, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,12 +174,12 @@ class PairedTrainer:
         report: dict[str, Tensor] = {}
         fakes = state.draw("genA2B", torch.cat([photos, others])).picture
 
-        if self.weights.judged:
+        if self.weights.uses_discriminators:
             images = torch.cat([drawings, cartoons, fakes.detach()])
             sizes = [len(drawings) + len(cartoons), len(fakes)]
-            verdicts = (state.judge(name, images).split(sizes) for name in state.discriminators)
+            outputs = (state.discriminate(name, images).split(sizes) for name in state.discriminators)
             losses.backward(
-                "discriminator", losses.adversarial(verdicts, losses.lsgan_discriminator), self.weights, report
+                "discriminator", losses.adversarial(outputs, losses.lsgan_discriminator), self.weights, report
             )
             state.update("discriminators")
 
@@ -188,9 +188,9 @@ class PairedTrainer:
         terms = {"l1": (fake - drawings).abs().mean(), "edges": losses.edges(fake, drawings)}
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(fake, drawings).mean()
-        if self.weights.judged:
-            verdicts = ([state.judge(name, fakes)] for name in state.discriminators)
-            terms |= losses.adversarial(verdicts, losses.lsgan_generator)
+        if self.weights.uses_discriminators:
+            outputs = ([state.discriminate(name, fakes)] for name in state.discriminators)
+            terms |= losses.adversarial(outputs, losses.lsgan_generator)
         if self.face is not None and len(others):
             with torch.no_grad():
                 known = self.face.features(others)
@@ -204,7 +204,7 @@ class PairedTrainer:
 
 def build_networks(params: Train) -> dict[str, nn.Module]:
     """The generator of cartoons and, where they take part, the discriminators of cartoons, randomly initialised."""
-    discriminators = ("disGB", "disLB") if params.paired.judged else ()
+    discriminators = ("disGB", "disLB") if params.paired.uses_discriminators else ()
     return {"genA2B": build_generator(params)} | {
         name: build_discriminator(name, params.channels) for name in discriminators
     }

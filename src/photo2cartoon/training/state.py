@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from photo2cartoon.checkpoint import build_generator
-from photo2cartoon.networks.discriminator import Verdict
+from photo2cartoon.networks.discriminator import DiscriminatorOutput
 from photo2cartoon.networks.generator import Drawing
 from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
@@ -70,15 +70,15 @@ class State:
             drawing = self.networks[name](self._laid_out(pictures))
         return Drawing(*map(_raised, drawing))
 
-    def judge(self, name: str, pictures: Tensor, refresh: bool = True) -> Verdict:
-        """A discriminator's verdict; its spectral normalisation goes on by one iteration an update, however it is divided."""
+    def discriminate(self, name: str, pictures: Tensor, refresh: bool = True) -> DiscriminatorOutput:
+        """A discriminator's output; its spectral normalisation goes on by one iteration an update, however it is divided."""
         network = self.networks[name]
         training = network.training
         network.train(training and refresh)
         with self._precision():
-            verdict = network(self._laid_out(pictures))
+            output = network(self._laid_out(pictures))
         network.train(training)
-        return Verdict(*map(_raised, verdict))
+        return DiscriminatorOutput(*map(_raised, output))
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

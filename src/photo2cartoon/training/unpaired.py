@@ -174,8 +174,8 @@ class UnpairedTrainer:
 
         state.freeze_discriminators(True)
         for index, batch in enumerate(batches):
-            outputs = self._generate(*batch) if generated is None else generated[index]
-            terms = self._generator_terms(*batch, outputs, refresh=index == 0)
+            made = self._generate(*batch) if generated is None else generated[index]
+            terms = self._generator_terms(*batch, made, refresh=index == 0)
             losses.backward("generator", terms, self.weights, report, parts)
         state.freeze_discriminators(False)
         state.update("generators")
@@ -194,28 +194,30 @@ class UnpairedTrainer:
     def _discriminator_terms(
         self, real_A: Tensor, real_B: Tensor, fake_A: Tensor, fake_B: Tensor, refresh: bool
     ) -> dict[str, Tensor]:
-        verdicts = (
-            self.state.judge(f"dis{scope}{domain}", torch.cat([real, fake]), refresh).split(len(real))
+        outputs = (
+            self.state.discriminate(f"dis{scope}{domain}", torch.cat([real, fake]), refresh).split(len(real))
             for domain, real, fake in (("A", real_A, fake_A), ("B", real_B, fake_B))
             for scope in "GL"
         )
-        return losses.adversarial(verdicts, losses.lsgan_discriminator)
+        return losses.adversarial(outputs, losses.lsgan_discriminator)
 
-    def _generator_terms(self, real_A: Tensor, real_B: Tensor, outputs: Generated, refresh: bool) -> dict[str, Tensor]:
+    def _generator_terms(
+        self, real_A: Tensor, real_B: Tensor, generated: Generated, refresh: bool
+    ) -> dict[str, Tensor]:
         state, count = self.state, len(real_A)
-        fake_A, fake_B = outputs.fakes
-        same_A, same_B = outputs.same
-        verdicts = (
-            [state.judge(f"dis{scope}{domain}", fake, refresh)]
+        fake_A, fake_B = generated.fakes
+        same_A, same_B = generated.same
+        outputs = (
+            [state.discriminate(f"dis{scope}{domain}", fake, refresh)]
             for domain, fake in (("A", fake_A), ("B", fake_B))
             for scope in "GL"
         )
-        terms = losses.adversarial(verdicts, losses.lsgan_generator)
+        terms = losses.adversarial(outputs, losses.lsgan_generator)
         if self.weights.cycle:
             back_A, back_B = state.draw("genB2A", fake_B).picture, state.draw("genA2B", fake_A).picture
             terms["cycle"] = losses.cycle(real_A, back_A) + losses.cycle(real_B, back_B)
         terms["identity"] = losses.identity(real_A, same_A) + losses.identity(real_B, same_B)
-        terms["cam"] = sum(losses.cam(*logits) for logits in reversed(outputs.cam_logits))
+        terms["cam"] = sum(losses.cam(*logits) for logits in reversed(generated.cam_logits))
         if self.face is not None and self.weights.face_id:
             with torch.no_grad():
                 real = self.face.features(torch.cat([real_A, real_B]))
