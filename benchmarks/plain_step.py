@@ -58,7 +58,7 @@ class PlainStep:
             optimizer.param_groups[0]["lr"] = learning_rate(step, self.params)
 
         self.discriminators.zero_grad()
-        fake_B, fake_A = nets["genA2B"](real_A).picture, nets["genB2A"](real_B).picture
+        fake_B, fake_A = nets["genA2B"](real_A).image, nets["genB2A"](real_B).image
         on_real = [nets[name](real) for name, real in _each(real_A, real_B)]
         on_fake = [nets[name](fake) for name, fake in _each(fake_A, fake_B)]
         d_total = 0.0
@@ -70,17 +70,17 @@ class PlainStep:
 
         self.generators.zero_grad()
         drawn_B, drawn_A = nets["genA2B"](real_A), nets["genB2A"](real_B)
-        back_A, back_B = nets["genB2A"](drawn_B.picture).picture, nets["genA2B"](drawn_A.picture).picture
+        back_A, back_B = nets["genB2A"](drawn_B.image).image, nets["genA2B"](drawn_A.image).image
         same_A, same_B = nets["genB2A"](real_A), nets["genA2B"](real_B)
         g_total = 0.0
-        for output in [nets[name](fake) for name, fake in _each(drawn_A.picture, drawn_B.picture)]:
+        for output in [nets[name](fake) for name, fake in _each(drawn_A.image, drawn_B.image)]:
             g_total = g_total + w.adversarial * _to_one(output.logit) + w.adversarial_cam * _to_one(output.cam_logit)
         for real, back, same in ((real_A, back_A, same_A), (real_B, back_B, same_B)):
-            g_total = g_total + w.cycle * F.l1_loss(back, real) + w.identity * F.l1_loss(same.picture, real)
+            g_total = g_total + w.cycle * F.l1_loss(back, real) + w.identity * F.l1_loss(same.image, real)
         for source, target in ((drawn_A.cam_logit, same_A.cam_logit), (drawn_B.cam_logit, same_B.cam_logit)):
             g_total = g_total + w.cam * (_cross_entropy(source, 1.0) + _cross_entropy(target, 0.0))
         if self.face is not None and w.face_id:
-            for real, fake in ((real_A, drawn_B.picture), (real_B, drawn_A.picture)):
+            for real, fake in ((real_A, drawn_B.image), (real_B, drawn_A.image)):
                 cosine = F.cosine_similarity(self.face.features(real), self.face.features(fake))
                 g_total = g_total + w.face_id * (1 - cosine).mean()
         g_total.backward()

@@ -33,9 +33,7 @@ def test_the_average_is_drawn_with_unless_told_otherwise(checkpoint):
 def test_a_generator_alone_is_enough_to_draw(checkpoint, tmp_path):
     module.copy_generator(checkpoint, tmp_path / "small")
     x = torch.rand(1, 3, 128, 128)
-    assert torch.equal(
-        module.load_generator(tmp_path / "small")(x).picture, module.load_generator(checkpoint)(x).picture
-    )
+    assert torch.equal(module.load_generator(tmp_path / "small")(x).image, module.load_generator(checkpoint)(x).image)
     with pytest.raises(UserError, match="genB2A"):
         module.load_generator(tmp_path / "small", "genB2A")
 

@@ -29,7 +29,7 @@ def test_it_draws_a_cartoon_of_that_person(name, weights, hopper, astronaut):
     photos = [torch.from_numpy(on_white(maker(decode(path)).rgba)).permute(2, 0, 1) for path in (hopper, astronaut)]
     generator = checkpoint.load_generator(name)
     with torch.no_grad():
-        drawings = generator(to_float(torch.stack(photos))).picture
+        drawings = generator(to_float(torch.stack(photos))).image
         likeness = face.features(drawings) @ face.features(to_float(torch.stack(photos))).T
     assert likeness.diagonal().min() > 0.8
     assert (likeness.diagonal() > likeness.flip(1).diagonal()).all()

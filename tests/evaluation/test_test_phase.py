@@ -17,10 +17,10 @@ def test_seven_rows_are_the_definition(checkpoint, faces):
     real = pictures.float() / 127.5 - 1
     with torch.no_grad():
         same, drawn = generators["genB2A"](real), generators["genA2B"](real)
-        back = generators["genB2A"](drawn.picture)
-    for index, expected in ((0, real), (2, same.picture), (4, drawn.picture), (6, back.picture)):
+        back = generators["genB2A"](drawn.image)
+    for index, expected in ((0, real), (2, same.image), (4, drawn.image), (6, back.image)):
         assert np.array_equal(np.stack(rows[index][1]), to_uint8(expected))
-    for index, shown, drawing in ((1, real, same), (3, real, drawn), (5, drawn.picture, back)):
+    for index, shown, drawing in ((1, real, same), (3, real, drawn), (5, drawn.image, back)):
         expected = heatmap_on(to_uint8(shown)[0], drawing.heatmap[0, 0].numpy())
         assert np.array_equal(rows[index][1][0], expected)
 

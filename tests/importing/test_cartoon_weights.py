@@ -101,7 +101,7 @@ def test_the_full_variant_and_its_size_are_told_by_the_shapes(tmp_path, picture)
     found = import_weights(write(tmp_path / "full.pt", "pt", made), tmp_path / "out")
     assert (found.train.channels, found.train.size, found.train.light) == (4, SIZE, False)
     with torch.inference_mode():
-        got = checkpoint.load_generator(tmp_path / "out")(picture).picture
+        got = checkpoint.load_generator(tmp_path / "out")(picture).image
     assert (got - original.generator(made["genA2B"], picture)[0]).abs().max() < 5e-5
     with pytest.raises(UserError, match="--size 256 does not fit"):
         import_weights(tmp_path / "full.pt", tmp_path / "again", 256)
@@ -133,7 +133,7 @@ def test_onnx_whichever_names_are_left(tmp_path, picture, options):
     found = import_weights(original.write_onnx(tmp_path / "w.onnx", state, SIZE, **options), tmp_path / "out")
     assert (found.kind, found.networks, found.train.size) == ("onnx", ("genA2B",), SIZE)
     with torch.inference_mode():
-        got = checkpoint.load_generator(tmp_path / "out")(picture).picture
+        got = checkpoint.load_generator(tmp_path / "out")(picture).image
     assert (got - original.generator(state, picture)[0]).abs().max() < 2e-5
 
 
@@ -143,7 +143,7 @@ def test_a_full_generator_from_onnx(tmp_path, picture):
     found = import_weights(tmp_path / "full.onnx", tmp_path / "out")
     assert (found.train.channels, found.train.size, found.train.light) == (4, SIZE, False)
     with torch.inference_mode():
-        got = checkpoint.load_generator(tmp_path / "out")(picture).picture
+        got = checkpoint.load_generator(tmp_path / "out")(picture).image
     assert (got - original.generator(state, picture)[0]).abs().max() < 5e-5
 
 

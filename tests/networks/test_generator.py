@@ -20,14 +20,14 @@ def test_the_light_generator_has_the_published_number_of_weights():
 def test_the_full_generator_reads_every_pixel_of_the_attention():
     full, light = Generator(4, size=128, light=False), Generator(4, size=128)
     assert count(full) - count(light) == ((128 // 4) ** 2 - 1) * 16 * 16
-    assert full(torch.zeros(1, 3, 128, 128)).picture.shape == (1, 3, 128, 128)
+    assert full(torch.zeros(1, 3, 128, 128)).image.shape == (1, 3, 128, 128)
 
 
 @pytest.mark.parametrize("side", [128, 192, 256])
 def test_the_light_generator_draws_any_size(side):
     with torch.inference_mode():
         drawing = Generator(4)(torch.rand(2, 3, side, side) * 2 - 1)
-    assert drawing.picture.shape == (2, 3, side, side) and drawing.picture.abs().max() <= 1
+    assert drawing.image.shape == (2, 3, side, side) and drawing.image.abs().max() <= 1
     assert drawing.cam_logit.shape == (2, 2)
     assert drawing.heatmap.shape == (2, 1, side // 4, side // 4)
 
@@ -49,7 +49,7 @@ def test_every_weight_takes_part():
             if "w_gamma" in name or "w_beta" in name or "rho" in name:
                 parameter.fill_(0.5)
     drawing = net(torch.rand(1, 3, 128, 128))
-    (drawing.picture.square().sum() + drawing.cam_logit.sum()).backward()
+    (drawing.image.square().sum() + drawing.cam_logit.sum()).backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None] == []
 
 
@@ -93,8 +93,8 @@ def test_with_adalin_and_without_hourglasses_it_is_u_gat_its(light):
     biases = 2 + 4 * wide
     assert count(net) == ends + sampling + blocks + attention + style + normalisation + biases
     drawing = net(torch.rand(1, 3, 128, 128) * 2 - 1)
-    assert drawing.picture.shape == (1, 3, 128, 128)
-    (drawing.picture.square().sum() + drawing.cam_logit.sum()).backward()
+    assert drawing.image.shape == (1, 3, 128, 128)
+    (drawing.image.square().sum() + drawing.cam_logit.sum()).backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 

@@ -51,7 +51,7 @@ def test_bf16_keeps_normalisation_spectral_norm_and_losses_in_float32(plain, mon
     report, state = step(precision="bf16")
     assert seen and all(dtypes == {torch.float32} for dtypes in seen.values()), seen
     assert set(seen) == {"_blend_scale_shift", "instance_norm", "normalize"}
-    drawing = state.draw("genA2B", torch.zeros(1, 3, 128, 128))
+    drawing = state.generate("genA2B", torch.zeros(1, 3, 128, 128))
     assert {tensor.dtype for tensor in drawing} == {torch.float32}
     assert {p.dtype for p in state.networks.parameters()} == {torch.float32}
     for name, value in plain[0].items():

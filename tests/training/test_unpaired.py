@@ -42,7 +42,7 @@ def plain_gradients(trainer, real_A, real_B):
     nets = state.networks
     mse, bce = F.mse_loss, F.binary_cross_entropy_with_logits
     one, zero = torch.ones_like, torch.zeros_like
-    fake_B, fake_A = nets["genA2B"](real_A).picture, nets["genB2A"](real_B).picture
+    fake_B, fake_A = nets["genA2B"](real_A).image, nets["genB2A"](real_B).image
     loss = 0
     for letter, real, fake in (("A", real_A, fake_A), ("B", real_B, fake_B)):
         for kind in "GL":
@@ -59,18 +59,18 @@ def plain_gradients(trainer, real_A, real_B):
 
     drawn_B, drawn_A = nets["genA2B"](real_A), nets["genB2A"](real_B)
     same_A, same_B = nets["genB2A"](real_A), nets["genA2B"](real_B)
-    back_A, back_B = nets["genB2A"](drawn_B.picture).picture, nets["genA2B"](drawn_A.picture).picture
+    back_A, back_B = nets["genB2A"](drawn_B.image).image, nets["genA2B"](drawn_A.image).image
     loss = 0
-    for letter, fake in (("A", drawn_A.picture), ("B", drawn_B.picture)):
+    for letter, fake in (("A", drawn_A.image), ("B", drawn_B.image)):
         for kind in "GL":
             output = nets[f"dis{kind}{letter}"](fake)
             loss = loss + mse(output.logit, one(output.logit)) + mse(output.cam_logit, one(output.cam_logit))
     for real, back, same in ((real_A, back_A, same_A), (real_B, back_B, same_B)):
-        loss = loss + w.cycle * (back - real).abs().mean() + w.identity * (same.picture - real).abs().mean()
+        loss = loss + w.cycle * (back - real).abs().mean() + w.identity * (same.image - real).abs().mean()
     for source, target in ((drawn_A.cam_logit, same_A.cam_logit), (drawn_B.cam_logit, same_B.cam_logit)):
         loss = loss + w.cam * (bce(source, one(source)) + bce(target, zero(target)))
     if face is not None:
-        for real, fake in ((real_A, drawn_B.picture), (real_B, drawn_A.picture)):
+        for real, fake in ((real_A, drawn_B.image), (real_B, drawn_A.image)):
             loss = loss + w.face_id * (1 - F.cosine_similarity(face.features(real), face.features(fake))).mean()
     return loss, torch.autograd.grad(loss, state.parameters_of(GENERATORS))
 

@@ -81,7 +81,7 @@ def cartoonize_video(
     out: Path,
     find: Callable[[np.ndarray], list[Face]],
     cut: Callable[[np.ndarray, np.ndarray], Portrait],
-    draw: Callable[[np.ndarray], np.ndarray],
+    stylize: Callable[[np.ndarray], np.ndarray],
     paste: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> VideoReport:
@@ -95,7 +95,7 @@ def cartoonize_video(
         out: its name ends in one of `FORMATS`.
         find: uint8 `[H, W, 3]` RGB to its faces, the largest first.
         cut: that picture and points `[68, 2]` to the portrait; may raise PictureError.
-        draw: portraits uint8 `[N, 256, 256, 4]`, N at most `BATCH`, to cartoons uint8 `[N, 256, 256, 3]`.
+        stylize: portraits uint8 `[N, 256, 256, 4]`, N at most `BATCH`, to cartoons uint8 `[N, 256, 256, 3]`.
         paste: put the cartoon back into the whole frame; else the cartoon alone is the frame.
         max_pixels: largest width times height of a frame.
 
@@ -125,7 +125,7 @@ def cartoonize_video(
             Writer(partial, FORMATS[out.suffix.lower()], film, size) as writer,
         ):
             frames = bar(film.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
-            for frame, has_cartoon in _cartoons(frames, follower.steady(), cut, draw, paste):
+            for frame, has_cartoon in _cartoons(frames, follower.steady(), cut, stylize, paste):
                 writer.show(frame)
                 drawn += has_cartoon
             writer.finish()
@@ -140,7 +140,7 @@ def _cartoons(
     frames: Iterable[Frame],
     points: Iterator[np.ndarray | None],
     cut: Callable[[np.ndarray, np.ndarray], Portrait],
-    draw: Callable[[np.ndarray], np.ndarray],
+    stylize: Callable[[np.ndarray], np.ndarray],
     paste: bool,
 ) -> Iterator[tuple[Frame, bool]]:
     """The frames drawn, `BATCH` at a time, and whether there is a cartoon in them.
@@ -161,7 +161,7 @@ def _cartoons(
                 refused = error
         rgba = [portrait.rgba for portrait in portraits if portrait]
         drawn += len(rgba)
-        cartoons = iter(draw(np.stack(rgba)) if rgba else ())
+        cartoons = iter(stylize(np.stack(rgba)) if rgba else ())
         for frame, portrait in zip(batch, portraits, strict=True):
             cartoon = next(cartoons) if portrait else np.full((SIZE, SIZE, 3), 255, np.uint8)
             if not paste:

@@ -55,11 +55,11 @@ def test(
     raw: Annotated[bool, typer.Option(help="The last step's generators instead of the averaged ones.")] = False,
 ) -> None:
     """Draw every held-out picture in seven rows, both ways: picture, identity, translation, reconstruction, attention."""
-    from photo2cartoon.evaluation.test_phase import draw_dataset
+    from photo2cartoon.evaluation.test_phase import translate_dataset
 
     if split not in ("test", "train"):
         raise UserError(f"test: --split is '{split}', known are test and train")
-    counts = draw_dataset(checkpoint, data, out, "raw" if raw else "ema", split)
+    counts = translate_dataset(checkpoint, data, out, "raw" if raw else "ema", split)
     typer.echo(f"{out}: {counts['A2B']} photographs and {counts['B2A']} cartoons; look at {out / OVERVIEW}")
 
 

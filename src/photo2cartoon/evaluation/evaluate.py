@@ -30,7 +30,7 @@ SHOWN = 8
 def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path) -> dict:
     """Score every checkpoint of a training run; lower is better in every column.
 
-    Cartoons drawn of the photographs are compared with all real cartoons. The photographs themselves are scored as well:
+    Cartoons made of the photographs are compared with all real cartoons. The photographs themselves are scored as well:
     a checkpoint that does no better than they do has learnt nothing.
 
     Args:
@@ -87,9 +87,9 @@ def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: 
         The scores.
     """
     if name == PHOTOGRAPHS:
-        values, drawn = scorer.of_photographs(), scorer.photos
+        values, images = scorer.of_photographs(), scorer.photos
     else:
-        values, drawn = scorer.of(checkpoint.load_generator(train / CHECKPOINTS / name, which=params.generator))
+        values, images = scorer.of(checkpoint.load_generator(train / CHECKPOINTS / name, which=params.generator))
     told = {
         "candidate": name,
         "photographs": len(scorer.photos),
@@ -100,7 +100,7 @@ def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: 
     with whole_folder(out, PART) as partial:
         write_json(partial / PART, told)
         # One below the other, so that each can be cut out again.
-        (partial / PART_GRID).write_bytes(encode_png(np.concatenate(list(to_uint8(drawn[:SHOWN])))))
+        (partial / PART_GRID).write_bytes(encode_png(np.concatenate(list(to_uint8(images[:SHOWN])))))
     return values
 
 
@@ -123,7 +123,7 @@ def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict
         "data_sha256": run_info["data_sha256"],
         "scores": scores,
     }
-    picture = grid([(told[path]["candidate"], _read_drawn(path / PART_GRID)) for path in parts])
+    picture = grid([(told[path]["candidate"], _read_grid(path / PART_GRID)) for path in parts])
     with whole_folder(out, SCORES) as partial:
         write_json(partial / SCORES, result)
         _write_csv(partial / SCORES_TABLE, scores)
@@ -136,7 +136,7 @@ def _splits(params: Evaluate) -> tuple[str, ...]:
     return ("test",) if params.photos == "test" else ("train", "test")
 
 
-def _read_drawn(path: Path) -> list[np.ndarray]:
+def _read_grid(path: Path) -> list[np.ndarray]:
     column = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
     return np.split(column, len(column) // column.shape[1])
 

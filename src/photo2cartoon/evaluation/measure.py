@@ -1,4 +1,4 @@
-"""How well models draw: several of them, side by side, on photographs that none has seen.
+"""How well models stylize: several of them, side by side, on photographs that none has seen.
 
 Against the teacher's drawings where there are any, against the style, and against the person; for everybody, and for each
 group apart.
@@ -27,7 +27,7 @@ from photo2cartoon.scoring.features import efficientnet_features
 
 PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
 SIDE, BATCH, SHOWN = 256, 8, 32
-Drawer = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
+Stylize = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
 # Which way is better, and what it is, for the tables.
 COLUMNS = {
     "l1": "L1 to the teacher's drawing, -1..1",
@@ -41,7 +41,7 @@ COLUMNS = {
 Cell = tuple[float, float]  # a mean or distance, and half the width of its 95 % interval
 
 
-def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, photographs: bool = False) -> dict:
+def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path, photographs: bool = False) -> dict:
     """Measure models on the held-out photographs of a dataset, and lay their drawings out.
 
     Args:
@@ -75,20 +75,20 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
     known = {name: _batched(face.features, to_float(photos)) for name, face in faces.items()}
 
     result: dict[str, dict[str, dict[str, Cell]]] = {}
-    drawn = {PHOTOGRAPHS: photos, STRANGERS: photos.roll(1, dims=0)}
-    for name, draw in bar(models.items(), desc="draw", unit="model"):
-        drawn[name] = _drawn(draw, photos)
-    for name, pictures in bar(drawn.items(), desc="measure", unit="model"):
-        drawings = to_float(pictures)
-        mine = drawings[: len(paired)]
+    cartoons = {PHOTOGRAPHS: photos, STRANGERS: photos.roll(1, dims=0)}
+    for name, stylize in bar(models.items(), desc="stylize", unit="model"):
+        cartoons[name] = _stylized(stylize, photos)
+    for name, pictures in bar(cartoons.items(), desc="measure", unit="model"):
+        images = to_float(pictures)
+        mine = images[: len(paired)]
         singly = {
             "l1": pairs.l1(mine, targets),
             "ssim": pairs.ssim(mine, targets),
             "perceptual": pairs.perceptual(mine, targets, network),
         }
         for face_name, face in faces.items():
-            singly[face_name] = (known[face_name] * _batched(face.features, drawings)).sum(dim=1).numpy()
-        seen = _batched(features, drawings)
+            singly[face_name] = (known[face_name] * _batched(face.features, images)).sum(dim=1).numpy()
+        seen = _batched(features, images)
         result[name] = {
             group: _cells(singly, seen, reference, np.asarray(members)) for group, members in groups.items()
         }
@@ -96,7 +96,7 @@ def measure(models: Mapping[str, Drawer], data: Path, weights: Path, out: Path, 
     with whole_folder(out, MEASURES) as partial:
         write_json(partial / MEASURES, {"groups": sizes, "models": result})
         (partial / MEASURES_TABLE).write_text(table(result, sizes), encoding="utf-8")
-        _write_sheets(partial, drawn, targets, len(paired), photographs)
+        _write_sheets(partial, cartoons, targets, len(paired), photographs)
     return result
 
 
@@ -151,24 +151,26 @@ def _batched(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
         return torch.cat([function(part) for part in pictures.split(BATCH)])
 
 
-def _drawn(draw: Drawer, photos: Tensor) -> Tensor:
+def _stylized(stylize: Stylize, photos: Tensor) -> Tensor:
     """uint8 `[N, 3, S, S]` to the same; models are given RGBA, of which nothing is background any more."""
     rgb = photos.permute(0, 2, 3, 1).numpy()
     portraits = np.concatenate([rgb, np.full((*rgb.shape[:3], 1), 255, np.uint8)], axis=3)
-    parts = [draw(portraits[first : first + BATCH]) for first in range(0, len(portraits), BATCH)]
+    parts = [stylize(portraits[first : first + BATCH]) for first in range(0, len(portraits), BATCH)]
     return torch.from_numpy(np.concatenate(parts)).permute(0, 3, 1, 2)
 
 
-def _write_sheets(folder: Path, drawn: Mapping[str, Tensor], targets: Tensor, paired: int, photographs: bool) -> None:
+def _write_sheets(
+    folder: Path, cartoons: Mapping[str, Tensor], targets: Tensor, paired: int, photographs: bool
+) -> None:
     """Contact sheets, eight in a row: the first by name of those with a drawing, and of those without."""
     for kind, places in (("with-drawing", slice(0, paired)), ("without-drawing", slice(paired, None))):
-        for name, pictures in drawn.items():
+        for name, pictures in cartoons.items():
             if name in (PHOTOGRAPHS, STRANGERS):
                 continue
             shown = list(to_uint8(to_float(pictures[places][:SHOWN])))
             beside = {}
             if photographs:
-                beside = {PHOTOGRAPHS: list(to_uint8(to_float(drawn[PHOTOGRAPHS][places][:SHOWN])))}
+                beside = {PHOTOGRAPHS: list(to_uint8(to_float(cartoons[PHOTOGRAPHS][places][:SHOWN])))}
                 if kind == "with-drawing":
                     beside["teacher"] = list(to_uint8(targets[:SHOWN]))
             rows = []

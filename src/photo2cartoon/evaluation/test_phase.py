@@ -18,7 +18,7 @@ from photo2cartoon.scoring.seven_rows import DIRECTIONS, seven_rows
 OVERVIEW_COLUMNS = 6
 
 
-def draw_dataset(source: Path, data: Path, out: Path, which: str = "ema", split: str = "test") -> dict[str, int]:
+def translate_dataset(source: Path, data: Path, out: Path, which: str = "ema", split: str = "test") -> dict[str, int]:
     """Draw a dataset's pictures with both generators of a checkpoint.
 
     Args:

@@ -44,7 +44,7 @@ class PortraitToCartoon(nn.Module):
         side, size = portrait.shape[1], self.generator.size
         if size != side:
             x = torch.round(resize(x, side, size))
-        y = (self.generator(x / 127.5 - 1).picture + 1) * 127.5
+        y = (self.generator(x / 127.5 - 1).image + 1) * 127.5
         if size != side:
             y = resize(y, size, side)
         y = y * alpha + 255 * (1 - alpha)

@@ -259,7 +259,7 @@ def _must_draw_the_same(source: Path, generator: torch.nn.Module, size: int) -> 
     except Exception as error:  # onnxruntime's errors have no common class
         raise UserError(f"{source}: cannot draw {size}x{size} px: {str(error).splitlines()[0]}") from None
     with torch.inference_mode():
-        gap = np.abs(generator.eval()(picture).picture.numpy() - expected).max()
+        gap = np.abs(generator.eval()(picture).image.numpy() - expected).max()
     if not gap <= TOLERANCE:
         raise UserError(
             f"{source}: not photo2cartoon's generator: the imported weights draw something else ({gap:.2g} apart)"

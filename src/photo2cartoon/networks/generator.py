@@ -18,16 +18,16 @@ from photo2cartoon.networks.normalisation import LIN, AdaLIN, InstanceNorm, Soft
 NORMS = {"soft_adalin": SoftAdaLIN, "adalin": AdaLIN}
 
 
-class Drawing(NamedTuple):
+class GeneratorOutput(NamedTuple):
     """What a generator returns.
 
     Args:
-        picture: `[N, 3, H, W]` in -1..1.
+        image: `[N, 3, H, W]` in -1..1.
         cam_logit: `[N, 2]`, is this the source domain? by average and by maximum.
         heatmap: `[N, 1, H/4, W/4]`, where the generator looks; not normalised.
     """
 
-    picture: Tensor
+    image: Tensor
     cam_logit: Tensor
     heatmap: Tensor
 
@@ -160,8 +160,8 @@ class Generator(nn.Module):
         self.hourglasses_out = nn.Sequential(*(Hourglass(channels, last=index > 0) for index in range(2 * hourglasses)))
         self.head = nn.Sequential(*conv(3 if hourglasses else channels, 3, 7), nn.Tanh())
 
-    def forward(self, x: Tensor) -> Drawing:
-        """`[N, 3, H, W]` in -1..1 to a `Drawing`; H and W multiples of 16."""
+    def forward(self, x: Tensor) -> GeneratorOutput:
+        """`[N, 3, H, W]` in -1..1 to a `GeneratorOutput`; H and W multiples of 16."""
         x = self.stem(x)
         for hourglass in self.hourglasses_in:
             x = self._run(hourglass, x)
@@ -181,7 +181,7 @@ class Generator(nn.Module):
         x = self._run(self.up, x)
         for hourglass in self.hourglasses_out:
             x = self._run(hourglass, x)
-        return Drawing(self.head(x), cam_logit, heatmap)
+        return GeneratorOutput(self.head(x), cam_logit, heatmap)
 
     def _run(self, block: nn.Module, *given: Tensor) -> Tensor:
         if self.recompute and self.training and torch.is_grad_enabled():

@@ -67,7 +67,7 @@ class HourglassBody(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """An hourglass that also draws a picture, and feeds it back unless it is the last.
+    """An hourglass that also makes an image, and feeds it back unless it is the last.
 
     Args:
         channels: in and out.

@@ -1,4 +1,4 @@
-"""How far drawings are from given drawings of the same photographs, picture by picture; and how dark a skin is."""
+"""Distances between generated cartoons and given drawings of the same photographs, one by one; and skin tones."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from photo2cartoon.networks.perceptual import Perceptual
 TONES = {"light": (41.0, 90.0), "medium": (10.0, 41.0), "dark": (-90.0, 10.0)}
 
 
-def l1(drawings: Tensor, targets: Tensor) -> np.ndarray:
+def l1(images: Tensor, targets: Tensor) -> np.ndarray:
     """Mean absolute difference on the scale -1..1: `[N, 3, S, S]` twice to `[N]`."""
-    return (drawings - targets).abs().mean(dim=(1, 2, 3)).numpy()
+    return (images - targets).abs().mean(dim=(1, 2, 3)).numpy()
 
 
-def ssim(drawings: Tensor, targets: Tensor) -> np.ndarray:
+def ssim(images: Tensor, targets: Tensor) -> np.ndarray:
     """Structural similarity (Wang et al., 2004), 1 is the same, by scikit-image with the paper's Gaussian window.
 
     Args:
-        drawings, targets: `[N, 3, S, S]` in -1..1.
+        images, targets: `[N, 3, S, S]` in -1..1.
 
     Returns:
         `[N]`.
@@ -36,15 +36,15 @@ def ssim(drawings: Tensor, targets: Tensor) -> np.ndarray:
         "sigma": 1.5,
         "use_sample_covariance": False,
     }
-    pairs = zip(drawings.numpy(), targets.numpy(), strict=True)
-    return np.array([structural_similarity(drawing, target, **options) for drawing, target in pairs])
+    pairs = zip(images.numpy(), targets.numpy(), strict=True)
+    return np.array([structural_similarity(image, target, **options) for image, target in pairs])
 
 
-def perceptual(drawings: Tensor, targets: Tensor, network: Perceptual, batch: int = 8) -> np.ndarray:
+def perceptual(images: Tensor, targets: Tensor, network: Perceptual, batch: int = 8) -> np.ndarray:
     """Distance of a classifier's features: `[N, 3, S, S]` twice to `[N]`; `networks.perceptual` says what it is and is not."""
     with torch.inference_mode():
-        parts = zip(drawings.split(batch), targets.split(batch), strict=True)
-        return torch.cat([network(drawing, target) for drawing, target in parts]).numpy()
+        parts = zip(images.split(batch), targets.split(batch), strict=True)
+        return torch.cat([network(image, target) for image, target in parts]).numpy()
 
 
 def skin_tones(photos: Tensor) -> list[str]:

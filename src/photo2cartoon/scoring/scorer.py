@@ -1,4 +1,4 @@
-"""The score of a generator: what it draws of the photographs beside all cartoons, and beside the photographs themselves."""
+"""The score of a generator: its cartoons of the photographs against all cartoons, and against the photographs themselves."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from photo2cartoon.scoring.features import Extractor, extractors
 
 
 class Scored(NamedTuple):
-    """A generator's scores, lower is better in every one, and its drawings, `[N, 3, S, S]` in -1..1."""
+    """A generator's scores, lower is better in every one, and the images it made, `[N, 3, S, S]` in -1..1."""
 
     scores: dict[str, float]
-    drawings: Tensor
+    images: Tensor
 
 
 class Scorer:
@@ -33,7 +33,7 @@ class Scorer:
         weights: folder that the `assets` stage filled.
         fid: true FID as well, where Inception's weights are there.
         batch: pictures that go through a network together.
-        device: where the generator draws; features are taken on the CPU.
+        device: where the generator runs; features are taken on the CPU.
 
     Raises:
         UserError: there are too few pictures, or weights are missing.
@@ -67,13 +67,13 @@ class Scorer:
             raise UserError("train.score: fid needs Inception's weights in the weights folder; `p2c assets` says which")
 
     def of_photographs(self) -> dict[str, float]:
-        """The score of drawing nothing at all: the photographs themselves."""
+        """The score of changing nothing: the photographs themselves."""
         return _score(self.source, self.real, self.source["face"])
 
     def of(self, generator: nn.Module) -> Scored:
         """The score of a generator."""
-        drawn = self._batched(lambda pictures: generator(pictures.to(self.device)).picture.cpu(), self.photos)
-        return Scored(_score(self._features(drawn), self.real, self.source["face"]), drawn)
+        made = self._batched(lambda pictures: generator(pictures.to(self.device)).image.cpu(), self.photos)
+        return Scored(_score(self._features(made), self.real, self.source["face"]), made)
 
     def _features(self, pictures: Tensor) -> dict[str, np.ndarray]:
         return {name: self._batched(net, pictures).numpy() for name, net in self.nets.items()}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from photo2cartoon.dataset.faces import to_float, to_uint8
-from photo2cartoon.networks.generator import Drawing
+from photo2cartoon.networks.generator import GeneratorOutput
 from photo2cartoon.pictures import Row, heatmap_on
 
 DIRECTIONS = {"A2B": ("photograph", "cartoon"), "B2A": ("cartoon", "photograph")}
@@ -35,20 +35,20 @@ def seven_rows(generators: Mapping[str, nn.Module] | nn.ModuleDict, pictures: Te
     source, target = DIRECTIONS[direction]
     forward, backward = generators[f"gen{direction}"], generators[f"gen{direction[::-1]}"]
     real = to_float(pictures.to(next(forward.parameters()).device))
-    identity, drawing = backward(real), forward(real)
-    back = backward(drawing.picture)
-    originals, drawn = list(to_uint8(real)), list(to_uint8(drawing.picture))
+    identity, translation = backward(real), forward(real)
+    back = backward(translation.image)
+    originals, translated = list(to_uint8(real)), list(to_uint8(translation.image))
     return [
         (source, originals),
-        ("attention, identity", _looks(originals, identity)),
-        (f"identity: redrawn as {source}", list(to_uint8(identity.picture))),
-        ("attention, translation", _looks(originals, drawing)),
-        (f"translation: drawn as {target}", drawn),
-        ("attention, reconstruction", _looks(drawn, back)),
-        (f"reconstruction: back as {source}", list(to_uint8(back.picture))),
+        ("attention, identity", _attention(originals, identity)),
+        (f"identity: as {source}", list(to_uint8(identity.image))),
+        ("attention, translation", _attention(originals, translation)),
+        (f"translation: to {target}", translated),
+        ("attention, reconstruction", _attention(translated, back)),
+        (f"reconstruction: back to {source}", list(to_uint8(back.image))),
     ]
 
 
-def _looks(pictures: list[np.ndarray], drawing: Drawing) -> list[np.ndarray]:
-    heat = drawing.heatmap[:, 0].float().cpu().numpy()
+def _attention(pictures: list[np.ndarray], output: GeneratorOutput) -> list[np.ndarray]:
+    heat = output.heatmap[:, 0].float().cpu().numpy()
     return [heatmap_on(picture, map_) for picture, map_ in zip(pictures, heat, strict=True)]

@@ -146,7 +146,7 @@ class PairedTrainer:
             return list(pictures.permute(0, 2, 3, 1).numpy())
 
         def generated(photos: Tensor) -> list[np.ndarray]:
-            return list(to_uint8(generator(to_float(photos.to(device))).picture))
+            return list(to_uint8(generator(to_float(photos.to(device))).image))
 
         pairs, others = self.data.shown
         photos, drawings = pairs.split(3, dim=1)
@@ -172,7 +172,7 @@ class PairedTrainer:
         state, count = self.state, len(photos)
         state.begin(step)
         report: dict[str, Tensor] = {}
-        fakes = state.draw("genA2B", torch.cat([photos, others])).picture
+        fakes = state.generate("genA2B", torch.cat([photos, others])).image
 
         if self.weights.uses_discriminators:
             images = torch.cat([drawings, cartoons, fakes.detach()])

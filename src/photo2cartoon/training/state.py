@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from photo2cartoon.checkpoint import build_generator
 from photo2cartoon.networks.discriminator import DiscriminatorOutput
-from photo2cartoon.networks.generator import Drawing
+from photo2cartoon.networks.generator import GeneratorOutput
 from photo2cartoon.networks.normalisation import clip_mixtures
 from photo2cartoon.params import Train
 from photo2cartoon.training.distributed import ProcessGroup
@@ -64,11 +64,11 @@ class State:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, self.params)
 
-    def draw(self, name: str, pictures: Tensor) -> Drawing:
+    def generate(self, name: str, pictures: Tensor) -> GeneratorOutput:
         """What a generator makes of pictures, `[N, 3, S, S]` in -1..1; float32 whatever it was computed in."""
         with self._precision():
-            drawing = self.networks[name](self._laid_out(pictures))
-        return Drawing(*map(_raised, drawing))
+            output = self.networks[name](self._laid_out(pictures))
+        return GeneratorOutput(*map(_raised, output))
 
     def discriminate(self, name: str, pictures: Tensor, refresh: bool = True) -> DiscriminatorOutput:
         """A discriminator's output; its spectral normalisation goes on by one iteration an update, however it is divided."""

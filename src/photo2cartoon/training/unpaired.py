@@ -184,11 +184,11 @@ class UnpairedTrainer:
 
     def _generate(self, real_A: Tensor, real_B: Tensor) -> Generated:
         """One call a generator, on what it must change and what it must leave alone."""
-        to_B = self.state.draw("genA2B", torch.cat([real_A, real_B]))
-        to_A = self.state.draw("genB2A", torch.cat([real_B, real_A]))
+        to_B = self.state.generate("genA2B", torch.cat([real_A, real_B]))
+        to_A = self.state.generate("genB2A", torch.cat([real_B, real_A]))
         count = len(real_A)
-        fake_B, same_B = to_B.picture.split(count)
-        fake_A, same_A = to_A.picture.split(count)
+        fake_B, same_B = to_B.image.split(count)
+        fake_A, same_A = to_A.image.split(count)
         return Generated((fake_A, fake_B), (same_A, same_B), (to_A.cam_logit.split(count), to_B.cam_logit.split(count)))
 
     def _discriminator_terms(
@@ -214,7 +214,7 @@ class UnpairedTrainer:
         )
         terms = losses.adversarial(outputs, losses.lsgan_generator)
         if self.weights.cycle:
-            back_A, back_B = state.draw("genB2A", fake_B).picture, state.draw("genA2B", fake_A).picture
+            back_A, back_B = state.generate("genB2A", fake_B).image, state.generate("genA2B", fake_A).image
             terms["cycle"] = losses.cycle(real_A, back_A) + losses.cycle(real_B, back_B)
         terms["identity"] = losses.identity(real_A, same_A) + losses.identity(real_B, same_B)
         terms["cam"] = sum(losses.cam(*logits) for logits in reversed(generated.cam_logits))

@@ -14,6 +14,6 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
-        drawn = pb_utils.get_input_tensor_by_name(request, "drawn").as_numpy()
-        files = np.array([encode_png(picture) for picture in drawn], dtype=np.object_)
+        stylized = pb_utils.get_input_tensor_by_name(request, "stylized").as_numpy()
+        files = np.array([encode_png(picture) for picture in stylized], dtype=np.object_)
         return pb_utils.InferenceResponse([pb_utils.Tensor("cartoon", files)])

@@ -1,8 +1,8 @@
-"""How fast the project's models draw in each variant, how large they are, and how far from the full model.
+"""How fast the project's models are in each variant, how large they are, and how far from the full model.
 
-    python -m benchmarks.draw --data data/faces
+    python -m benchmarks.stylize --data data/faces
 
-Graphs draw one portrait each in turns, so that a noisy machine slows all of them alike; the ratio is the median over the
+Graphs run on one portrait each in turns, so that a noisy machine slows all of them alike; the ratio is the median over the
 turns of the full float32 graph's time to the other's in the same turn.
 """
 
@@ -31,7 +31,9 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("data/faces"), help="dataset; held-out portraits are drawn")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data/faces"), help="dataset; its held-out portraits are used"
+    )
     parser.add_argument("--portraits", type=int, default=32)
     parser.add_argument("--turns", type=int, default=10, help="timed turns, after two that are not timed")
     parser.add_argument("--threads", type=int, default=0, help="0: every core")
@@ -57,7 +59,7 @@ def main() -> None:
                 session.run(["cartoon"], {"portrait": portraits[:1]})
                 if turn >= 0:
                     times[key].append(time.perf_counter() - begun)
-        drawn = {
+        cartoons = {
             key: np.concatenate([session.run(["cartoon"], {"portrait": one[None]})[0] for one in portraits]).astype(int)
             for key, (session, _) in sessions.items()
         }
@@ -66,7 +68,7 @@ def main() -> None:
     full = times["full", "fp32"]
     for (model, variant), own in times.items():
         ratio = statistics.median(a / b for a, b in zip(full, own, strict=True))
-        apart = [np.abs(drawn[model, variant] - drawn[other, "fp32"]).mean() for other in (model, "full")]
+        apart = [np.abs(cartoons[model, variant] - cartoons[other, "fp32"]).mean() for other in (model, "full")]
         print(
             f"| {model} | {variant} | {arithmetic[model]:.1f} | {sessions[model, variant][1] / 1e6:.1f} | "
             f"{statistics.median(own):.3f} | {ratio:.2f} | {apart[0]:.2f} | {apart[1]:.2f} |"
