@@ -46,8 +46,10 @@ def import_weights(
     )
 
 
+@app.command("test", hidden=True)
 @app.command(rich_help_panel=MODELS)
-def test(
+def translate(
+    context: typer.Context,
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint folder with both generators.")],
     out: Annotated[Path, typer.Option(help="Gets A2B/, B2A/ and overview.png.")],
     data: Data = DATA,
@@ -55,10 +57,14 @@ def test(
     raw: Annotated[bool, typer.Option(help="The last step's generators instead of the averaged ones.")] = False,
 ) -> None:
     """Draw every held-out picture in seven rows, both ways: picture, identity, translation, reconstruction, attention."""
-    from photo2cartoon.evaluation.test_phase import translate_dataset
+    from photo2cartoon.evaluation.translate import translate_dataset
+    from photo2cartoon.progress import note
+
+    if context.info_name == "test":
+        note("p2c test is called `p2c translate` now; the old name works for one more release")
 
     if split not in ("test", "train"):
-        raise UserError(f"test: --split is '{split}', known are test and train")
+        raise UserError(f"translate: --split is '{split}', known are test and train")
     counts = translate_dataset(checkpoint, data, out, "raw" if raw else "ema", split)
     typer.echo(f"{out}: {counts['A2B']} photographs and {counts['B2A']} cartoons; look at {out / OVERVIEW}")
 

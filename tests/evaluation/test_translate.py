@@ -26,7 +26,7 @@ def test_seven_rows_are_the_definition(checkpoint, faces):
 
 
 def test_every_held_out_picture_both_ways(p2c, checkpoint, faces, tmp_path):
-    done = p2c("test", "--checkpoint", checkpoint, "--data", faces, "--out", "grids")
+    done = p2c("translate", "--checkpoint", checkpoint, "--data", faces, "--out", "grids")
     counts = {letter: len(list_pictures(faces / f"test{letter}")) for letter in "AB"}
     assert done.stdout.startswith(f"grids: {counts['A']} photographs and {counts['B']} cartoons")
     for direction in ("A2B", "B2A"):
@@ -38,8 +38,8 @@ def test_every_held_out_picture_both_ways(p2c, checkpoint, faces, tmp_path):
 
 def test_both_generators_are_needed(p2c, checkpoint, faces, tmp_path):
     copy_generator(checkpoint, tmp_path / "one")
-    told = p2c("test", "--checkpoint", "one", "--data", faces, "--out", "grids", code=1).stderr
+    told = p2c("translate", "--checkpoint", "one", "--data", faces, "--out", "grids", code=1).stderr
     assert told == "p2c: one: holds no genB2A; it holds genA2B\n"
-    told = p2c("test", "--checkpoint", checkpoint, "--data", faces, "--out", "g", "--split", "all", code=1).stderr
+    told = p2c("translate", "--checkpoint", checkpoint, "--data", faces, "--out", "g", "--split", "all", code=1).stderr
     assert told == "p2c: test: --split is 'all', known are test and train\n"
     assert not (tmp_path / "grids").exists()
