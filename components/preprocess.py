@@ -1,4 +1,4 @@
-"""`preprocess`: raw pictures to aligned, cut-out portraits, in parts on as many machines as there are, then collected."""
+"""`preprocess`: raw pictures to aligned, cut-out portraits, in shards on as many machines as there are, then collected."""
 
 from kfp.dsl import Dataset, Input, Model, Output
 
@@ -6,12 +6,12 @@ from components import component
 
 
 @component()
-def split(portrait: str, params: str, parts: int) -> list[str]:
-    """An order for every part.
+def shard(portrait: str, params: str, shards: int) -> list[str]:
+    """An order for every shard.
 
     Args:
         portrait, params: the sections `portrait` and `preprocess`.
-        parts: how many there are.
+        shards: how many there are.
 
     Returns:
         Orders as JSON. They hold all that `preprocess` is told: inside a loop, kfp's local runner takes parameters from
@@ -19,25 +19,25 @@ def split(portrait: str, params: str, parts: int) -> list[str]:
     """
     import json
 
-    wish = {"portrait": json.loads(portrait), "preprocess": json.loads(params), "parts": parts}
-    return [json.dumps({**wish, "number": number}) for number in range(parts)]
+    wish = {"portrait": json.loads(portrait), "preprocess": json.loads(params), "shards": shards}
+    return [json.dumps({**wish, "number": number}) for number in range(shards)]
 
 
 @component()
-def preprocess(order: str, raw: Input[Dataset], weights: Input[Model], part: Output[Dataset]):
-    """Make the portraits of one part of the pictures.
+def preprocess(order: str, raw: Input[Dataset], weights: Input[Model], faces: Output[Dataset]):
+    """Make the portraits of one shard of the pictures.
 
     Args:
-        order: from `split`.
+        order: from `shard`.
         raw: raw pictures.
         weights: the weights folder.
-        part: portraits, and what became of every picture.
+        faces: portraits, and what became of every picture.
     """
     import json
     from collections import Counter
     from pathlib import Path
 
-    from photo2cartoon.dataset.preprocess import preprocess_part, raw_folders
+    from photo2cartoon.dataset.preprocess import preprocess_shard, raw_folders
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.params import check
 
@@ -45,18 +45,18 @@ def preprocess(order: str, raw: Input[Dataset], weights: Input[Model], part: Out
         wish = json.loads(order)
         params = check({name: wish[name] for name in ("portrait", "preprocess")}, "order")
         photos, cartoons, drawings = raw_folders(Path(raw.path))
-        places = photos, cartoons, Path(weights.path), Path(part.path)
-        rows = preprocess_part(*places, params.portrait, params.preprocess, drawings, wish["number"], wish["parts"])
-        part.metadata |= Counter(row.result for row in rows)
+        places = photos, cartoons, Path(weights.path), Path(faces.path)
+        rows = preprocess_shard(*places, params.portrait, params.preprocess, drawings, wish["number"], wish["shards"])
+        faces.metadata |= Counter(row.result for row in rows)
 
 
 @component()
-def collect_faces(params: str, parts: Input[list[Dataset]], faces: Output[Dataset]):
-    """Put the parts together and hold some people out.
+def collect_faces(params: str, shards: Input[list[Dataset]], faces: Output[Dataset]):
+    """Put the shards together and hold some people out.
 
     Args:
         params: the section `preprocess`.
-        parts: what `preprocess` made.
+        shards: what `preprocess` made.
         faces: trainA, trainB, testA, testB, drawnA and pictures.csv.
     """
     from collections import Counter
@@ -67,5 +67,5 @@ def collect_faces(params: str, parts: Input[list[Dataset]], faces: Output[Datase
     from photo2cartoon.params import Preprocess
 
     with in_a_line("preprocess"):
-        rows = collect([Path(part.path) for part in parts], Path(faces.path), Preprocess.model_validate_json(params))
+        rows = collect([Path(shard.path) for shard in shards], Path(faces.path), Preprocess.model_validate_json(params))
         faces.metadata |= Counter(row.result for row in rows)

@@ -17,12 +17,13 @@ from pydantic import Field, ValidationError, model_validator
 from components import IMAGE
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Section
+from photo2cartoon.progress import note
 from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 
 DEFAULT = Path(__file__).with_name("cluster.yaml")
 CHECKPOINTS, REPOSITORY = "/checkpoints", "/repository"
 StepName = Literal[
-    "resolve", "assets", "version", "ingest", "split", "preprocess", "collect", "train", "candidates", "evaluate", "select",
+    "resolve", "assets", "version", "ingest", "shard", "preprocess", "collect", "train", "candidates", "evaluate", "select",
     "export", "gate", "promote",
 ]  # fmt: skip
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]i?)?$")]
@@ -80,8 +81,8 @@ class Cluster(Section):
     image: str = Field(IMAGE, description="of this project, where the cluster can pull it")
     pull_secrets: tuple[str, ...] = ()
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    parts: Annotated[int, Field(ge=1, le=100)] = Field(2, description="machines that make portraits at once")
-    at_once: Annotated[int, Field(ge=1)] | None = Field(None, description="of the parts and checkpoints; null for all")
+    shards: Annotated[int, Field(ge=1, le=100)] = Field(2, description="machines that make portraits at once")
+    at_once: Annotated[int, Field(ge=1)] | None = Field(None, description="of the shards and checkpoints; null for all")
     checkpoints_claim: str | None = Field(None, description="claim of a volume that training keeps its checkpoints on")
     train_job: Machines | None = Field(
         None, description="train across machines, as a TrainJob; they share the checkpoints_claim"
@@ -108,6 +109,26 @@ class Cluster(Section):
         return CHECKPOINTS if self.checkpoints_claim else ""
 
 
+# Settings of the previous release, read for one more.
+_RENAMED = {"parts": "shards"}
+_RENAMED_STEPS = {"split": "shard"}
+
+
+def _renamed(values: Any, path: Path) -> Any:
+    """The settings by the names of this release, with a note for each that has the name of the previous one."""
+    if not isinstance(values, dict):
+        return values
+    places = [(values, _RENAMED)] + (
+        [(values["steps"], _RENAMED_STEPS)] if isinstance(values.get("steps"), dict) else []
+    )
+    for place, names in places:
+        for old, new in names.items():
+            if old in place and new not in place:
+                place[new] = place.pop(old)
+                note(f"{path}: '{old}' is called '{new}' now; the old name is read for one more release")
+    return values
+
+
 def load_cluster(path: Path = DEFAULT) -> Cluster:
     """Read a cluster file.
 
@@ -116,7 +137,7 @@ def load_cluster(path: Path = DEFAULT) -> Cluster:
     """
     place: tuple[str, ...] = ()
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = _renamed(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, path)
         cluster = Cluster.model_validate(values, strict=False)
         for name in cluster.steps:
             place = ("steps", name)

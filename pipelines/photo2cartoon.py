@@ -12,7 +12,7 @@ from components.assets import assets
 from components.evaluate import candidates, collect_scores, evaluate
 from components.export import export
 from components.ingest import ingest, version
-from components.preprocess import collect_faces, preprocess, split
+from components.preprocess import collect_faces, preprocess, shard
 from components.promote import gate, promote
 from components.resolve import resolve
 from components.select import select
@@ -49,12 +49,12 @@ def build(cluster: Cluster) -> Callable:
 
         now = equip(version(params=told["ingest"]), "version", cluster).set_caching_options(False)
         raw = equip(ingest(params=told["ingest"], data_version=now.output), "ingest", cluster).outputs["raw"]
-        orders = split(portrait=told["portrait"], params=told["preprocess"], parts=cluster.parts)
+        orders = shard(portrait=told["portrait"], params=told["preprocess"], shards=cluster.shards)
         with dsl.ParallelFor(
-            equip(orders, "split", cluster).output, name="parts", parallelism=cluster.at_once
+            equip(orders, "shard", cluster).output, name="shards", parallelism=cluster.at_once
         ) as order:
             made = equip(preprocess(order=order, raw=raw, weights=weights), "preprocess", cluster)
-        collected = collect_faces(params=told["preprocess"], parts=dsl.Collected(made.outputs["part"]))
+        collected = collect_faces(params=told["preprocess"], shards=dsl.Collected(made.outputs["faces"]))
         faces = equip(collected, "collect", cluster).outputs["faces"]
 
         inputs = {"params": told["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}

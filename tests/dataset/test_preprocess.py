@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from photo2cartoon.dataset.faces import faces_fingerprint
-from photo2cartoon.dataset.preprocess import collect, face_names, preprocess, preprocess_part, read_table
+from photo2cartoon.dataset.preprocess import collect, face_names, preprocess, preprocess_shard, read_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Portrait, Preprocess
 from tests.conftest import noise
@@ -161,9 +161,9 @@ def test_made_in_parts_it_is_the_same_dataset(raw, drawn_faces, weights, tmp_pat
     params = Preprocess(test_list=str(folder / "held-out.txt"))
     made = [tmp_path / f"part-{number}" for number in range(parts)]
     for number, part in enumerate(made):
-        preprocess_part(*given, part, Portrait(), params, folder / "drawings", number, parts)
+        preprocess_shard(*given, part, Portrait(), params, folder / "drawings", number, parts)
     collect(made, tmp_path / "faces", params)
     assert faces_fingerprint(tmp_path / "faces") == faces_fingerprint(drawn_faces)
     assert read_table(tmp_path / "faces/pictures.csv") == read_table(drawn_faces / "pictures.csv")
-    with pytest.raises(UserError, match="part-x: is no part of a dataset"):
+    with pytest.raises(UserError, match="part-x: is no shard of a dataset"):
         collect([made[0], tmp_path / "part-x"], tmp_path / "faces", params)

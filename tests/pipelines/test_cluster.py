@@ -16,7 +16,7 @@ EVERYTHING = """
 image: registry.example.org/photo2cartoon:1.2
 pull_secrets: [registry]
 pull_policy: Always
-parts: 3
+shards: 3
 at_once: 2
 checkpoints_claim: checkpoints
 repository_claim: models
@@ -104,7 +104,7 @@ def test_a_step_has_what_every_step_has_but_for_its_own():
         ("steps: {training: {gpus: 1}}", "steps.training"),
         ("steps: {train: {gpu: 1}}", r"steps\.train\.gpu"),
         ("every_step: {memory: much}", "every_step.memory"),
-        ("parts: none", "parts"),
+        ("shards: none", "shards"),
         ("image: [", "is no YAML"),
     ],
 )

@@ -3,7 +3,7 @@
 A photograph that has a drawing, by its name, is a portrait already, as its drawing is; the drawing goes to drawnA.
 
 What becomes of a picture depends on the picture alone, and which side it falls on, on all of them: so the portraits can be
-made in parts, on several machines, and are divided when the parts are collected.
+made in shards, on several machines, and are divided when the shards are collected.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def preprocess(
         return _divide(rows, partial, params, {PHOTOS: photos, CARTOONS: cartoons})
 
 
-def preprocess_part(
+def preprocess_shard(
     photos: Path | None,
     cartoons: Path | None,
     weights: Path,
@@ -67,42 +67,42 @@ def preprocess_part(
     params: Preprocess,
     drawings: Path | None,
     number: int,
-    parts: int,
+    shards: int,
 ) -> list[Row]:
-    """The portraits of every `parts`-th picture, not yet divided into train and test; `collect` puts the parts together.
+    """The portraits of every `shards`-th picture, not yet divided into train and test; `collect` puts the shards together.
 
     Args:
-        number: which part, from 0.
-        parts: how many there are.
+        number: which shard, from 0.
+        shards: how many there are.
         photos, cartoons, weights, out, portrait, params, drawings: as for `preprocess`.
 
     Raises:
         UserError: as by `preprocess`, but for pictures of which none could be used.
     """
     with whole_folder(out, TABLE) as partial:
-        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, number, parts)
+        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, number, shards)
         write_table(partial / TABLE, rows)
         return rows
 
 
-def collect(parts: list[Path], out: Path, params: Preprocess) -> list[Row]:
-    """What `preprocess` would have written, from what `preprocess_part` wrote.
+def collect(shards: list[Path], out: Path, params: Preprocess) -> list[Row]:
+    """What `preprocess` would have written, from what `preprocess_shard` wrote.
 
     Args:
-        parts: all of them.
+        shards: all of them.
         out: replaced as a whole.
         params: section of params.yaml.
 
     Raises:
-        UserError: a part is missing, or not one picture of a domain could be used.
+        UserError: a shard is missing, or not one picture of a domain could be used.
     """
     rows = []
     with whole_folder(out, TABLE) as partial:
-        for part in parts:
-            if not (part / TABLE).is_file():
-                raise UserError(f"{part}: is no part of a dataset")
-            rows += read_table(part / TABLE)
-            shutil.copytree(part, partial, dirs_exist_ok=True)
+        for shard in shards:
+            if not (shard / TABLE).is_file():
+                raise UserError(f"{shard}: is no shard of a dataset")
+            rows += read_table(shard / TABLE)
+            shutil.copytree(shard, partial, dirs_exist_ok=True)
         return _divide(sorted(rows, key=lambda row: row.picture), partial, params)
 
 
@@ -115,7 +115,7 @@ def _portraits(
     params: Preprocess,
     drawings: Path | None,
     number: int = 0,
-    parts: int = 1,
+    shards: int = 1,
 ) -> list[Row]:
     """Everything to trainA, trainB and drawnA."""
     given = {domain: place for domain, place in ((PHOTOS, photos), (CARTOONS, cartoons)) if place is not None}
@@ -131,7 +131,7 @@ def _portraits(
     for domain, names in listed.items():
         for split in ("train", "test"):
             (folder / f"{split}{LETTERS[domain]}").mkdir()
-        for name, face in list(zip(names, face_names(names), strict=True))[number::parts]:
+        for name, face in list(zip(names, face_names(names), strict=True))[number::shards]:
             align = name not in drawn if domain == PHOTOS else params.cartoons == "align"
             target = folder / f"train{LETTERS[domain]}" / face
             tasks.append(Task(domain, given[domain] / name, name, target, align))
