@@ -39,7 +39,7 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
         params: the section `select`.
         graph: the export, which must have passed.
         mlflow_uri: where the registry is; empty for the environment's.
-        repository: the model repository, on a volume that the server reads or in object storage; an empty one is furnished first.
+        repository: the model repository, on a volume that the server reads or in object storage; initialised if empty.
         server: HOST:PORT of a running Triton that shall load it now; empty for none.
 
     Returns:
@@ -48,11 +48,11 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
     from photo2cartoon.errors import in_a_line
     from photo2cartoon.layout import MODEL_REPOSITORY
     from photo2cartoon.params import Select
-    from photo2cartoon.serving.repository import furnish
+    from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.repository import promote as stage
     from photo2cartoon.tracking.runs import track_at
 
     with in_a_line("promote"):
         track_at(mlflow_uri)
-        furnish(repository, MODEL_REPOSITORY)
+        init_repository(repository, MODEL_REPOSITORY)
         return stage(repository, Select.model_validate_json(params), server or None)

@@ -17,7 +17,7 @@ from components import IMAGE
 from photo2cartoon.errors import UserError, in_a_line
 from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import load
-from photo2cartoon.serving.repository import furnish, list_versions
+from photo2cartoon.serving.repository import init_repository, list_versions
 from photo2cartoon.tracking.runs import tracking_uri
 from photo2cartoon.urls import is_url, place
 from pipelines.cluster import Cluster
@@ -39,7 +39,7 @@ def run(
 
     Args:
         params: a params.yaml.
-        repository: Triton's model repository, a folder or a URL of object storage; an empty one is furnished.
+        repository: Triton's model repository, a folder or a URL of object storage; an empty one is initialised.
         profile: overrides the file's own.
         revision: of the DVC repositories that pictures come from.
         root: where artifacts go.
@@ -52,7 +52,7 @@ def run(
         UserError: the parameters are wrong, or a component failed.
     """
     load(params, profile or None)
-    furnish(repository, PROJECT / MODEL_REPOSITORY)
+    init_repository(repository, PROJECT / MODEL_REPOSITORY)
     root, repository = root.resolve(), repository if is_url(repository) else Path(repository).resolve()
     uri = tracking_uri()
     runner = _containers(uri, repository, root) if image else _processes()

@@ -4,7 +4,7 @@ import re
 import shutil
 
 from photo2cartoon.serving.installation import find_triton
-from photo2cartoon.serving.repository import furnish, list_versions
+from photo2cartoon.serving.repository import init_repository, list_versions
 from tests.conftest import ROOT
 
 
@@ -21,14 +21,14 @@ def test_a_server_of_nvidias_image_is_taken_as_it_is(tmp_path, monkeypatch):
 
 
 def test_an_empty_folder_is_furnished_and_one_in_use_is_left_alone(tmp_path):
-    furnish(tmp_path / "models", ROOT / "triton_repo")
+    init_repository(tmp_path / "models", ROOT / "triton_repo")
     made = {
         path.relative_to(tmp_path / "models").as_posix() for path in (tmp_path / "models").rglob("*") if path.is_file()
     }
     assert {"generator/config.pbtxt", "portrait/1/model.py", "photo2cartoon/1/.gitkeep"} <= made
     assert list_versions(tmp_path / "models") == []
     shutil.rmtree(tmp_path / "models/picture")
-    furnish(tmp_path / "models", ROOT / "triton_repo")
+    init_repository(tmp_path / "models", ROOT / "triton_repo")
     assert not (tmp_path / "models/picture").exists()
 
 

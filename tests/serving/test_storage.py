@@ -7,7 +7,7 @@ import pytest
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
-from photo2cartoon.serving.repository import furnish, list_versions, promote, rollback
+from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback
 from photo2cartoon.serving.storage import storage_at
 from photo2cartoon.tracking import registry
 from photo2cartoon.tracking.runs import start_run
@@ -56,7 +56,7 @@ def two_versions(tmp_path_factory):
 
 def test_promoted_and_rolled_back(place, two_versions):
     first, second = two_versions
-    furnish(place, ROOT / "triton_repo")
+    init_repository(place, ROOT / "triton_repo")
     assert list_versions(place) == []
     registry.set_champion("stored", first)
     assert promote(place, MODEL) == first
@@ -71,7 +71,7 @@ def test_promoted_and_rolled_back(place, two_versions):
 
 
 def test_a_version_of_another_time_does_not_pass_for_the_promoted_one(place, two_versions, tmp_path):
-    furnish(place, ROOT / "triton_repo")
+    init_repository(place, ROOT / "triton_repo")
     (tmp_path / "stale").write_bytes(b"stale")
     storage_at(place).publish(two_versions[0], tmp_path / "stale")
     registry.set_champion("stored", two_versions[0])
@@ -87,13 +87,13 @@ def test_a_place_that_is_no_repository_is_left_alone(place, two_versions):
 
 
 def test_a_place_in_use_is_not_furnished_again(place, tmp_path):
-    furnish(place, ROOT / "triton_repo")
+    init_repository(place, ROOT / "triton_repo")
     other = tmp_path / "other"
     (other / "generator").mkdir(parents=True)
     for name in ("config.pbtxt", "new.pbtxt"):
         (other / "generator" / name).write_text("something else")
     before = files(place)
-    furnish(place, other)
+    init_repository(place, other)
     assert before["generator/config.pbtxt"] == (ROOT / "triton_repo/generator/config.pbtxt").read_bytes()
     assert files(place) == before
 

@@ -101,13 +101,13 @@ def serve(
 
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.portrait.maker import names_of_weights
-    from photo2cartoon.serving.repository import furnish
+    from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.server import Ports, Server
 
     values = load_params(params)
     own = values.assets.folder
     ensure(names_of_weights(values.portrait), weights, Path(own) if own else None)
-    furnish(repository, MODEL_REPOSITORY)
+    init_repository(repository, MODEL_REPOSITORY)
 
     def stop(*_: object) -> None:
         raise SystemExit(0)

@@ -202,15 +202,17 @@ def promote(
     params: ParamsFile = None,
     repository: Repository = MODEL_REPOSITORY,
     server: Annotated[str | None, typer.Option(help="HOST:PORT of a running Triton that shall load it now.")] = None,
-    furnish: Annotated[
-        bool, typer.Option("--furnish", help="Put the configurations into an empty repository.")
-    ] = False,
+    init: Annotated[bool, typer.Option("--init", help="Put the configurations into an empty repository.")] = False,
+    furnish: Annotated[bool, typer.Option("--furnish", hidden=True)] = False,
 ) -> None:
     """Deploy the version that the alias 'champion' points at in MLflow."""
+    from photo2cartoon.progress import note
     from photo2cartoon.serving import repository as serving
 
     if furnish:
-        serving.furnish(repository, MODEL_REPOSITORY)
+        note("--furnish is called --init now; the old name works for one more release")
+    if init or furnish:
+        serving.init_repository(repository, MODEL_REPOSITORY)
     version = serving.promote(repository, load_params(params).select, server)
     typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
 

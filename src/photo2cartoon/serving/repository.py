@@ -17,7 +17,7 @@ def list_versions(repository: Path | str) -> list[int]:
     return storage_at(repository).versions()
 
 
-def furnish(repository: Path | str, model: Path) -> None:
+def init_repository(repository: Path | str, model: Path) -> None:
     """Give an empty place, or one that is not there yet, the configurations of a model repository.
 
     Args:
@@ -25,10 +25,10 @@ def furnish(repository: Path | str, model: Path) -> None:
         model: a repository to take them from; versions of the generator stay there.
     """
     target = storage_at(repository)
-    if target.furnished() or not model.is_dir():
+    if target.is_initialised() or not model.is_dir():
         return
     files = [path for path in sorted(model.rglob("*")) if path.suffix in (".pbtxt", ".py") or path.name == ".gitkeep"]
-    # The generator's configuration last: by it a place that is furnished is told.
+    # The generator's configuration last: by it an initialised repository is recognised.
     for path in sorted(files, key=lambda path: path.parent.name == GENERATOR):
         if path.is_file() and RETIRED not in path.parts:
             target.add(path.relative_to(model).as_posix(), path)
@@ -51,9 +51,9 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
         UserError: there is no champion, it was never exported, or the server refuses it.
     """
     target = storage_at(repository)
-    if not target.furnished():
+    if not target.is_initialised():
         raise UserError(
-            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}; --furnish puts it there"
+            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}; --init puts it there"
         )
     champion = registry.find_alias(params.model_name, registry.CHAMPION)
     if champion is None:

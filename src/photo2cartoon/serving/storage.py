@@ -22,7 +22,7 @@ class Storage(Protocol):
     def versions(self) -> list[int]:
         """Versions of the generator that a server would see, oldest first; the last is the one it serves."""
 
-    def furnished(self) -> bool:
+    def is_initialised(self) -> bool:
         """Whether the configurations are there."""
 
     def add(self, name: str, path: Path) -> None:
@@ -66,7 +66,7 @@ class Folder:
         found = (path for path in (self.path / GENERATOR).glob("[0-9]*") if path.name.isdigit())
         return sorted(int(path.name) for path in found if (path / VERSION_GRAPH).is_file())
 
-    def furnished(self) -> bool:
+    def is_initialised(self) -> bool:
         return (self.path / GENERATOR / CONFIG).is_file()
 
     def add(self, name: str, path: Path) -> None:
@@ -126,7 +126,7 @@ class Bucket:
             int(part[0]) for part in parts if len(part) == 2 and part[0].isdigit() and part[1] == VERSION_GRAPH
         )
 
-    def furnished(self) -> bool:
+    def is_initialised(self) -> bool:
         with told(self.url, "cannot be read"):
             self._system.invalidate_cache()
             return bool(self._system.exists(self._in(f"{GENERATOR}/{CONFIG}")))
