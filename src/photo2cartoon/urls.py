@@ -21,7 +21,7 @@ def place(text: str) -> Path | str:
 
 
 @contextlib.contextmanager
-def told(url: str, what: str) -> Iterator[None]:
+def as_user_error(url: str, what: str) -> Iterator[None]:
     """Make any failure inside a `UserError`: each of fsspec's file systems has errors of its own.
 
     Args:

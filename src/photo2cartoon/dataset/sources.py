@@ -9,7 +9,7 @@ from typing import Any
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.decode import SUFFIXES
-from photo2cartoon.urls import file_system, told
+from photo2cartoon.urls import as_user_error, file_system
 
 
 def list_folder(source: Path) -> list[str]:
@@ -35,7 +35,7 @@ def open_url(url: str) -> Iterator[tuple[Any, str]]:
     Raises:
         UserError: it cannot be reached or read.
     """
-    with told(url, "cannot be read"):
+    with as_user_error(url, "cannot be read"):
         if url.startswith("dvc+"):
             from dvc.api import DVCFileSystem
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import cache_folder, sha256_of, whole_file, whole_folder
 from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
-from photo2cartoon.urls import file_system, is_url, told
+from photo2cartoon.urls import as_user_error, file_system, is_url
 
 
 class Storage(Protocol):
@@ -100,7 +100,7 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        with told(self.url, "cannot be used"):
+        with as_user_error(self.url, "cannot be used"):
             self._system, self._root = file_system(self.url)
 
     def __str__(self) -> str:
@@ -120,25 +120,25 @@ class Bucket:
             yield found.split(start, 1)[1].lstrip("/")
 
     def versions(self) -> list[int]:
-        with told(self.url, "cannot be read"):
+        with as_user_error(self.url, "cannot be read"):
             parts = [name.split("/") for name in self._names(GENERATOR)]
         return sorted(
             int(part[0]) for part in parts if len(part) == 2 and part[0].isdigit() and part[1] == VERSION_GRAPH
         )
 
     def is_initialised(self) -> bool:
-        with told(self.url, "cannot be read"):
+        with as_user_error(self.url, "cannot be read"):
             self._system.invalidate_cache()
             return bool(self._system.exists(self._in(f"{GENERATOR}/{CONFIG}")))
 
     def add(self, name: str, path: Path) -> None:
-        with told(self.url, "cannot be written"):
+        with as_user_error(self.url, "cannot be written"):
             self._system.pipe_file(self._in(name), path.read_bytes())
 
     def holds(self, version: int, graph: Path) -> bool:
         if version not in self.versions():
             return False
-        with told(self.url, "cannot be read"):
+        with as_user_error(self.url, "cannot be read"):
             there = hashlib.sha256(self._system.cat_file(self._object(version))).hexdigest()
         return there == sha256_of(graph)
 
@@ -147,13 +147,13 @@ class Bucket:
 
     def retire(self, version: int) -> None:
         aside = self._in(f"{GENERATOR}/{RETIRED}/{version}/{VERSION_GRAPH}")
-        with told(self.url, "cannot be written"):
+        with as_user_error(self.url, "cannot be written"):
             self._system.pipe_file(aside, self._system.cat_file(self._object(version)))
             self._system.rm_file(self._object(version))
 
     def graph(self, version: int) -> Path:
         """Fetched into the user's cache, by its own hash, unless it is there."""
-        with told(self.url, "cannot be read"):
+        with as_user_error(self.url, "cannot be read"):
             content = self._system.cat_file(self._object(version))
         target = cache_folder() / f"promoted-{hashlib.sha256(content).hexdigest()[:16]}.onnx"
         if not target.is_file():
