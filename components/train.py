@@ -76,7 +76,7 @@ def train_across(
     from photo2cartoon.checkpoint import list_checkpoints
     from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import in_a_line
-    from photo2cartoon.files import read_json, whole_folder
+    from photo2cartoon.files import atomic_dir, read_json
     from photo2cartoon.layout import CHECKPOINTS, RUN
     from photo2cartoon.params import Train
     from photo2cartoon.tracking.runs import URI_VARIABLE
@@ -86,7 +86,7 @@ def train_across(
         place = Path(checkpoints) / name
         for what, source in (("faces", faces.path), ("weights", weights.path)):
             if not (place / what).exists():
-                with whole_folder(place / what, what) as partial:
+                with atomic_dir(place / what, what) as partial:
                     shutil.copytree(source, partial, dirs_exist_ok=True)
         job = TrainJob(
             image=image,

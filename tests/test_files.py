@@ -3,12 +3,12 @@
 import pytest
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import png_names, read_json, whole_file, whole_folder, write_json
+from photo2cartoon.files import atomic_dir, atomic_write, png_names, read_json, write_json
 
 
 def test_a_folder_takes_the_place_of_its_predecessor(tmp_path):
     for text in ("first", "second"):
-        with whole_folder(tmp_path / "out", "mark") as partial:
+        with atomic_dir(tmp_path / "out", "mark") as partial:
             (partial / "mark").write_text(text)
             assert (tmp_path / "out").exists() == (text == "second")
     assert (tmp_path / "out/mark").read_text() == "second"
@@ -16,12 +16,12 @@ def test_a_folder_takes_the_place_of_its_predecessor(tmp_path):
 
 
 def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
-    with whole_folder(tmp_path / "out", "mark") as partial:
+    with atomic_dir(tmp_path / "out", "mark") as partial:
         (partial / "mark").write_text("first")
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out", "mark") as partial:
+    with pytest.raises(RuntimeError), atomic_dir(tmp_path / "out", "mark") as partial:
         (partial / "mark").write_text("second")
         raise RuntimeError
-    with pytest.raises(RuntimeError), whole_file(tmp_path / "file.txt") as partial:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "file.txt") as partial:
         partial.write_text("half")
         raise RuntimeError
     assert (tmp_path / "out/mark").read_text() == "first"
@@ -30,17 +30,17 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
 
 def test_other_peoples_files_are_not_replaced(tmp_path):
     (tmp_path / "file").write_text("mine")
-    for write, target in ((lambda path: whole_folder(path, "mark"), "file"), (whole_file, ".")):
+    for write, target in ((lambda path: atomic_dir(path, "mark"), "file"), (atomic_write, ".")):
         with pytest.raises(UserError, match="is a"), write(tmp_path / target):
             pass
-    with pytest.raises(UserError, match="holds other files"), whole_folder(tmp_path, "mark"):
+    with pytest.raises(UserError, match="holds other files"), atomic_dir(tmp_path, "mark"):
         pass
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_what_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    for write in (lambda path: whole_folder(path, "mark"), whole_file):
+    for write in (lambda path: atomic_dir(path, "mark"), atomic_write):
         with pytest.raises(UserError, match="cannot be written"), write(tmp_path / "file" / "below"):
             pass
 

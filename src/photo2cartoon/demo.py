@@ -12,7 +12,7 @@ import numpy as np
 
 from photo2cartoon.dataset.remote import LOCAL, add_remote
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import read_json, whole_file
+from photo2cartoon.files import atomic_write, read_json
 from photo2cartoon.layout import MODEL_REPOSITORY, RESOLVED_PARAMS, SELECTED, SELECTION, TRITON_RUN, WEIGHTS
 from photo2cartoon.serving.installation import find_triton
 
@@ -98,9 +98,9 @@ def _write(out: Path, photo: Path, picture: bytes) -> None:
     side = len(cartoon)
     scale = side / len(source)
     source = cv2.resize(source, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    with whole_file(out / CARTOON) as partial:
+    with atomic_write(out / CARTOON) as partial:
         partial.write_bytes(picture)
-    with whole_file(out / SIDE_BY_SIDE) as partial:
+    with atomic_write(out / SIDE_BY_SIDE) as partial:
         partial.write_bytes(encode_png(np.hstack([source, cartoon])))
 
 

@@ -16,7 +16,7 @@ from photo2cartoon.errors import UserError
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path, mark: str) -> Iterator[Path]:
+def atomic_dir(target: Path, mark: str) -> Iterator[Path]:
     """A folder to write into, which takes the place of `target` when all went well and vanishes when not.
 
     What `target` held before stays until then.
@@ -54,7 +54,7 @@ def replace_folder(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """A file name to write to, renamed to `target` when all went well.
 
     Raises:
@@ -94,7 +94,7 @@ def png_names(names: Sequence[str]) -> list[str]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that a person can read and a diff can compare."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 

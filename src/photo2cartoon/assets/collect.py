@@ -17,7 +17,7 @@ from photo2cartoon.assets import catalogue
 from photo2cartoon.assets.catalogue import FOLDER_VARIABLE, Asset, mismatch, verify
 from photo2cartoon.assets.fetch import from_package, from_url
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_file
+from photo2cartoon.files import atomic_write
 from photo2cartoon.progress import bar, note
 
 
@@ -77,7 +77,7 @@ def _convert(asset: Asset, folder: Path) -> None:
         note(f"{asset.file}: converted once, to {target.name}")
         module, function = asset.convert.split(":")
         try:
-            with whole_file(target) as partial:
+            with atomic_write(target) as partial:
                 getattr(importlib.import_module(module), function)(folder / asset.file, partial)
         except UserError as error:
             # Whoever chooses it is told again when it is missing; for everybody else it is in nobody's way.

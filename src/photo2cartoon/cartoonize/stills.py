@@ -14,7 +14,7 @@ from PIL import Image
 
 from photo2cartoon.cartoonize.stylize import LoadedModel
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import png_names, whole_file
+from photo2cartoon.files import atomic_write, png_names
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.pictures import decode_png, encode_png
 from photo2cartoon.portrait import PictureError, Portrait, decode
@@ -111,7 +111,7 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         if path.suffix.lower() == ".png":
             partial.write_bytes(encode_png(rgb))
         else:

@@ -16,7 +16,7 @@ import numpy as np
 from photo2cartoon.cartoonize.film import MAX_PIXELS, SUFFIXES, Film, Frame
 from photo2cartoon.cartoonize.follow import Follower
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_file
+from photo2cartoon.files import atomic_write
 from photo2cartoon.portrait import PictureError, Portrait
 from photo2cartoon.portrait.find import Face
 from photo2cartoon.portrait.maker import SIZE
@@ -121,7 +121,7 @@ def cartoonize_video(
     try:
         with (
             Film(source, max_pixels) as film,
-            whole_file(out) as partial,
+            atomic_write(out) as partial,
             Writer(partial, FORMATS[out.suffix.lower()], film, size) as writer,
         ):
             frames = bar(film.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")

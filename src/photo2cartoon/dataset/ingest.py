@@ -12,7 +12,7 @@ from photo2cartoon.assets.collect import collect
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_folder
+from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARTOONS, DRAWINGS, PHOTOS, SOURCES
 from photo2cartoon.params import Ingest
 from photo2cartoon.progress import bar
@@ -38,7 +38,7 @@ def ingest(params: Ingest, out: Path) -> dict[str, int]:
         UserError: a source cannot be read or holds no pictures.
     """
     counts, cards = {}, []
-    with whole_folder(out, SOURCES) as partial:
+    with atomic_dir(out, SOURCES) as partial:
         for domain in KINDS:
             if getattr(params, domain) == "none":
                 continue

@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from photo2cartoon.dataset.portraits import Row, Task, make_portraits
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import png_names, whole_folder
+from photo2cartoon.files import atomic_dir, png_names
 from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, PHOTOS, TABLE
 from photo2cartoon.params import Portrait as PortraitParams
 from photo2cartoon.params import Preprocess
@@ -53,7 +53,7 @@ def preprocess(
     Raises:
         UserError: a folder is missing or empty, or not one picture of a domain could be used.
     """
-    with whole_folder(out, TABLE) as partial:
+    with atomic_dir(out, TABLE) as partial:
         rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings)
         return _divide(rows, partial, params, {PHOTOS: photos, CARTOONS: cartoons})
 
@@ -79,7 +79,7 @@ def preprocess_shard(
     Raises:
         UserError: as by `preprocess`, but for pictures of which none could be used.
     """
-    with whole_folder(out, TABLE) as partial:
+    with atomic_dir(out, TABLE) as partial:
         rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, number, shards)
         write_table(partial / TABLE, rows)
         return rows
@@ -97,7 +97,7 @@ def collect(shards: list[Path], out: Path, params: Preprocess) -> list[Row]:
         UserError: a shard is missing, or not one picture of a domain could be used.
     """
     rows = []
-    with whole_folder(out, TABLE) as partial:
+    with atomic_dir(out, TABLE) as partial:
         for shard in shards:
             if not (shard / TABLE).is_file():
                 raise UserError(f"{shard}: is no shard of a dataset")

@@ -15,7 +15,7 @@ import numpy as np
 from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import to_uint8
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import read_json, whole_folder, write_json
+from photo2cartoon.files import atomic_dir, read_json, write_json
 from photo2cartoon.layout import CHECKPOINTS, PART, PART_GRID, RUN, SCORED_GRID, SCORES, SCORES_TABLE
 from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
@@ -97,7 +97,7 @@ def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: 
         "cartoons": scorer.count,
         "scores": values,
     }
-    with whole_folder(out, PART) as partial:
+    with atomic_dir(out, PART) as partial:
         write_json(partial / PART, told)
         # One below the other, so that each can be cut out again.
         (partial / PART_GRID).write_bytes(encode_png(np.concatenate(list(to_uint8(images[:SHOWN])))))
@@ -124,7 +124,7 @@ def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict
         "scores": scores,
     }
     picture = grid([(told[path]["candidate"], _read_grid(path / PART_GRID)) for path in parts])
-    with whole_folder(out, SCORES) as partial:
+    with atomic_dir(out, SCORES) as partial:
         write_json(partial / SCORES, result)
         _write_csv(partial / SCORES_TABLE, scores)
         (partial / SCORED_GRID).write_bytes(encode_png(picture))

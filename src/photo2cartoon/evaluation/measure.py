@@ -15,7 +15,7 @@ from torch import Tensor
 
 from photo2cartoon.assets.catalogue import find_asset, find_optional_asset
 from photo2cartoon.dataset.faces import load_faces, load_pairs, to_float, to_uint8
-from photo2cartoon.files import whole_folder, write_json
+from photo2cartoon.files import atomic_dir, write_json
 from photo2cartoon.layout import MEASURES, MEASURES_TABLE
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.networks.perceptual import Perceptual
@@ -93,7 +93,7 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
             group: _cells(singly, seen, reference, np.asarray(members)) for group, members in groups.items()
         }
     sizes = {name: len(members) for name, members in groups.items()}
-    with whole_folder(out, MEASURES) as partial:
+    with atomic_dir(out, MEASURES) as partial:
         write_json(partial / MEASURES, {"groups": sizes, "models": result})
         (partial / MEASURES_TABLE).write_text(table(result, sizes), encoding="utf-8")
         _write_sheets(partial, cartoons, targets, len(paired), photographs)

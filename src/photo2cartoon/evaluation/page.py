@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from photo2cartoon.evaluation.selection import Selection
-from photo2cartoon.files import read_json, whole_file
+from photo2cartoon.files import atomic_write, read_json
 from photo2cartoon.layout import SCORED_GRID, SCORES
 from photo2cartoon.tracking.runs import tracking_uri
 
@@ -31,7 +31,7 @@ def write_page(scores: Path, out: Path) -> None:
     picture = base64.b64encode((scores / SCORED_GRID).read_bytes()).decode()
     table = "".join(f"<tr>{row}</tr>" for row in rows)
     body = f"<p>{result['photographs']} photographs, {result['cartoons']} cartoons; lower is better.</p><table>{table}</table>"
-    with whole_file(out) as partial:
+    with atomic_write(out) as partial:
         partial.write_text(
             f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>{body}<img src="data:image/png;base64,{picture}">',
             encoding="utf-8",
@@ -56,5 +56,5 @@ def write_summary(chosen: Selection, out: Path) -> None:
         f"- MLflow: {version}, run {run}",
         f"- {'It is' if chosen.champion else 'It is not'} the champion.",
     ]
-    with whole_file(out) as partial:
+    with atomic_write(out) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

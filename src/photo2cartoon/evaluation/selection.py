@@ -12,7 +12,7 @@ from pathlib import Path
 
 from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import read_json, sha256_of, whole_folder, write_json
+from photo2cartoon.files import atomic_dir, read_json, sha256_of, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, RUN, SCORES, SELECTION
 from photo2cartoon.params import Select
 from photo2cartoon.tracking import registry, runs
@@ -85,7 +85,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     run_info = read_json(train / RUN, "`p2c train` writes it")
     name = best(result["scores"], params.metric)
     score = result["scores"][name][params.metric]
-    with whole_folder(out, SELECTION) as partial:
+    with atomic_dir(out, SELECTION) as partial:
         checkpoint.copy_generator(train / CHECKPOINTS / name, partial, which=_which(result))
         run = runs.find_run(run_info["mlflow_run"], train.name)
         version = registry.register(

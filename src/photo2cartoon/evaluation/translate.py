@@ -8,7 +8,7 @@ import numpy as np
 
 from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import load_faces
-from photo2cartoon.files import whole_folder
+from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import OVERVIEW
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.pictures import encode_png, grid
@@ -42,7 +42,7 @@ def translate_dataset(source: Path, data: Path, out: Path, which: str = "ema", s
         direction: load_faces(data / f"{split}{direction[0]}", generators[f"gen{direction}"].size)
         for direction in DIRECTIONS
     }
-    with whole_folder(out, OVERVIEW) as partial:
+    with atomic_dir(out, OVERVIEW) as partial:
         overview = []
         for direction, pictures in faces.items():
             (partial / direction).mkdir()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError, in_a_line
-from photo2cartoon.files import whole_folder
+from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARD
 from photo2cartoon.pretrained import FOLDER
 
@@ -38,7 +38,7 @@ def adopt(source: Path, target: Path, blend: Path | None = None, share: float = 
         if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in other.items()}:
             raise UserError(f"{blend}: is another network than {source}, they cannot be blended")
         generator.load_state_dict({name: value.lerp(other[name], share) for name, value in mine.items()})
-    with whole_folder(target, CARD) as partial:
+    with atomic_dir(target, CARD) as partial:
         checkpoint.write_networks(partial, train, {"genA2B": generator.half()}, card.step)
 
 

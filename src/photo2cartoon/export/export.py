@@ -14,7 +14,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.parity import Parity, compare
 from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
-from photo2cartoon.files import read_json, whole_file, write_json
+from photo2cartoon.files import atomic_write, read_json, write_json
 from photo2cartoon.layout import GRAPH, PARITY, PARITY_GRID, SELECTION
 from photo2cartoon.params import Export
 from photo2cartoon.pictures import encode_png, grid
@@ -56,7 +56,7 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
     }
     portraits = real_portraits(data, params.portraits)
     allowed = _tolerance(params)
-    with whole_file(out) as partial, tempfile.TemporaryDirectory() as folder:
+    with atomic_write(out) as partial, tempfile.TemporaryDirectory() as folder:
         write_onnx(model, Path(folder) / GRAPH, metadata, params.opset)
         write_variant(Path(folder) / GRAPH, params.variant, partial, _calibration(data))
         parity, expected, got = compare(model, partial, portraits, *allowed)
@@ -68,7 +68,7 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
     if report is not None:
         write_json(report, {**asdict(parity), "metadata": {key: str(value) for key, value in metadata.items()}})
         rows = [("portrait", list(on_white(portraits))), ("torch", list(expected)), ("onnxruntime", list(got))]
-        with whole_file(report.with_suffix(".png")) as partial:
+        with atomic_write(report.with_suffix(".png")) as partial:
             partial.write_bytes(encode_png(grid(rows)))
     if selection is not None:
         _register(selection, out, report, parity)

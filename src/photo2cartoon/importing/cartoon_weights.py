@@ -18,7 +18,7 @@ from torch import Tensor
 
 from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_folder
+from photo2cartoon.files import atomic_dir
 from photo2cartoon.importing.graph import INPUT, OUTPUT, read_graph
 from photo2cartoon.importing.names import NETWORKS, UNUSED, discriminator_names, generator_names
 from photo2cartoon.importing.pickles import read_arrays
@@ -88,7 +88,7 @@ def import_weights(source: Path, out: Path, size: int | None = None) -> Imported
         _fill(networks[name], tensors, names, kind, f"{source}: {name}")
     if kind == "onnx":
         _must_draw_the_same(source, networks["genA2B"], train.size)
-    with whole_folder(out, CARD) as partial:
+    with atomic_dir(out, CARD) as partial:
         checkpoint.write_networks(partial, train, {name: networks[name] for name in states})
     return Imported(kind, train, tuple(states))
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import cache_folder, sha256_of, whole_file, whole_folder
+from photo2cartoon.files import atomic_dir, atomic_write, cache_folder, sha256_of
 from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.urls import as_user_error, file_system, is_url
 
@@ -79,7 +79,7 @@ class Folder:
 
     def publish(self, version: int, graph: Path) -> None:
         """Written beside and renamed."""
-        with whole_folder(self.graph(version).parent, VERSION_GRAPH) as partial:
+        with atomic_dir(self.graph(version).parent, VERSION_GRAPH) as partial:
             shutil.copyfile(graph, partial / VERSION_GRAPH)
 
     def retire(self, version: int) -> None:
@@ -157,7 +157,7 @@ class Bucket:
             content = self._system.cat_file(self._object(version))
         target = cache_folder() / f"promoted-{hashlib.sha256(content).hexdigest()[:16]}.onnx"
         if not target.is_file():
-            with whole_file(target) as partial:
+            with atomic_write(target) as partial:
                 partial.write_bytes(content)
         return target
 

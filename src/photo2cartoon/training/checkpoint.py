@@ -13,7 +13,7 @@ from torch import Tensor
 
 from photo2cartoon.checkpoint import load_into, read_card, read_tensors, save_network, write_card, write_tensors
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import whole_folder
+from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARD, OPTIMIZERS, RANDOM
 from photo2cartoon.training.state import State
 
@@ -25,7 +25,7 @@ def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | No
         The checkpoint's folder.
     """
     target = folder / f"step-{step:06d}"
-    with whole_folder(target, CARD) as partial:
+    with atomic_dir(target, CARD) as partial:
         for name, network in state.networks.items():
             save_network(partial / f"{name}.safetensors", network.state_dict())
         for name, network in state.ema.items():

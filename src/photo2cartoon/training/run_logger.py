@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.files import whole_file, write_json
+from photo2cartoon.files import atomic_write, write_json
 from photo2cartoon.layout import RUN, SAMPLES, STATS
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
@@ -64,7 +64,7 @@ class RunLogger:
 
     def samples(self, picture: np.ndarray, step: int) -> None:
         """A grid of sample pictures, uint8 RGB `[H, W, 3]`."""
-        with whole_file(self.out / SAMPLES / f"step-{step:06d}.png") as partial:
+        with atomic_write(self.out / SAMPLES / f"step-{step:06d}.png") as partial:
             partial.write_bytes(encode_png(picture))
         self.run.image(picture, "samples", step)
 
@@ -107,5 +107,5 @@ def _forget_after(stats: Path, done: int) -> None:
             continue
         if row["step"] <= done:
             kept.append(line)
-    with whole_file(stats) as partial:
+    with atomic_write(stats) as partial:
         partial.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
