@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.plain_step import PlainStep
-from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.params import Train
 from photo2cartoon.training.memory import keep_freed
@@ -174,5 +174,5 @@ def _device(name: str) -> str:
 
 
 if __name__ == "__main__":
-    with in_a_line("train_step"):
+    with exit_on_user_error("train_step"):
         main()

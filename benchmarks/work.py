@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.train_step import PLAIN, WAYS, make
-from photo2cartoon.errors import in_a_line
+from photo2cartoon.errors import exit_on_user_error
 
 UNCOUNTED = {
     "_unsafe_view",
@@ -75,5 +75,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with in_a_line("work"):
+    with exit_on_user_error("work"):
         main()

@@ -16,9 +16,9 @@ def assets(params: str, weights: Output[Model]):
     from pathlib import Path
 
     from photo2cartoon.assets.collect import collect
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets
 
-    with in_a_line("assets"):
+    with exit_on_user_error("assets"):
         folder = Assets.model_validate_json(params).folder
         collect(Path(weights.path), Path(folder) if folder else None)

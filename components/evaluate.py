@@ -20,10 +20,10 @@ def candidates(params: str, run: Input[Model]) -> list[str]:
     import json
     from pathlib import Path
 
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.evaluation.evaluate import candidates as listed
 
-    with in_a_line("evaluate"):
+    with exit_on_user_error("evaluate"):
         return [json.dumps({"candidate": name, "evaluate": json.loads(params)}) for name in listed(Path(run.path))]
 
 
@@ -41,11 +41,11 @@ def evaluate(order: str, run: Input[Model], faces: Input[Dataset], weights: Inpu
     import json
     from pathlib import Path
 
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.evaluation.evaluate import evaluate_one, prepare
     from photo2cartoon.params import check
 
-    with in_a_line("evaluate"):
+    with exit_on_user_error("evaluate"):
         wish, train = json.loads(order), Path(run.path)
         section, name = check({"evaluate": wish["evaluate"]}, "order").evaluate, wish["candidate"]
         scorer = prepare(section, train, Path(faces.path), Path(weights.path))
@@ -75,13 +75,13 @@ def collect_scores(
     """
     from pathlib import Path
 
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.evaluation.evaluate import collect
     from photo2cartoon.evaluation.page import write_page
     from photo2cartoon.params import Evaluate
     from photo2cartoon.tracking.runs import track_at
 
-    with in_a_line("evaluate"):
+    with exit_on_user_error("evaluate"):
         track_at(mlflow_uri)
         out = Path(scores.path)
         result = collect(Evaluate.model_validate_json(params), Path(run.path), [Path(part.path) for part in parts], out)

@@ -26,12 +26,12 @@ def export(
     """
     from pathlib import Path
 
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.export.export import export as stage
     from photo2cartoon.params import Export
     from photo2cartoon.tracking.runs import track_at
 
-    with in_a_line("export"):
+    with exit_on_user_error("export"):
         track_at(mlflow_uri)
         places = Path(selected.path), Path(faces.path), Path(graph.path), Path(f"{graph.path}.json")
         report = stage(Export.model_validate_json(params), *places)

@@ -16,10 +16,10 @@ def version(params: str) -> str:
         The hash, by which `ingest` is cached.
     """
     from photo2cartoon.dataset.version import data_version
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Ingest
 
-    with in_a_line("ingest"):
+    with exit_on_user_error("ingest"):
         told = data_version(Ingest.model_validate_json(params))
         print(told)
         return told
@@ -38,10 +38,10 @@ def ingest(params: str, data_version: str, raw: Output[Dataset]):
 
     from photo2cartoon.dataset.ingest import ingest as stage
     from photo2cartoon.dataset.version import data_version as version_of
-    from photo2cartoon.errors import UserError, in_a_line
+    from photo2cartoon.errors import UserError, exit_on_user_error
     from photo2cartoon.params import Ingest
 
-    with in_a_line("ingest"):
+    with exit_on_user_error("ingest"):
         section = Ingest.model_validate_json(params)
         counts = stage(section, Path(raw.path))
         if version_of(section) != data_version:

@@ -38,10 +38,10 @@ def preprocess(order: str, raw: Input[Dataset], weights: Input[Model], faces: Ou
     from pathlib import Path
 
     from photo2cartoon.dataset.preprocess import preprocess_shard, raw_folders
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import check
 
-    with in_a_line("preprocess"):
+    with exit_on_user_error("preprocess"):
         wish = json.loads(order)
         params = check({name: wish[name] for name in ("portrait", "preprocess")}, "order")
         photos, cartoons, drawings = raw_folders(Path(raw.path))
@@ -63,9 +63,9 @@ def collect_faces(params: str, shards: Input[list[Dataset]], faces: Output[Datas
     from pathlib import Path
 
     from photo2cartoon.dataset.preprocess import collect
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Preprocess
 
-    with in_a_line("preprocess"):
+    with exit_on_user_error("preprocess"):
         rows = collect([Path(shard.path) for shard in shards], Path(faces.path), Preprocess.model_validate_json(params))
         faces.metadata |= Counter(row.result for row in rows)

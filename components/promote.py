@@ -17,12 +17,12 @@ def gate(params: str, graph: Input[Model], mlflow_uri: str) -> bool:
     Returns:
         True where the alias `champion` is at this run's version.
     """
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Select
     from photo2cartoon.tracking import registry
     from photo2cartoon.tracking.runs import track_at
 
-    with in_a_line("gate"):
+    with exit_on_user_error("gate"):
         track_at(mlflow_uri)
         model, version = Select.model_validate_json(params).model_name, graph.metadata["version"]
         champion = registry.find_alias(model, registry.CHAMPION)
@@ -45,14 +45,14 @@ def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, 
     Returns:
         The version in place.
     """
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.layout import MODEL_REPOSITORY
     from photo2cartoon.params import Select
     from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.repository import promote as stage
     from photo2cartoon.tracking.runs import track_at
 
-    with in_a_line("promote"):
+    with exit_on_user_error("promote"):
         track_at(mlflow_uri)
         init_repository(repository, MODEL_REPOSITORY)
         return stage(repository, Select.model_validate_json(params), server or None)

@@ -33,10 +33,10 @@ def resolve(params_yaml: str, profile: str, revision: str) -> NamedTuple(
     from pathlib import Path
 
     from photo2cartoon.dataset.version import at_revision
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import load
 
-    with in_a_line("params"), tempfile.TemporaryDirectory() as folder:
+    with exit_on_user_error("params"), tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "params.yaml"
         given.write_text(params_yaml, encoding="utf-8")
         params = load(given, profile or None)

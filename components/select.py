@@ -27,13 +27,13 @@ def select(
     from dataclasses import asdict
     from pathlib import Path
 
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.evaluation.page import write_summary
     from photo2cartoon.evaluation.selection import select as stage
     from photo2cartoon.params import Select
     from photo2cartoon.tracking.runs import track_at
 
-    with in_a_line("select"):
+    with exit_on_user_error("select"):
         track_at(mlflow_uri)
         chosen = stage(Select.model_validate_json(params), *(Path(each.path) for each in (scores, run, selected)))
         selected.metadata |= asdict(chosen)

@@ -23,14 +23,14 @@ def train(
     from pathlib import Path
 
     from photo2cartoon.dataset.faces import training_name
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.files import read_json
     from photo2cartoon.layout import RUN
     from photo2cartoon.params import Train
     from photo2cartoon.tracking.runs import track_at
     from photo2cartoon.training.loop import train as stage
 
-    with in_a_line("train"):
+    with exit_on_user_error("train"):
         track_at(mlflow_uri)
         data, out = Path(faces.path), Path(run.path)
         place = Path(checkpoints) / training_name(params, data) if checkpoints else out
@@ -75,13 +75,13 @@ def train_across(
     from components.train_job import TrainJob, go_on, train_section
     from photo2cartoon.checkpoint import list_checkpoints
     from photo2cartoon.dataset.faces import training_name
-    from photo2cartoon.errors import in_a_line
+    from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.files import atomic_dir, read_json
     from photo2cartoon.layout import CHECKPOINTS, RUN
     from photo2cartoon.params import Train
     from photo2cartoon.tracking.runs import URI_VARIABLE
 
-    with in_a_line("train"):
+    with exit_on_user_error("train"):
         name = training_name(params, Path(faces.path))
         place = Path(checkpoints) / name
         for what, source in (("faces", faces.path), ("weights", weights.path)):

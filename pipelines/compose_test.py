@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.layout import GRAPH
 from photo2cartoon.ports import free_ports
 from pipelines.containers import build, engine, found_or_pulled, run
@@ -184,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docker", type=Path, help="where an engine of our own keeps its images, to find them again")
     given = parser.parse_args()
-    with in_a_line("compose-test"), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+    with exit_on_user_error("compose-test"), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         with engine((given.docker or folder / "docker").resolve()):
             build(folder, [(target, f"{name}:{TAG}") for target, name in TARGETS.items()])

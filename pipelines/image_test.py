@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.ports import free_ports
 from pipelines.containers import build, engine, run
 from pipelines.run_local import PROJECT
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docker", type=Path, help="where an engine of our own keeps its images, to find them again")
     given = parser.parse_args()
-    with in_a_line("image-test"), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+    with exit_on_user_error("image-test"), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         folder.chmod(0o755)
         with engine((given.docker or folder / "docker").resolve()):

@@ -14,7 +14,7 @@ from pathlib import Path
 from kfp import local
 
 from components import IMAGE
-from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import load
 from photo2cartoon.serving.repository import init_repository, list_versions
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("var/pipeline"), help="where artifacts go")
     parser.add_argument("--image", help="run each component in a container of this image")
     values = parser.parse_args()
-    with in_a_line("pipeline"):
+    with exit_on_user_error("pipeline"):
         versions = run(**vars(values))
         print(f"{values.repository}/generator: {', '.join(map(str, versions)) or 'no version yet'}; the last is served")
 

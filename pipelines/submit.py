@@ -24,7 +24,7 @@ import requests
 from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
-from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.params import load
 from photo2cartoon.progress import bar
 from pipelines.cluster import DEFAULT, REPOSITORY, load_cluster
@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--no-wait", action="store_true", help="do not follow the run")
     given = parser.parse_args()
     try:
-        with in_a_line("submit"), tempfile.TemporaryDirectory() as folder:
+        with exit_on_user_error("submit"), tempfile.TemporaryDirectory() as folder:
             package = Path(folder) / COMPILED.name
             compile_to(package, load_cluster(given.cluster))
             _submit(given, package)

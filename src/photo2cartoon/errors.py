@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
-def in_a_line(program: str) -> Iterator[None]:
+def exit_on_user_error(program: str) -> Iterator[None]:
     """What a user can cause ends the process with one line, `program: reason`, and its exit code; a bug keeps its traceback."""
     try:
         yield

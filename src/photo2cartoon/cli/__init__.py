@@ -8,7 +8,7 @@ from photo2cartoon.cli import stages  # isort: skip  # in the order in which --h
 from photo2cartoon.cli import models  # isort: skip
 from photo2cartoon.cli import extras  # isort: skip
 from photo2cartoon.cli.common import app
-from photo2cartoon.errors import in_a_line
+from photo2cartoon.errors import exit_on_user_error
 
 __all__ = ["app", "extras", "main", "models", "stages"]
 
@@ -16,7 +16,7 @@ __all__ = ["app", "extras", "main", "models", "stages"]
 def main() -> None:
     """The program: one line for what a user can cause, a traceback for a bug."""
     try:
-        with in_a_line("p2c"):
+        with exit_on_user_error("p2c"):
             app()
     except KeyboardInterrupt:
         print("p2c: interrupted", file=sys.stderr)

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from photo2cartoon import checkpoint
-from photo2cartoon.errors import UserError, in_a_line
+from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARD
 from photo2cartoon.pretrained import FOLDER
@@ -49,5 +49,5 @@ if __name__ == "__main__":
     parser.add_argument("--blend", type=Path, help="a checkpoint of the same network")
     parser.add_argument("--share", type=float, default=0.4, help="of the other one, 0..1")
     given = parser.parse_args()
-    with in_a_line("adopt"):
+    with exit_on_user_error("adopt"):
         adopt(given.checkpoint, FOLDER / given.name, given.blend, given.share)
