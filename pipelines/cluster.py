@@ -152,7 +152,7 @@ def load_cluster(path: Path = DEFAULT) -> Cluster:
     return cluster
 
 
-def equip(task: PipelineTask, name: StepName, cluster: Cluster) -> PipelineTask:
+def apply_resources(task: PipelineTask, name: StepName, cluster: Cluster) -> PipelineTask:
     """Give a task what the cluster has for its step."""
     step = cluster.step(name)
     task.set_container_image(cluster.image)

@@ -17,7 +17,7 @@ from components.promote import gate, promote
 from components.resolve import resolve
 from components.select import select
 from components.train import train, train_across
-from pipelines.cluster import Cluster, equip, load_cluster
+from pipelines.cluster import Cluster, apply_resources, load_cluster
 
 COMPILED = Path(__file__).with_suffix(".yaml")
 
@@ -44,18 +44,20 @@ def build(cluster: Cluster) -> Callable:
             repository: Triton's model repository.
             server: HOST:PORT of a running Triton that shall load the version.
         """
-        told = equip(resolve(params_yaml=params_yaml, profile=profile, revision=revision), "resolve", cluster).outputs
-        weights = equip(assets(params=told["assets"]), "assets", cluster).outputs["weights"]
+        told = apply_resources(
+            resolve(params_yaml=params_yaml, profile=profile, revision=revision), "resolve", cluster
+        ).outputs
+        weights = apply_resources(assets(params=told["assets"]), "assets", cluster).outputs["weights"]
 
-        now = equip(version(params=told["ingest"]), "version", cluster).set_caching_options(False)
-        raw = equip(ingest(params=told["ingest"], data_version=now.output), "ingest", cluster).outputs["raw"]
+        now = apply_resources(version(params=told["ingest"]), "version", cluster).set_caching_options(False)
+        raw = apply_resources(ingest(params=told["ingest"], data_version=now.output), "ingest", cluster).outputs["raw"]
         orders = shard(portrait=told["portrait"], params=told["preprocess"], shards=cluster.shards)
         with dsl.ParallelFor(
-            equip(orders, "shard", cluster).output, name="shards", parallelism=cluster.at_once
+            apply_resources(orders, "shard", cluster).output, name="shards", parallelism=cluster.at_once
         ) as order:
-            made = equip(preprocess(order=order, raw=raw, weights=weights), "preprocess", cluster)
+            made = apply_resources(preprocess(order=order, raw=raw, weights=weights), "preprocess", cluster)
         collected = collect_faces(params=told["preprocess"], shards=dsl.Collected(made.outputs["faces"]))
-        faces = equip(collected, "collect", cluster).outputs["faces"]
+        faces = apply_resources(collected, "collect", cluster).outputs["faces"]
 
         inputs = {"params": told["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
         if cluster.train_job:
@@ -64,30 +66,30 @@ def build(cluster: Cluster) -> Callable:
             trained = train_across(**inputs, **where)
         else:
             trained = train(**inputs, checkpoints=cluster.checkpoints)
-        run = equip(trained, "train", cluster).outputs["run"]
+        run = apply_resources(trained, "train", cluster).outputs["run"]
 
         listed = candidates(params=told["evaluate"], run=run)
         with dsl.ParallelFor(
-            equip(listed, "candidates", cluster).output, name="checkpoints", parallelism=cluster.at_once
+            apply_resources(listed, "candidates", cluster).output, name="checkpoints", parallelism=cluster.at_once
         ) as order:
-            scored = equip(evaluate(order=order, run=run, faces=faces, weights=weights), "evaluate", cluster)
+            scored = apply_resources(evaluate(order=order, run=run, faces=faces, weights=weights), "evaluate", cluster)
         parts = dsl.Collected(scored.outputs["part"])
         gathered = collect_scores(params=told["evaluate"], run=run, parts=parts, mlflow_uri=mlflow_uri)
-        scores = equip(gathered, "collect", cluster).outputs["scores"]
+        scores = apply_resources(gathered, "collect", cluster).outputs["scores"]
 
         chosen = select(params=told["select"], run=run, scores=scores, mlflow_uri=mlflow_uri)
-        selected = equip(chosen, "select", cluster).outputs["selected"]
+        selected = apply_resources(chosen, "select", cluster).outputs["selected"]
         exported = export(params=told["export"], selected=selected, faces=faces, mlflow_uri=mlflow_uri)
-        graph = equip(exported, "export", cluster).outputs["graph"]
+        graph = apply_resources(exported, "export", cluster).outputs["graph"]
 
         # Both ask the registry, which their inputs do not show.
         passed = gate(params=told["select"], graph=graph, mlflow_uri=mlflow_uri)
-        equip(passed, "gate", cluster).set_caching_options(False)
+        apply_resources(passed, "gate", cluster).set_caching_options(False)
         with dsl.If(passed.output == True, name="champion"):  # noqa: E712  # kfp builds the condition from it
             promoted = promote(
                 params=told["select"], graph=graph, mlflow_uri=mlflow_uri, repository=repository, server=server
             )
-            equip(promoted, "promote", cluster).set_caching_options(False)
+            apply_resources(promoted, "promote", cluster).set_caching_options(False)
 
     return photo2cartoon
 
