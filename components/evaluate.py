@@ -7,14 +7,14 @@ from components import component
 
 @component()
 def candidates(params: str, run: Input[Model]) -> list[str]:
-    """An order for the photographs themselves and for every checkpoint.
+    """A work item for the photographs themselves and for every checkpoint.
 
     Args:
         params: the section `evaluate`.
         run: what training wrote.
 
     Returns:
-        Orders as JSON. They hold all that `evaluate` is told: inside a loop, kfp's local runner takes parameters from
+        Work items as JSON. They hold all parameters of `evaluate`: inside a loop, kfp's local runner takes parameters from
         nowhere else.
     """
     import json
@@ -28,11 +28,11 @@ def candidates(params: str, run: Input[Model]) -> list[str]:
 
 
 @component()
-def evaluate(order: str, run: Input[Model], faces: Input[Dataset], weights: Input[Model], part: Output[Artifact]):
+def evaluate(work_item: str, run: Input[Model], faces: Input[Dataset], weights: Input[Model], part: Output[Artifact]):
     """Score one of them; lower is better.
 
     Args:
-        order: from `candidates`.
+        work_item: from `candidates`.
         run: what training wrote.
         faces: the dataset.
         weights: the weights folder.
@@ -46,8 +46,8 @@ def evaluate(order: str, run: Input[Model], faces: Input[Dataset], weights: Inpu
     from photo2cartoon.params import check
 
     with exit_on_user_error("evaluate"):
-        wish, train = json.loads(order), Path(run.path)
-        section, name = check({"evaluate": wish["evaluate"]}, "order").evaluate, wish["candidate"]
+        wish, train = json.loads(work_item), Path(run.path)
+        section, name = check({"evaluate": wish["evaluate"]}, "work_item").evaluate, wish["candidate"]
         scorer = prepare(section, train, Path(faces.path), Path(weights.path))
         part.metadata |= evaluate_one(scorer, section, train, name, Path(part.path)) | {"candidate": name}
 

@@ -7,14 +7,14 @@ from components import component
 
 @component()
 def shard(portrait: str, params: str, shards: int) -> list[str]:
-    """An order for every shard.
+    """A work item for every shard.
 
     Args:
         portrait, params: the sections `portrait` and `preprocess`.
         shards: how many there are.
 
     Returns:
-        Orders as JSON. They hold all that `preprocess` is told: inside a loop, kfp's local runner takes parameters from
+        Work items as JSON. They hold all parameters of `preprocess`: inside a loop, kfp's local runner takes parameters from
         nowhere else.
     """
     import json
@@ -24,11 +24,11 @@ def shard(portrait: str, params: str, shards: int) -> list[str]:
 
 
 @component()
-def preprocess(order: str, raw: Input[Dataset], weights: Input[Model], faces: Output[Dataset]):
+def preprocess(work_item: str, raw: Input[Dataset], weights: Input[Model], faces: Output[Dataset]):
     """Make the portraits of one shard of the pictures.
 
     Args:
-        order: from `shard`.
+        work_item: from `shard`.
         raw: raw pictures.
         weights: the weights folder.
         faces: portraits, and what became of every picture.
@@ -42,8 +42,8 @@ def preprocess(order: str, raw: Input[Dataset], weights: Input[Model], faces: Ou
     from photo2cartoon.params import check
 
     with exit_on_user_error("preprocess"):
-        wish = json.loads(order)
-        params = check({name: wish[name] for name in ("portrait", "preprocess")}, "order")
+        wish = json.loads(work_item)
+        params = check({name: wish[name] for name in ("portrait", "preprocess")}, "work_item")
         photos, cartoons, drawings = raw_folders(Path(raw.path))
         places = photos, cartoons, Path(weights.path), Path(faces.path)
         rows = preprocess_shard(*places, params.portrait, params.preprocess, drawings, wish["number"], wish["shards"])

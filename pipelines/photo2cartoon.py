@@ -51,11 +51,11 @@ def build(cluster: Cluster) -> Callable:
 
         now = apply_resources(version(params=told["ingest"]), "version", cluster).set_caching_options(False)
         raw = apply_resources(ingest(params=told["ingest"], data_version=now.output), "ingest", cluster).outputs["raw"]
-        orders = shard(portrait=told["portrait"], params=told["preprocess"], shards=cluster.shards)
+        work_items = shard(portrait=told["portrait"], params=told["preprocess"], shards=cluster.shards)
         with dsl.ParallelFor(
-            apply_resources(orders, "shard", cluster).output, name="shards", parallelism=cluster.at_once
-        ) as order:
-            made = apply_resources(preprocess(order=order, raw=raw, weights=weights), "preprocess", cluster)
+            apply_resources(work_items, "shard", cluster).output, name="shards", parallelism=cluster.at_once
+        ) as work_item:
+            made = apply_resources(preprocess(work_item=work_item, raw=raw, weights=weights), "preprocess", cluster)
         collected = collect_faces(params=told["preprocess"], shards=dsl.Collected(made.outputs["faces"]))
         faces = apply_resources(collected, "collect", cluster).outputs["faces"]
 
@@ -71,8 +71,10 @@ def build(cluster: Cluster) -> Callable:
         listed = candidates(params=told["evaluate"], run=run)
         with dsl.ParallelFor(
             apply_resources(listed, "candidates", cluster).output, name="checkpoints", parallelism=cluster.at_once
-        ) as order:
-            scored = apply_resources(evaluate(order=order, run=run, faces=faces, weights=weights), "evaluate", cluster)
+        ) as work_item:
+            scored = apply_resources(
+                evaluate(work_item=work_item, run=run, faces=faces, weights=weights), "evaluate", cluster
+            )
         parts = dsl.Collected(scored.outputs["part"])
         gathered = collect_scores(params=told["evaluate"], run=run, parts=parts, mlflow_uri=mlflow_uri)
         scores = apply_resources(gathered, "collect", cluster).outputs["scores"]
