@@ -72,7 +72,7 @@ def train_across(
     import shutil
     from pathlib import Path
 
-    from components.train_job import TrainJob, go_on, train_section
+    from components.train_job import TrainJob, submit_or_resume, train_section
     from photo2cartoon.checkpoint import list_checkpoints
     from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import exit_on_user_error
@@ -97,7 +97,7 @@ def train_across(
             mlflow_uri=mlflow_uri or os.environ.get(URI_VARIABLE, ""),
             **json.loads(machines),
         )
-        go_on(job)
+        submit_or_resume(job)
         shutil.copytree(place / "run", run.path, dirs_exist_ok=True)
         last = list_checkpoints(Path(run.path) / CHECKPOINTS)[-1]
         run.metadata |= {"last_checkpoint": last.name, **read_json(Path(run.path) / RUN)}

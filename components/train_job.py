@@ -186,7 +186,7 @@ def submit(job: TrainJob, client: TrainerClient) -> None:
     _follow(job, client, lambda: _start(job, client))
 
 
-def go_on(job: TrainJob) -> None:
+def submit_or_resume(job: TrainJob) -> None:
     """The same from a pod that may itself be lost and tried again: a job of that name that still runs or is complete is
     waited for; one that failed is put aside first, and its run gone on with.
 
