@@ -41,13 +41,13 @@ def train(
 
 
 @component()
-def train_across(
+def train_distributed(
     params: str,
     faces: Input[Dataset],
     weights: Input[Model],
     checkpoints: str,
-    claim: str,
-    machines: str,
+    pvc: str,
+    spec: str,
     image: str,
     mlflow_uri: str,
     run: Output[Model],
@@ -61,8 +61,8 @@ def train_across(
         faces: the dataset.
         weights: the weights folder.
         checkpoints: where this pod sees the volume.
-        claim: of the volume, which all machines can write.
-        machines: the section `train_job` of the cluster file, as JSON.
+        pvc: persistent volume claim of that volume, writable by all machines.
+        spec: the section `train_job` of the cluster file, as JSON.
         image: of this project.
         mlflow_uri: where the run is tracked; empty for the environment's.
         run: checkpoints, samples, curves.
@@ -90,12 +90,12 @@ def train_across(
                     shutil.copytree(source, partial, dirs_exist_ok=True)
         job = TrainJob(
             image=image,
-            volume=claim,
+            volume=pvc,
             params=train_section(Train.model_validate_json(params)),
             folder=name,
             name=f"photo2cartoon-{name}",
             mlflow_uri=mlflow_uri or os.environ.get(URI_VARIABLE, ""),
-            **json.loads(machines),
+            **json.loads(spec),
         )
         submit_or_resume(job)
         shutil.copytree(place / "run", run.path, dirs_exist_ok=True)

@@ -63,7 +63,7 @@ class Secret(Section):
     optional: bool = False
 
 
-class Machines(Section):
+class TrainJobSpec(Section):
     """What training gets as a TrainJob."""
 
     nodes: Annotated[int, Field(ge=1)] = Field(2, description="machines")
@@ -83,20 +83,20 @@ class Cluster(Section):
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     shards: Annotated[int, Field(ge=1, le=100)] = Field(2, description="machines that make portraits at once")
     at_once: Annotated[int, Field(ge=1)] | None = Field(None, description="of the shards and checkpoints; null for all")
-    checkpoints_claim: str | None = Field(None, description="claim of a volume that training keeps its checkpoints on")
-    train_job: Machines | None = Field(
-        None, description="train across machines, as a TrainJob; they share the checkpoints_claim"
+    checkpoints_pvc: str | None = Field(None, description="claim of a volume that training keeps its checkpoints on")
+    train_job: TrainJobSpec | None = Field(
+        None, description="train across machines, as a TrainJob; they share the checkpoints_pvc"
     )
-    repository_claim: str | None = Field(None, description="claim of the volume that Triton reads its models from")
+    repository_pvc: str | None = Field(None, description="claim of the volume that Triton reads its models from")
     env: dict[str, str] = Field({}, description="environment variables of every step")
     secrets: tuple[Secret, ...] = ()
     every_step: Step = Step()
     steps: dict[StepName, dict[str, Any]] = Field({}, description="what differs from every_step")
 
     @model_validator(mode="after")
-    def _machines_share_a_volume(self) -> Cluster:
-        if self.train_job and not self.checkpoints_claim:
-            raise ValueError("train_job needs a checkpoints_claim, of a volume that all machines can write")
+    def _nodes_share_a_volume(self) -> Cluster:
+        if self.train_job and not self.checkpoints_pvc:
+            raise ValueError("train_job needs a checkpoints_pvc, of a volume that all machines can write")
         return self
 
     def step(self, name: str) -> Step:
@@ -106,11 +106,11 @@ class Cluster(Section):
     @property
     def checkpoints(self) -> str:
         """The folder that training keeps its checkpoints in; empty for none that outlives the pod."""
-        return CHECKPOINTS if self.checkpoints_claim else ""
+        return CHECKPOINTS if self.checkpoints_pvc else ""
 
 
 # Settings of the previous release, read for one more.
-_RENAMED = {"parts": "shards"}
+_RENAMED = {"parts": "shards", "checkpoints_claim": "checkpoints_pvc", "repository_claim": "repository_pvc"}
 _RENAMED_STEPS = {"split": "shard"}
 
 
@@ -180,10 +180,10 @@ def apply_resources(task: PipelineTask, name: StepName, cluster: Cluster) -> Pip
         kubernetes.set_image_pull_secrets(task, list(cluster.pull_secrets))
     if cluster.pull_policy:
         kubernetes.set_image_pull_policy(task, cluster.pull_policy)
-    if name == "train" and cluster.checkpoints_claim:
-        kubernetes.mount_pvc(task, cluster.checkpoints_claim, CHECKPOINTS)
-    if name == "promote" and cluster.repository_claim:
-        kubernetes.mount_pvc(task, cluster.repository_claim, REPOSITORY)
+    if name == "train" and cluster.checkpoints_pvc:
+        kubernetes.mount_pvc(task, cluster.checkpoints_pvc, CHECKPOINTS)
+    if name == "promote" and cluster.repository_pvc:
+        kubernetes.mount_pvc(task, cluster.repository_pvc, REPOSITORY)
     kubernetes.set_security_context(task, run_as_user=1000, run_as_group=1000, run_as_non_root=True)
     # MLflow is told which run of Kubeflow a model comes from.
     kubernetes.use_field_path_as_env(task, KUBEFLOW_RUN, "metadata.labels['pipeline/runid']")

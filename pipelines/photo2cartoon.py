@@ -16,7 +16,7 @@ from components.preprocess import collect_faces, preprocess, shard
 from components.promote import gate, promote
 from components.resolve import resolve
 from components.select import select
-from components.train import train, train_across
+from components.train import train, train_distributed
 from pipelines.cluster import Cluster, apply_resources, load_cluster
 
 COMPILED = Path(__file__).with_suffix(".yaml")
@@ -61,9 +61,9 @@ def build(cluster: Cluster) -> Callable:
 
         inputs = {"params": told["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
         if cluster.train_job:
-            machines, claim = cluster.train_job.model_dump_json(), cluster.checkpoints_claim
-            where = {"checkpoints": cluster.checkpoints, "claim": claim, "machines": machines, "image": cluster.image}
-            trained = train_across(**inputs, **where)
+            spec, pvc = cluster.train_job.model_dump_json(), cluster.checkpoints_pvc
+            where = {"checkpoints": cluster.checkpoints, "pvc": pvc, "spec": spec, "image": cluster.image}
+            trained = train_distributed(**inputs, **where)
         else:
             trained = train(**inputs, checkpoints=cluster.checkpoints)
         run = apply_resources(trained, "train", cluster).outputs["run"]

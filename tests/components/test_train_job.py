@@ -18,7 +18,7 @@ from kubeflow_trainer_api import models
 from kubernetes.config import kube_config
 
 from components import train_job
-from components.train import train_across
+from components.train import train_distributed
 from tests.conftest import ROOT
 from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 
@@ -199,9 +199,9 @@ def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, tm
     def step(name):
         run = SimpleNamespace(path=str(tmp_path / name), metadata={})
         places = {"faces": SimpleNamespace(path=str(faces)), "weights": SimpleNamespace(path=str(weights))}
-        machines = json.dumps({"nodes": 1, "gpus": 0, "namespace": "kubeflow"})
-        told = {"checkpoints": str(Trainer.volume), "claim": "checkpoints", "machines": machines, "image": "i"}
-        train_across.python_func(json.dumps(section), **places, **told, mlflow_uri="", run=run)
+        spec = json.dumps({"nodes": 1, "gpus": 0, "namespace": "kubeflow"})
+        told = {"checkpoints": str(Trainer.volume), "pvc": "checkpoints", "spec": spec, "image": "i"}
+        train_distributed.python_func(json.dumps(section), **places, **told, mlflow_uri="", run=run)
         return run
 
     with served(Trainer) as server:

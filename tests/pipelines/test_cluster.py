@@ -18,8 +18,8 @@ pull_secrets: [registry]
 pull_policy: Always
 shards: 3
 at_once: 2
-checkpoints_claim: checkpoints
-repository_claim: models
+checkpoints_pvc: checkpoints
+repository_pvc: models
 env: {MLFLOW_TRACKING_URI: "http://mlflow:5000"}
 secrets:
   - {name: object-storage, env: {key: AWS_ACCESS_KEY_ID, secret: AWS_SECRET_ACCESS_KEY}}
@@ -122,16 +122,16 @@ def test_training_across_machines_is_a_step_of_its_own(tmp_path):
     compile_to(tmp_path / "pipeline.yaml", load_cluster(tmp_path / "cluster.yaml"))
     spec, platform = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
     json_format.ParseDict(spec, PipelineSpec())
-    given = spec["root"]["dag"]["tasks"]["train-across"]["inputs"]["parameters"]
+    given = spec["root"]["dag"]["tasks"]["train-distributed"]["inputs"]["parameters"]
     told = {name: value["runtimeValue"]["constant"] for name, value in given.items() if "runtimeValue" in value}
-    assert (told["claim"], told["checkpoints"]) == ("checkpoints", "/checkpoints")
-    assert json.loads(told["machines"]) | {"nodes": 3, "gpus": 8} == json.loads(told["machines"])
+    assert (told["pvc"], told["checkpoints"]) == ("checkpoints", "/checkpoints")
+    assert json.loads(told["spec"]) | {"nodes": 3, "gpus": 8} == json.loads(told["spec"])
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert executors["exec-train-across"]["pvcMount"][0]["mountPath"] == "/checkpoints"
+    assert executors["exec-train-distributed"]["pvcMount"][0]["mountPath"] == "/checkpoints"
     assert "train" not in spec["root"]["dag"]["tasks"]
 
 
 def test_machines_need_a_volume_that_they_share(tmp_path):
     (tmp_path / "cluster.yaml").write_text("train_job: {nodes: 2}\n")
-    with pytest.raises(UserError, match="needs a checkpoints_claim"):
+    with pytest.raises(UserError, match="needs a checkpoints_pvc"):
         load_cluster(tmp_path / "cluster.yaml")

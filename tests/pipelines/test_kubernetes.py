@@ -41,9 +41,9 @@ def test_the_server_is_nobody_special_and_has_limits():
 
 def test_the_claims_are_those_that_a_cluster_file_names(tmp_path):
     text = (ROOT / "pipelines/cluster.yaml").read_text()
-    lines = [line.removeprefix("# ") if "_claim:" in line else line for line in text.splitlines()]
+    lines = [line.removeprefix("# ") if "_pvc:" in line else line for line in text.splitlines()]
     (tmp_path / "cluster.yaml").write_text("\n".join(lines))
     cluster = load_cluster(tmp_path / "cluster.yaml")
     claims = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "PersistentVolumeClaim"}
-    assert {cluster.checkpoints_claim, cluster.repository_claim} == claims
+    assert {cluster.checkpoints_pvc, cluster.repository_pvc} == claims
     assert cluster.checkpoints == CHECKPOINTS and REPOSITORY in text
