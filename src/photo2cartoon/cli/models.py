@@ -100,13 +100,13 @@ def serve(
     import time
 
     from photo2cartoon.assets.collect import ensure
-    from photo2cartoon.portrait.maker import names_of_weights
+    from photo2cartoon.portrait.maker import required_assets
     from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.server import Ports, Server
 
     values = load_params(params)
     own = values.assets.folder
-    ensure(names_of_weights(values.portrait), weights, Path(own) if own else None)
+    ensure(required_assets(values.portrait), weights, Path(own) if own else None)
     init_repository(repository, MODEL_REPOSITORY)
 
     def stop(*_: object) -> None:
@@ -154,7 +154,7 @@ def cartoonize(
     from photo2cartoon.cartoonize import film, stills
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.portrait import PortraitMaker
-    from photo2cartoon.portrait.maker import names_of_weights
+    from photo2cartoon.portrait.maker import required_assets
 
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
@@ -163,7 +163,7 @@ def cartoonize(
     portraits_here = moves or paste or not server
     choice = ModelChoice(checkpoint, model, server, repository)
     if portraits_here:
-        ensure(names_of_weights(portrait), weights, Path(own) if own else None)
+        ensure(required_assets(portrait), weights, Path(own) if own else None)
     else:
         _must_not_choose_portraits(portrait, params)
     loaded = choice.load()
@@ -203,7 +203,7 @@ def web(
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import web as page
     from photo2cartoon.cartoonize.stylize import ModelChoice
-    from photo2cartoon.portrait.maker import names_of_weights
+    from photo2cartoon.portrait.maker import required_assets
 
     def stop(*_: object) -> None:
         raise SystemExit(0)
@@ -211,7 +211,7 @@ def web(
     signal.signal(signal.SIGTERM, stop)
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
-    ensure(names_of_weights(portrait), weights, Path(own) if own else None)
+    ensure(required_assets(portrait), weights, Path(own) if own else None)
     models = page.offer_models(ModelChoice(checkpoint, model, server, repository), weights, portrait)
     tried = examples if examples.is_dir() else None
     page.run(models, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))

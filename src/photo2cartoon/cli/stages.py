@@ -53,11 +53,11 @@ def assets(
 ) -> None:
     """Fetch third-party weights and verify them."""
     from photo2cartoon.assets.collect import collect, ensure
-    from photo2cartoon.portrait.maker import names_of_weights
+    from photo2cartoon.portrait.maker import required_assets
 
     given = load_params(params)
     if portraits_only:
-        ensure(names_of_weights(given.portrait), out)
+        ensure(required_assets(given.portrait), out)
         return
     folder = given.assets.folder
     for asset, origin in collect(out, Path(folder) if folder else None):

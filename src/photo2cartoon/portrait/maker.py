@@ -144,11 +144,11 @@ def check_weights(weights: Path | str, portrait: Choice) -> None:
     """
     from photo2cartoon.assets.catalogue import find_asset
 
-    for name in names_of_weights(portrait):
+    for name in required_assets(portrait):
         find_asset(name, weights)
 
 
-def names_of_weights(portrait: Choice) -> list[str]:
+def required_assets(portrait: Choice) -> list[str]:
     """The assets that the choice takes."""
     chosen = (DETECTORS[portrait.detector], LANDMARKS[portrait.landmarks], SEGMENTERS[portrait.segmentation])
     return [name for _, names in chosen for name in names]
