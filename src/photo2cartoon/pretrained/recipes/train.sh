@@ -2,12 +2,12 @@
 # The models that come with the project, made again: bash train.sh DATA OUT
 # DATA holds photos/, drawings/ (of some of the photographs, under their names) and cartoons/. What is done already is gone on with.
 set -euo pipefail
-how=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipes=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=$1 out=$2
 mkdir -p "$out"
 p2c assets --out "$out/weights"
 [ -e "$out/faces/pictures.csv" ] || {
-    echo "preprocess: {test_list: $how/held-out.txt}" > "$out/preprocess.yaml"
+    echo "preprocess: {test_list: $recipes/held-out.txt}" > "$out/preprocess.yaml"
     p2c preprocess --params "$out/preprocess.yaml" --photos "$data/photos" --drawings "$data/drawings" \
         --cartoons "$data/cartoons" --weights "$out/weights" --out "$out/faces"
 }
@@ -15,7 +15,7 @@ last() { ls -d "$1"/checkpoints/step-* | tail -1; }
 for model in full slim; do
     start=()
     for part in 128 256 world; do
-        p2c train --params "$how/$model-$part.yaml" --data "$out/faces" --weights "$out/weights" \
+        p2c train --params "$recipes/$model-$part.yaml" --data "$out/faces" --weights "$out/weights" \
             --out "$out/$model-$part" --resume "${start[@]}"
         start=(--start-from "$(last "$out/$model-$part")")
     done
