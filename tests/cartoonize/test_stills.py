@@ -126,7 +126,7 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
 
 
 def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hopper, tmp_path):
-    """A server draws whole photographs by itself; to put the head in place, and in films, the cutting is done here."""
+    """A server draws whole photographs by itself; to put the head in place, and in videos, the cutting is done here."""
     import av
 
     with av.open(str(tmp_path / "film.mp4"), "w") as container:
@@ -162,8 +162,8 @@ def test_settings_that_a_server_would_ignore_are_refused(p2c, hopper, tmp_path):
     assert "at most 2000 are read" in last  # that limit is kept here
 
 
-def test_a_film_goes_the_same_way(weights, graph, hopper, p2c, tmp_path):
-    """Two seconds of a still face, drawn from the command line; a name that is no film's is refused in a sentence."""
+def test_a_video_goes_the_same_way(weights, graph, hopper, p2c, tmp_path):
+    """Two seconds of a still face, drawn from the command line; a name that is no video's is refused in a sentence."""
     import av
 
     rgb = cv2.resize(cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB), (320, 376))

@@ -12,9 +12,9 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
-from photo2cartoon.cartoonize.film import Film
 from photo2cartoon.cartoonize.follow import Follower
 from photo2cartoon.cartoonize.video import BATCH, FORMATS, VIDEO_SUFFIXES, cartoonize_video
+from photo2cartoon.cartoonize.video_reader import VideoReader
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.session import open_session
 from photo2cartoon.portrait import PortraitMaker
@@ -64,7 +64,7 @@ def write(
     pix_fmt="yuv420p",
     **container,
 ):
-    """A film with a tone that begins after a while; gives its path."""
+    """A video with a tone that begins after a while; gives its path."""
     frames = list(frames)
     time_base = time_base or Fraction(1, rate)
     with av.open(str(path), "w", container_options=container) as out:
@@ -93,16 +93,16 @@ def write(
 
 def pictures(path):
     """The frames' times in seconds, exactly, and the frames, uint8 RGB."""
-    with av.open(str(path)) as film:
-        frames = [(frame.pts * frame.time_base, frame.to_ndarray(format="rgb24")) for frame in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        frames = [(frame.pts * frame.time_base, frame.to_ndarray(format="rgb24")) for frame in video.decode(video=0)]
     return [time for time, _ in frames], np.stack([frame for _, frame in frames])
 
 
 def heard(path):
     """Frequency of the sound, when it begins and when it ends, seconds."""
     wave, start = [], None
-    with av.open(str(path)) as film:
-        for frame in film.decode(audio=0):
+    with av.open(str(path)) as video:
+        for frame in video.decode(audio=0):
             start = frame.time if start is None else start
             values = frame.to_ndarray().astype(np.float64)
             wave.append(values.reshape(-1, frame.layout.nb_channels)[:, 0] if values.shape[0] == 1 else values[0])
@@ -117,8 +117,8 @@ def heard(path):
 
 
 def packets(path):
-    with av.open(str(path)) as film:
-        return [bytes(packet) for packet in film.demux(audio=0) if packet.size]
+    with av.open(str(path)) as video:
+        return [bytes(packet) for packet in video.demux(audio=0) if packet.size]
 
 
 def red(portraits):
@@ -130,23 +130,23 @@ def is_colour(frame, colour):
 
 
 @pytest.fixture(scope="module")
-def film(portrait, tmp_path_factory):
+def video(portrait, tmp_path_factory):
     """As a phone writes it: fine-grained, uneven times."""
     pts = [index * 3600 + (0, 700, -450, 90)[index % 4] for index in range(COUNT)]
-    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    path = tmp_path_factory.mktemp("video") / "film.mp4"
     return write(path, shots(portrait, COUNT), pts=pts, time_base=Fraction(1, 90000))
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_frames_times_and_sound_stay(film, maker, tmp_path, suffix):
+def test_frames_times_and_sound_stay(video, maker, tmp_path, suffix):
     out = tmp_path / f"cartoon{suffix}"
-    report = cartoonize_video(film, out, maker.finder, maker.cut, on_white)
+    report = cartoonize_video(video, out, maker.finder, maker.cut, on_white)
     encoded = suffix == ".webm"
     assert (report.frames, report.drawn, report.damaged) == (COUNT, COUNT, False)
     assert report.sound == ("encoded" if encoded else "copied") and report.seconds == pytest.approx(
         COUNT / RATE, abs=0.01
     )
-    (times, before), (times_after, after) = pictures(film), pictures(out)
+    (times, before), (times_after, after) = pictures(video), pictures(out)
     assert before.shape[1:] == (HEIGHT, WIDTH, 3) and after.shape == (COUNT, 256, 256, 3)
     if suffix in (".mp4", ".mov"):
         assert times_after == times
@@ -157,10 +157,10 @@ def test_frames_times_and_sound_stay(film, maker, tmp_path, suffix):
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
         assert container.duration / av.time_base == pytest.approx(COUNT / RATE, abs=0.04)
     if not encoded:
-        assert packets(out)[-50:] == packets(film)[-50:] and abs(len(packets(out)) - len(packets(film))) <= 1
+        assert packets(out)[-50:] == packets(video)[-50:] and abs(len(packets(out)) - len(packets(video))) <= 1
     tone, begins, ends = heard(out)
     assert tone == pytest.approx(TONE, abs=1) and ends == pytest.approx(COUNT / RATE, abs=0.05)
-    assert begins == pytest.approx(heard(film)[1], abs=0.004) == pytest.approx(TONE_FROM, abs=0.005)
+    assert begins == pytest.approx(heard(video)[1], abs=0.004) == pytest.approx(TONE_FROM, abs=0.005)
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -198,9 +198,9 @@ def test_a_phone_s_video_is_upright(portrait, tmp_path, degrees, mirrored):
     upright = next(shots(portrait, 1, noise=0))
     stored = np.rot90(upright[:, ::-1] if mirrored else upright, -degrees // 90)
     path = write(tmp_path / "phone.mp4", [stored] * 3, turned=(degrees, mirrored), options=NEARLY_LOSSLESS)
-    with Film(path) as film:
-        frames = [frame.rgb for frame in film.frames()]
-    assert len(frames) == 3 and frames[0].shape == upright.shape and film.size == (WIDTH, HEIGHT)
+    with VideoReader(path) as video:
+        frames = [frame.rgb for frame in video.frames()]
+    assert len(frames) == 3 and frames[0].shape == upright.shape and video.size == (WIDTH, HEIGHT)
     assert np.abs(frames[1].astype(int) - upright).mean() < 3
 
 
@@ -280,7 +280,7 @@ def test_one_person_is_followed(portrait, hopper, maker):
         assert np.abs(near - far).mean() < 0.03 * np.ptp(far), "a look nearby finds the same points"
 
 
-def test_memory_is_bounded(film, maker, tmp_path):
+def test_memory_is_bounded(video, maker, tmp_path):
     held, most = [], []
 
     def cut(rgb, points):
@@ -292,7 +292,7 @@ def test_memory_is_bounded(film, maker, tmp_path):
     gc.collect()
     gc.disable()  # nothing may wait for it
     try:
-        cartoonize_video(film, tmp_path / "out.mp4", maker.finder, cut, red)
+        cartoonize_video(video, tmp_path / "out.mp4", maker.finder, cut, red)
     finally:
         gc.enable()
     pictures_held, frames_held = np.max(most, axis=0)
@@ -314,11 +314,11 @@ def test_a_file_that_ends_early(portrait, maker, tmp_path, capsys, name, share):
     assert heard(tmp_path / "out.mp4")[0] == pytest.approx(TONE, abs=4)
 
 
-def test_what_cannot_be_done_is_a_sentence(film, maker, portrait, astronaut, tmp_path):
+def test_what_cannot_be_done_is_a_sentence(video, maker, portrait, astronaut, tmp_path):
     (tmp_path / "text.mp4").write_text("no video " * 100)
     (tmp_path / "picture.mp4").write_bytes(astronaut.read_bytes())
     (tmp_path / "empty.mkv").touch()
-    (tmp_path / "cut.mp4").write_bytes(film.read_bytes()[:-5000])  # its index is at the end
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:-5000])  # its index is at the end
     (tmp_path / "folder.mp4").mkdir()
     write(tmp_path / "nobody.mp4", [np.full((HEIGHT, WIDTH, 3), 128, np.uint8)] * 3)
     small = [cv2.resize(next(shots(portrait, 1)), (212, 120))] * 3
@@ -340,16 +340,16 @@ def test_what_cannot_be_done_is_a_sentence(film, maker, portrait, astronaut, tmp
         ("sound.mp4", "out.mp4", {}, "sound.mp4: no video in it"),
         ("nobody.mp4", "out.mp4", {}, "nobody.mp4: no face was found in any of its 3 frames"),
         ("small.mp4", "out.mp4", {}, "small.mp4: too small: the face is"),
-        (film, "out.mp4", {"max_pixels": 200_000}, "film.mp4: 640x360 pixels, at most 200000 are decoded"),
-        (film, "out.gif", {}, "out.gif: name ends in '.gif', known for videos are .mp4, .mov, .mkv, .webm"),
-        (film, "folder.mp4", {}, "folder.mp4: is a folder"),
-        (film, film, {}, "film.mp4: is the video itself"),
-        (film, "out.mp4/a.mp4", {}, "out.mp4/a.mp4: cannot be written"),
+        (video, "out.mp4", {"max_pixels": 200_000}, "film.mp4: 640x360 pixels, at most 200000 are decoded"),
+        (video, "out.gif", {}, "out.gif: name ends in '.gif', known for videos are .mp4, .mov, .mkv, .webm"),
+        (video, "folder.mp4", {}, "folder.mp4: is a folder"),
+        (video, video, {}, "film.mp4: is the video itself"),
+        (video, "out.mp4/a.mp4", {}, "out.mp4/a.mp4: cannot be written"),
     ):
         with pytest.raises(UserError) as caught:
             cartoonize_video(tmp_path / source, tmp_path / out, maker.finder, maker.cut, red, **options)
         assert str(caught.value).startswith(f"{tmp_path}/{reason}") or str(caught.value).startswith(
-            f"{film.parent}/{reason}"
+            f"{video.parent}/{reason}"
         )
     assert sorted(tmp_path.iterdir()) == before and (tmp_path / "out.mp4").read_text() == "what was there"
 
@@ -367,7 +367,7 @@ def test_pasted_back_into_the_frame(portrait, maker, tmp_path):
     assert changed[60:220, 250:390].mean() > 0.5 and changed[:, :60].mean() < 0.02
 
 
-def test_with_a_graph(film, maker, tmp_path):
+def test_with_a_graph(video, maker, tmp_path):
     """As the command line draws: onnxruntime, any number of portraits at once."""
     side = [256, 256]
     numbers = onnx.numpy_helper.from_array(np.array([2, 1, 0]), "blue_green_red")
@@ -388,7 +388,7 @@ def test_with_a_graph(film, maker, tmp_path):
         wanted.extend(portraits[..., 2::-1])
         return session.run(["cartoon"], {"portrait": portraits})[0]
 
-    report = cartoonize_video(film, tmp_path / "out.mp4", maker.finder, maker.cut, draw)
+    report = cartoonize_video(video, tmp_path / "out.mp4", maker.finder, maker.cut, draw)
     assert report.drawn == COUNT and counts == [BATCH] * 7 + [2]
     _, frames = pictures(tmp_path / "out.mp4")
     assert np.abs(frames.astype(int) - wanted).mean() < 3, "frame for frame, colours as they were"

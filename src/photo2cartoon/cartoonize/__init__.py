@@ -1,1 +1,1 @@
-"""Photographs and films to cartoons for people: what draws, what is drawn on, and where it goes."""
+"""Photographs and videos to cartoons for people: what draws, what is drawn on, and where it goes."""

@@ -13,8 +13,8 @@ from types import TracebackType
 import av
 import numpy as np
 
-from photo2cartoon.cartoonize.film import MAX_PIXELS, SUFFIXES, Film, Frame
 from photo2cartoon.cartoonize.follow import Follower
+from photo2cartoon.cartoonize.video_reader import MAX_PIXELS, SUFFIXES, Frame, VideoReader
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_write
 from photo2cartoon.portrait import PictureError, Portrait
@@ -107,24 +107,24 @@ def cartoonize_video(
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"{out}: is the video itself; name another file to write")
     follower = Follower(find)
-    with Film(source, max_pixels) as film:
-        for frame in bar(film.frames(), total=film.expected, desc="faces", unit="frame"):
-            follower.add(frame.rgb, float(frame.pts * film.time_base))
+    with VideoReader(source, max_pixels) as video:
+        for frame in bar(video.frames(), total=video.expected, desc="faces", unit="frame"):
+            follower.add(frame.rgb, float(frame.pts * video.time_base))
     if not follower.times:
-        raise UserError(f"{source}: not one frame of it can be decoded{film.trouble and f': {film.trouble}'}")
+        raise UserError(f"{source}: not one frame of it can be decoded{video.trouble and f': {video.trouble}'}")
     if not follower.sightings:
         raise UserError(f"{source}: no face was found in any of its {len(follower.times)} frames")
-    if film.damaged:
+    if video.damaged:
         note(f"{source}: ends early or is damaged; the {len(follower.times)} frames that can be read are drawn")
-    size = film.size if paste else (SIZE, SIZE)
+    size = video.size if paste else (SIZE, SIZE)
     drawn = 0
     try:
         with (
-            Film(source, max_pixels) as film,
+            VideoReader(source, max_pixels) as video,
             atomic_write(out) as partial,
-            Writer(partial, FORMATS[out.suffix.lower()], film, size) as writer,
+            Writer(partial, FORMATS[out.suffix.lower()], video, size) as writer,
         ):
-            frames = bar(film.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
+            frames = bar(video.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
             for frame, has_cartoon in _cartoons(frames, follower.steady(), cut, stylize, paste):
                 writer.show(frame)
                 drawn += has_cartoon
@@ -133,7 +133,7 @@ def cartoonize_video(
         raise UserError(f"{source}: {error}") from None
     except av.FFmpegError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror}") from error
-    return VideoReport(len(follower.times), drawn, film.seconds, writer.sound, film.damaged)
+    return VideoReport(len(follower.times), drawn, video.seconds, writer.sound, video.damaged)
 
 
 def _cartoons(
@@ -174,30 +174,30 @@ def _cartoons(
 
 
 class Writer:
-    """A video file that is being written, with the times and the sound of a film.
+    """A video file that is being written, with the times and the sound of a video.
 
     Args:
         path: the file.
         kind: how.
-        film: whose times and sound.
+        video: whose times and sound.
         size: width and height of the frames; an odd one loses a row or column, as H.264 and VP9 halve the colours.
     """
 
-    def __init__(self, path: Path, kind: Format, film: Film, size: tuple[int, int]) -> None:
+    def __init__(self, path: Path, kind: Format, video: VideoReader, size: tuple[int, int]) -> None:
         options = {"movflags": "+faststart"} if kind.muxer in ("mp4", "mov") else {}
         self._container = av.open(f"file:{path}", "w", format=kind.muxer, container_options=options)
-        self._video = self._container.add_stream(kind.video, rate=film.rate, options=dict(kind.options))
+        self._video = self._container.add_stream(kind.video, rate=video.rate, options=dict(kind.options))
         context = self._video.codec_context
         context.width, context.height = (side // 2 * 2 for side in size)
         context.pix_fmt = "yuv420p"
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709: said, so that no player guesses
         context.color_range = 1  # 16..235
         # The times are the source's own: a phone's are uneven.
-        self._time_base = context.time_base = self._video.time_base = film.time_base
+        self._time_base = context.time_base = self._video.time_base = video.time_base
         self.sound, self._resampler, self._heard = "none", None, None
-        self._early = kind.muxer in ("mp4", "mov") or film.format != "mp4"
-        if film.sound:
-            self._prepare_sound(kind, film.sound)
+        self._early = kind.muxer in ("mp4", "mov") or video.format != "mp4"
+        if video.sound:
+            self._prepare_sound(kind, video.sound)
 
     def _prepare_sound(self, kind: Format, source: av.AudioStream) -> None:
         if source.codec_context.codec.canonical_name in kind.copied:
@@ -228,7 +228,7 @@ class Writer:
         self._container.mux(self._video.encode(picture))
 
     def hear(self, packet: av.Packet) -> None:
-        """Write a packet of the film's sound; it is used up. What is broken is left out."""
+        """Write a packet of the video's sound; it is used up. What is broken is left out."""
         if self._resampler:
             sounds = []
             with contextlib.suppress(av.FFmpegError):

@@ -129,7 +129,7 @@ def serve(
 @app.command(rich_help_panel=MODELS)
 def cartoonize(
     source: Annotated[
-        Path, typer.Argument(metavar="PICTURE_FILM_OR_DIR", help="A photograph, a film, or a folder of photographs.")
+        Path, typer.Argument(metavar="PICTURE_VIDEO_OR_DIR", help="A photograph, a video, or a folder of photographs.")
     ],
     out: Annotated[
         Path | None,
@@ -149,17 +149,17 @@ def cartoonize(
     weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
 ) -> None:
-    """Draw photographs or a film; with the newest promoted model, or the one that comes with the project."""
+    """Draw photographs or a video; with the newest promoted model, or the one that comes with the project."""
     from photo2cartoon.assets.collect import ensure
-    from photo2cartoon.cartoonize import film, stills
+    from photo2cartoon.cartoonize import stills, video_reader
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.portrait import PortraitMaker
     from photo2cartoon.portrait.maker import required_assets
 
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
-    out = out or _beside(source, film.SUFFIXES)
-    moves = source.is_file() and source.suffix.lower() in film.SUFFIXES
+    out = out or _beside(source, video_reader.SUFFIXES)
+    moves = source.is_file() and source.suffix.lower() in video_reader.SUFFIXES
     portraits_here = moves or paste or not server
     choice = ModelChoice(checkpoint, model, server, repository)
     if portraits_here:
@@ -245,9 +245,9 @@ def measure(
     typer.echo((out / MEASURES_TABLE).read_text(encoding="utf-8"))
 
 
-def _beside(source: Path, films: frozenset[str]) -> Path:
+def _beside(source: Path, videos: frozenset[str]) -> Path:
     """Where drawings go when nobody says where: in this folder, under the source's name."""
-    suffix = "" if source.is_dir() else ".mp4" if source.suffix.lower() in films else ".png"
+    suffix = "" if source.is_dir() else ".mp4" if source.suffix.lower() in videos else ".png"
     return Path(f"{source.resolve().stem if suffix else source.resolve().name}-cartoon{suffix}")
 
 

@@ -23,10 +23,10 @@ READERS = "mov,matroska,avi"
 
 @dataclass
 class Frame:
-    """A frame of a film.
+    """A frame of a video.
 
     Args:
-        pts: when it is shown, in the film's time base.
+        pts: when it is shown, in the video's time base.
         duration: how long, likewise; 0 where the file does not say.
         rgb: uint8 `[H, W, 3]`, upright, pixels square.
     """
@@ -36,7 +36,7 @@ class Frame:
     rgb: np.ndarray
 
 
-class Film:
+class VideoReader:
     """A video file that is being read.
 
     Args:
@@ -101,7 +101,7 @@ class Film:
         self._promised = _promised(self._video)
         self.expected = self._video.frames or (round(self._promised * self.rate) if self._promised else None)
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> VideoReader:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
