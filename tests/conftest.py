@@ -93,10 +93,10 @@ def git_and_dvc(repository: Path, *commands: list[str]) -> None:
 def faces(tmp_path_factory, raw, weights) -> Path:
     """The dataset that `preprocess` makes of them."""
     from photo2cartoon.dataset.preprocess import preprocess
-    from photo2cartoon.params import Portrait, Preprocess
+    from photo2cartoon.params import PortraitParams, Preprocess
 
     out = tmp_path_factory.mktemp("data") / "faces"
-    preprocess(raw / "photos", raw / "cartoons", weights, out, Portrait(), Preprocess(test_share=0.4))
+    preprocess(raw / "photos", raw / "cartoons", weights, out, PortraitParams(), Preprocess(test_share=0.4))
     return out
 
 
@@ -104,7 +104,7 @@ def faces(tmp_path_factory, raw, weights) -> Path:
 def drawn_faces(tmp_path_factory, faces, raw, weights) -> Path:
     """A dataset in which some photographs have drawings: their own portraits, posterised."""
     from photo2cartoon.dataset.preprocess import preprocess
-    from photo2cartoon.params import Portrait, Preprocess
+    from photo2cartoon.params import PortraitParams, Preprocess
 
     folder = tmp_path_factory.mktemp("paired")
     for name in ("photos", "drawings"):
@@ -118,7 +118,9 @@ def drawn_faces(tmp_path_factory, faces, raw, weights) -> Path:
     held_out = folder / "held-out.txt"
     held_out.write_text("# one of each\nhopper--left\ncollins--left\nhead-3\n")
     params = Preprocess(test_list=str(held_out))
-    preprocess(folder / "photos", raw / "cartoons", weights, folder / "faces", Portrait(), params, folder / "drawings")
+    preprocess(
+        folder / "photos", raw / "cartoons", weights, folder / "faces", PortraitParams(), params, folder / "drawings"
+    )
     return folder / "faces"
 
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 CAPTION = 26
-Row = tuple[str, Sequence[np.ndarray]]  # a caption and its pictures
+GridRow = tuple[str, Sequence[np.ndarray]]  # a caption and its pictures
 
 
-def grid(rows: Sequence[Row], side: int = 160) -> np.ndarray:
+def grid(rows: Sequence[GridRow], side: int = 160) -> np.ndarray:
     """Rows of pictures under one another, each row with its caption above.
 
     Args:

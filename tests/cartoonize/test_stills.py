@@ -13,7 +13,7 @@ from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.importing.cartoon_weights import import_weights
-from photo2cartoon.params import Portrait
+from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PortraitMaker, decode
 from tests import original
 from tests.conftest import ROOT
@@ -27,9 +27,9 @@ def graph(trained, tmp_path_factory):
 
 
 def test_torch_and_onnxruntime_draw_the_same(graph, checkpoint, weights, hopper):
-    maker = PortraitMaker.from_params(weights, Portrait())
+    maker = PortraitMaker.from_params(weights, PortraitParams())
     one, other = (
-        Cartoonizer(choice.load(), Portrait(), maker)(hopper).astype(int)
+        Cartoonizer(choice.load(), PortraitParams(), maker)(hopper).astype(int)
         for choice in (ModelChoice(checkpoint=checkpoint), ModelChoice(model=graph))
     )
     assert one.shape == (256, 256, 3) and one.std() > 5
@@ -46,7 +46,7 @@ def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, t
     own, drawn = (cv2.imread(str(tmp_path / f"{name}.png")).astype(int) for name in ("own", "torch"))
     assert own.std() > 20 and np.abs(own - drawn).max() <= 1
 
-    maker = PortraitMaker.from_params(weights, Portrait())
+    maker = PortraitMaker.from_params(weights, PortraitParams())
     portrait = maker(cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)).rgba
     face, mask = portrait[..., :3].astype(np.float64), portrait[..., 3:] / 255.0
     x = torch.from_numpy((face * mask + (1 - mask) * 255) / 127.5 - 1).permute(2, 0, 1)[None].float()
@@ -61,7 +61,7 @@ def test_photo2cartoons_own_graph_draws_as_its_import_does_at_every_size(weights
     state = original.tensors(original.generator_shapes(4, size))
     original.write_onnx(tmp_path / "own.onnx", state, size, dynamo=False, opset_version=11)
     import_weights(tmp_path / "own.onnx", tmp_path / "imported")
-    portrait = PortraitMaker.from_params(weights, Portrait())(decode(hopper)).rgba[None]
+    portrait = PortraitMaker.from_params(weights, PortraitParams())(decode(hopper)).rgba[None]
     own, drawn = by_onnxruntime(tmp_path / "own.onnx")(portrait), by_torch(tmp_path / "imported")(portrait)
     gap = np.abs(own.astype(int) - drawn)
     assert own.std() > 20 and gap.max() <= 1

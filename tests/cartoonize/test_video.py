@@ -13,7 +13,7 @@ import onnx.numpy_helper
 import pytest
 
 from photo2cartoon.cartoonize.follow import Follower
-from photo2cartoon.cartoonize.video import BATCH, FORMATS, VIDEO_SUFFIXES, cartoonize_video
+from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, VIDEO_SUFFIXES, cartoonize_video
 from photo2cartoon.cartoonize.video_reader import VideoReader
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.session import open_session
@@ -137,7 +137,7 @@ def video(portrait, tmp_path_factory):
     return write(path, shots(portrait, COUNT), pts=pts, time_base=Fraction(1, 90000))
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", CONTAINERS)
 def test_frames_times_and_sound_stay(video, maker, tmp_path, suffix):
     out = tmp_path / f"cartoon{suffix}"
     report = cartoonize_video(video, out, maker.finder, maker.cut, on_white)

@@ -117,9 +117,9 @@ def test_without_a_choice_it_offers_the_promoted_version_and_the_projects_own(we
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.cartoonize.web import offer_models
     from photo2cartoon.export.pretrained import pretrained_graph
-    from photo2cartoon.params import Portrait
+    from photo2cartoon.params import PortraitParams
 
     (tmp_path / "generator/7").mkdir(parents=True)
     (tmp_path / "generator/7/model.onnx").write_bytes(pretrained_graph("slim").read_bytes())
-    models = offer_models(ModelChoice(repository=tmp_path), weights, Portrait())
+    models = offer_models(ModelChoice(repository=tmp_path), weights, PortraitParams())
     assert list(models.choices) == ["version 7, promoted", "full", "slim"]

@@ -7,7 +7,7 @@ import pytest
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.dataset.preprocess import collect, face_names, preprocess, preprocess_shard, read_table
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Portrait, Preprocess
+from photo2cartoon.params import PortraitParams, Preprocess
 from tests.conftest import noise
 
 
@@ -34,7 +34,7 @@ def mixed(tmp_path_factory, hopper):
 
 def test_a_row_for_every_picture(mixed, weights, tmp_path):
     out = tmp_path / "faces"
-    limits = Portrait(max_pixels=4_000_000)
+    limits = PortraitParams(max_pixels=4_000_000)
     rows = preprocess(mixed, None, weights, out, limits, Preprocess(test_share=0.0, workers=2))
     assert rows == read_table(out / "pictures.csv")
     assert {row.picture: row.result for row in rows} == {
@@ -68,21 +68,23 @@ def test_a_person_is_never_on_both_sides(faces):
 
 def test_cartoons_are_kept_as_they_are_or_aligned(raw, weights, tmp_path):
     kept = tmp_path / "kept"
-    preprocess(None, raw / "cartoons", weights, kept, Portrait(), Preprocess(test_share=0.0))
+    preprocess(None, raw / "cartoons", weights, kept, PortraitParams(), Preprocess(test_share=0.0))
     source = cv2.imread(str(raw / "cartoons/head-1.png"), cv2.IMREAD_UNCHANGED)
     got = cv2.imread(str(kept / "trainB/head-1.png"), cv2.IMREAD_UNCHANGED)
     person = source[..., 3] == 255
     assert (got[..., 3] == source[..., 3]).all() and (got[person] == source[person]).all()
     assert not (kept / "trainA").exists()
     params = Preprocess(cartoons="align", test_share=0.0)
-    rows = preprocess(None, raw / "photos", weights, tmp_path / "aligned", Portrait(), params)
+    rows = preprocess(None, raw / "photos", weights, tmp_path / "aligned", PortraitParams(), params)
     assert {row.result for row in rows} == {"kept"}
     assert not {row.note for row in rows} & {"already a portrait"}
 
 
 def test_one_process_and_two_give_the_same_bytes(raw, weights, tmp_path):
     for workers in (1, 2):
-        preprocess(raw / "photos", None, weights, tmp_path / str(workers), Portrait(), Preprocess(workers=workers))
+        preprocess(
+            raw / "photos", None, weights, tmp_path / str(workers), PortraitParams(), Preprocess(workers=workers)
+        )
     for path in (tmp_path / "1").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
 
@@ -92,9 +94,9 @@ def test_nothing_is_half_written(weights, tmp_path):
     bad.mkdir()
     cv2.imwrite(str(bad / "noise.png"), noise(300, 300, 3))
     with pytest.raises(UserError, match="bad: not one of 1 pictures could be used: 1 no face"):
-        preprocess(bad, None, weights, tmp_path / "out", Portrait(), Preprocess())
+        preprocess(bad, None, weights, tmp_path / "out", PortraitParams(), Preprocess())
     with pytest.raises(UserError, match="missing: no such folder"):
-        preprocess(tmp_path / "missing", None, weights, tmp_path / "out", Portrait(), Preprocess())
+        preprocess(tmp_path / "missing", None, weights, tmp_path / "out", PortraitParams(), Preprocess())
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
 
 
@@ -102,9 +104,9 @@ def test_somebodys_own_folder_is_never_replaced(raw, weights, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/mine.txt").write_text("mine")
     with pytest.raises(UserError, match="letters: holds other files"):
-        preprocess(raw / "photos", None, weights, tmp_path / "letters", Portrait(), Preprocess())
+        preprocess(raw / "photos", None, weights, tmp_path / "letters", PortraitParams(), Preprocess())
     with pytest.raises(UserError, match="photos: holds other files"):
-        preprocess(raw / "photos", None, weights, raw / "photos", Portrait(), Preprocess())
+        preprocess(raw / "photos", None, weights, raw / "photos", PortraitParams(), Preprocess())
     assert (tmp_path / "letters/mine.txt").read_text() == "mine" and len(list((raw / "photos").iterdir())) == 6
 
 
@@ -148,9 +150,11 @@ def test_a_list_says_what_is_held_out(drawn_faces):
 
 def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_path):
     with pytest.raises(UserError, match=r"cartoons: no drawing has the name of a photograph"):
-        preprocess(raw / "photos", None, weights, tmp_path / "out", Portrait(), Preprocess(), raw / "cartoons")
+        preprocess(raw / "photos", None, weights, tmp_path / "out", PortraitParams(), Preprocess(), raw / "cartoons")
     with pytest.raises(UserError, match=r"preprocess\.test_list: nowhere\.txt: No such file"):
-        preprocess(raw / "photos", None, weights, tmp_path / "out", Portrait(), Preprocess(test_list="nowhere.txt"))
+        preprocess(
+            raw / "photos", None, weights, tmp_path / "out", PortraitParams(), Preprocess(test_list="nowhere.txt")
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -161,7 +165,7 @@ def test_made_in_parts_it_is_the_same_dataset(raw, drawn_faces, weights, tmp_pat
     params = Preprocess(test_list=str(folder / "held-out.txt"))
     made = [tmp_path / f"part-{number}" for number in range(parts)]
     for number, part in enumerate(made):
-        preprocess_shard(*given, part, Portrait(), params, folder / "drawings", number, parts)
+        preprocess_shard(*given, part, PortraitParams(), params, folder / "drawings", number, parts)
     collect(made, tmp_path / "faces", params)
     assert faces_fingerprint(tmp_path / "faces") == faces_fingerprint(drawn_faces)
     assert read_table(tmp_path / "faces/pictures.csv") == read_table(drawn_faces / "pictures.csv")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from photo2cartoon.assets.catalogue import read_catalogue
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Portrait as PortraitParams
+from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.align import eye_angle
 from photo2cartoon.portrait.detect import DETECTORS

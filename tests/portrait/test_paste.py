@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from photo2cartoon.params import Portrait as Params
+from photo2cartoon.params import PortraitParams as Params
 from photo2cartoon.portrait.maker import PortraitMaker, on_white
 from photo2cartoon.portrait.paste import paste
 

@@ -18,7 +18,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import select
 from photo2cartoon.export.export import export
-from photo2cartoon.params import Evaluate, Export, Portrait, Select
+from photo2cartoon.params import Evaluate, Export, PortraitParams, Select
 from photo2cartoon.pictures import decode_png
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.serving.client import Client
@@ -66,7 +66,7 @@ def server(repository, weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def maker(weights):
-    return PortraitMaker.from_params(weights, Portrait())
+    return PortraitMaker.from_params(weights, PortraitParams())
 
 
 def in_process(maker, checkpoint, photo):
@@ -104,7 +104,7 @@ def test_the_page_shows_what_the_server_draws(server, weights, hopper, p2c, tmp_
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.cartoonize.web import offer_models
 
-    models = offer_models(ModelChoice(server=server.grpc), weights, Portrait())
+    models = offer_models(ModelChoice(server=server.grpc), weights, PortraitParams())
     for in_place, options in ((False, ()), (True, ("--paste",))):
         p2c("cartoonize", hopper, "--weights", weights, "--server", server.grpc, "--out", "cartoon.png", *options)
         shown = models.cartoonize(hopper, f"Triton at {server.grpc}", in_place)

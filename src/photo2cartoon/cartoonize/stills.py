@@ -15,14 +15,14 @@ from PIL import Image
 from photo2cartoon.cartoonize.stylize import LoadedModel
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_write, png_names
-from photo2cartoon.params import Portrait as PortraitParams
+from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import decode_png, encode_png
 from photo2cartoon.portrait import PictureError, Portrait, decode
 from photo2cartoon.portrait.decode import SUFFIXES, read_picture
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
 
-WRITTEN_AS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+ENCODED = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def cartoonize(source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray
     if source.is_file():
         if out.is_dir():
             out = out / f"{source.stem}.png"
-        if out.suffix.lower() not in WRITTEN_AS:
-            raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(WRITTEN_AS)}")
+        if out.suffix.lower() not in ENCODED:
+            raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(ENCODED)}")
         _cartoonize_one(source, out, cartoonizer)
         return []
     if out.is_file():
@@ -106,7 +106,7 @@ def _cartoonize_one(source: Path, out: Path, cartoonizer: Callable[[Path], np.nd
 
 
 def write_picture(path: Path, rgb: np.ndarray) -> None:
-    """Encode uint8 RGB `[H, W, 3]` as the suffix says: one of `WRITTEN_AS`.
+    """Encode uint8 RGB `[H, W, 3]` as the suffix says: one of `ENCODED`.
 
     Raises:
         UserError: the file cannot be written.
@@ -115,4 +115,4 @@ def write_picture(path: Path, rgb: np.ndarray) -> None:
         if path.suffix.lower() == ".png":
             partial.write_bytes(encode_png(rgb))
         else:
-            Image.fromarray(rgb).save(partial, WRITTEN_AS[path.suffix.lower()], quality=95)
+            Image.fromarray(rgb).save(partial, ENCODED[path.suffix.lower()], quality=95)

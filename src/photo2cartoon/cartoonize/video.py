@@ -49,7 +49,7 @@ class Format:
 
 _H264 = ("libx264", {"crf": "18", "preset": "veryfast"})
 _VP9 = ("libvpx-vp9", {"crf": "28", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"})
-FORMATS = {
+CONTAINERS = {
     ".mp4": Format("mp4", *_H264, "aac", frozenset({"aac", "mp3"})),
     ".mov": Format("mov", *_H264, "aac", frozenset({"aac", "mp3", "alac", "pcm_s16le"})),
     ".mkv": Format("matroska", *_H264, "aac", frozenset({"aac", "mp3", "opus", "vorbis", "flac", "ac3", "pcm_s16le"})),
@@ -92,7 +92,7 @@ def cartoonize_video(
 
     Args:
         source: the video.
-        out: its name ends in one of `FORMATS`.
+        out: its name ends in one of `CONTAINERS`.
         find: uint8 `[H, W, 3]` RGB to its faces, the largest first.
         cut: that picture and points `[68, 2]` to the portrait; may raise PictureError.
         stylize: portraits uint8 `[N, 256, 256, 4]`, N at most `BATCH`, to cartoons uint8 `[N, 256, 256, 3]`.
@@ -102,8 +102,8 @@ def cartoonize_video(
     Raises:
         UserError: the source cannot be read or shows no face, or `out` cannot be written; `out` is then as it was.
     """
-    if out.suffix.lower() not in FORMATS:
-        raise UserError(f"{out}: name ends in '{out.suffix}', known for videos are {', '.join(FORMATS)}")
+    if out.suffix.lower() not in CONTAINERS:
+        raise UserError(f"{out}: name ends in '{out.suffix}', known for videos are {', '.join(CONTAINERS)}")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"{out}: is the video itself; name another file to write")
     follower = Follower(find)
@@ -122,7 +122,7 @@ def cartoonize_video(
         with (
             VideoReader(source, max_pixels) as video,
             atomic_write(out) as partial,
-            Writer(partial, FORMATS[out.suffix.lower()], video, size) as writer,
+            Writer(partial, CONTAINERS[out.suffix.lower()], video, size) as writer,
         ):
             frames = bar(video.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
             for frame, has_cartoon in _cartoons(frames, follower.steady(), cut, stylize, paste):

@@ -16,7 +16,7 @@ from photo2cartoon import pretrained
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Portrait as PortraitParams
+from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, Portrait, PortraitMaker
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.serving.repository import list_versions

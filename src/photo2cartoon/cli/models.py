@@ -20,7 +20,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import DATA, MEASURES_TABLE, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, TRITON_RUN, WEIGHTS
 
 if TYPE_CHECKING:
-    from photo2cartoon.params import Portrait as PortraitParams
+    from photo2cartoon.params import PortraitParams
 
 
 @app.command("import-weights", rich_help_panel=MODELS)
@@ -253,10 +253,12 @@ def _beside(source: Path, videos: frozenset[str]) -> Path:
 
 def _must_not_choose_portraits(portrait: PortraitParams, params: Path | None) -> None:
     """A server makes portraits by its own settings: refuse those of a file that was named, mention those of ./params.yaml."""
-    from photo2cartoon.params import Portrait
+    from photo2cartoon.params import PortraitParams
     from photo2cartoon.progress import note
 
-    changed = [name for name in Portrait.model_fields if getattr(portrait, name) != getattr(Portrait(), name)]
+    changed = [
+        name for name in PortraitParams.model_fields if getattr(portrait, name) != getattr(PortraitParams(), name)
+    ]
     ignored = ", ".join(f"portrait.{name}" for name in changed if name != "max_bytes")
     if ignored and params:
         raise UserError(

@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Portrait as PortraitParams
+from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.progress import bar, note
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """What became of a picture.
 
     Args:
@@ -57,7 +57,7 @@ class Task:
     align: bool
 
 
-def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, workers: int) -> list[Row]:
+def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, workers: int) -> list[PictureRow]:
     """Every core makes portraits of pictures of its own.
 
     Args:
@@ -76,7 +76,7 @@ def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, w
         return []
     workers = min(workers or os.cpu_count() or 1, len(tasks))
     context = multiprocessing.get_context("spawn")
-    results: dict[int, Row] = {}
+    results: dict[int, PictureRow] = {}
     try:
         with ProcessPoolExecutor(workers, context, _start_worker, (weights, portrait)) as pool:
             waiting = {pool.submit(_work, task): number for number, task in enumerate(tasks)}
@@ -104,7 +104,7 @@ def _start_worker(weights: Path, portrait: PortraitParams) -> None:
         torch.set_num_threads(1)
 
 
-def _work(task: Task) -> Row:
+def _work(task: Task) -> PictureRow:
     try:
         if task.align:
             rgb = decode(task.source, _limits.max_pixels, _limits.max_bytes)
@@ -115,10 +115,10 @@ def _work(task: Task) -> Row:
         else:
             rgba, note = keep_portrait(task.source, _limits), "already a portrait"
     except PictureError as error:
-        return Row(task.domain, task.name, error.reason, error.detail)
+        return PictureRow(task.domain, task.name, error.reason, error.detail)
     if not cv2.imwrite(str(task.target), cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)):
         raise OSError(f"{task.target} cannot be written")
-    return Row(task.domain, task.name, "kept", note, task.target.name)
+    return PictureRow(task.domain, task.name, "kept", note, task.target.name)
 
 
 def keep_portrait(source: Path, limits: PortraitParams) -> np.ndarray:

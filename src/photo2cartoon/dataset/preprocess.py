@@ -17,12 +17,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from types import MappingProxyType
 
-from photo2cartoon.dataset.portraits import Row, Task, make_portraits
+from photo2cartoon.dataset.portraits import PictureRow, Task, make_portraits
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, png_names
 from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, PHOTOS, TABLE
-from photo2cartoon.params import Portrait as PortraitParams
-from photo2cartoon.params import Preprocess
+from photo2cartoon.params import PortraitParams, Preprocess
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import check_weights
 
@@ -37,7 +36,7 @@ def preprocess(
     portrait: PortraitParams,
     params: Preprocess,
     drawings: Path | None = None,
-) -> list[Row]:
+) -> list[PictureRow]:
     """Make the dataset.
 
     Args:
@@ -68,7 +67,7 @@ def preprocess_shard(
     drawings: Path | None,
     number: int,
     shards: int,
-) -> list[Row]:
+) -> list[PictureRow]:
     """The portraits of every `shards`-th picture, not yet divided into train and test; `collect` puts the shards together.
 
     Args:
@@ -85,7 +84,7 @@ def preprocess_shard(
         return rows
 
 
-def collect(shards: list[Path], out: Path, params: Preprocess) -> list[Row]:
+def collect(shards: list[Path], out: Path, params: Preprocess) -> list[PictureRow]:
     """What `preprocess` would have written, from what `preprocess_shard` wrote.
 
     Args:
@@ -116,7 +115,7 @@ def _portraits(
     drawings: Path | None,
     number: int = 0,
     shards: int = 1,
-) -> list[Row]:
+) -> list[PictureRow]:
     """Everything to trainA, trainB and drawnA."""
     given = {domain: place for domain, place in ((PHOTOS, photos), (CARTOONS, cartoons)) if place is not None}
     if not given:
@@ -142,8 +141,8 @@ def _portraits(
 
 
 def _divide(
-    rows: list[Row], folder: Path, params: Preprocess, places: Mapping[str, Path | None] = MappingProxyType({})
-) -> list[Row]:
+    rows: list[PictureRow], folder: Path, params: Preprocess, places: Mapping[str, Path | None] = MappingProxyType({})
+) -> list[PictureRow]:
     """Train and test, checked, and the table of all of it; `places` are the folders to name when something is wrong."""
     rows = _split(rows, folder, params)
     for domain in LETTERS:
@@ -194,24 +193,26 @@ def in_test(stem: str) -> float:
     return int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64
 
 
-def write_table(path: Path, rows: list[Row]) -> None:
+def write_table(path: Path, rows: list[PictureRow]) -> None:
     """The rows as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer = csv.DictWriter(file, [field.name for field in fields(PictureRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path) -> list[PictureRow]:
     """The rows of `pictures.csv`."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [Row(**row) for row in csv.DictReader(file)]
+        return [PictureRow(**row) for row in csv.DictReader(file)]
 
 
-def _split(rows: list[Row], folder: Path, params: Preprocess) -> list[Row]:
+def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[PictureRow]:
     """Move the held-out portraits to testA and testB: the same ones every time, a person never on both sides."""
     named = _held_out_by_name(params.test_list)
-    rows = [Row(**asdict(row) | {"face": f"{DRAWN}/{row.face}"}) if row.domain == DRAWINGS else row for row in rows]
+    rows = [
+        PictureRow(**asdict(row) | {"face": f"{DRAWN}/{row.face}"}) if row.domain == DRAWINGS else row for row in rows
+    ]
     moved = []
     for domain, letter in LETTERS.items():
         faces = [row.face for row in rows if row.domain == domain and row.face]
@@ -230,7 +231,7 @@ def _split(rows: list[Row], folder: Path, params: Preprocess) -> list[Row]:
                 if split == "test":
                     (folder / f"train{letter}" / face).rename(folder / f"test{letter}" / face)
                 face = f"{split}{letter}/{face}"
-            moved.append(Row(row.domain, row.picture, row.result, row.note, face))
+            moved.append(PictureRow(row.domain, row.picture, row.result, row.note, face))
     return moved + [row for row in rows if row.domain == DRAWINGS]
 
 
@@ -244,7 +245,7 @@ def _held_out_by_name(path: str | None) -> set[str]:
     return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
 
 
-def _must_have_some(rows: list[Row], place: Path | str) -> None:
+def _must_have_some(rows: list[PictureRow], place: Path | str) -> None:
     if rows and not any(row.result == "kept" for row in rows):
         reasons = Counter(row.result for row in rows)
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())

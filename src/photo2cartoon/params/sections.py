@@ -52,7 +52,7 @@ class Ingest(Section):
         return self
 
 
-class Portrait(Section):
+class PortraitParams(Section):
     """A photograph to an aligned, cut-out portrait; preprocessing and serving share it."""
 
     detector: Literal["hog", "mmod", "sfd", "blazeface"] = Field("hog", description="face detector")
@@ -239,7 +239,7 @@ class Params(Section):
     profile: str = Field("default", description="named set of changes from `profiles`")
     assets: Assets = Assets()
     ingest: Ingest = Ingest()
-    portrait: Portrait = Portrait()
+    portrait: PortraitParams = PortraitParams()
     preprocess: Preprocess = Preprocess()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # MPO comes as JPEG
+DECODED = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # MPO comes as JPEG
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64_000_000
 MIN_SIDE = 16
@@ -51,7 +51,7 @@ def decode(picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int =
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=DECODED) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise PictureError("too large", f"{width}x{height} pixels, at most {max_pixels} are decoded")

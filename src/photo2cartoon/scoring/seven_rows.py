@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from photo2cartoon.dataset.faces import to_float, to_uint8
 from photo2cartoon.networks.generator import GeneratorOutput
-from photo2cartoon.pictures import Row, heatmap_on
+from photo2cartoon.pictures import GridRow, heatmap_on
 
 DIRECTIONS = {"A2B": ("photograph", "cartoon"), "B2A": ("cartoon", "photograph")}
 
 
 @torch.no_grad()
-def seven_rows(generators: Mapping[str, nn.Module] | nn.ModuleDict, pictures: Tensor, direction: str) -> list[Row]:
+def seven_rows(generators: Mapping[str, nn.Module] | nn.ModuleDict, pictures: Tensor, direction: str) -> list[GridRow]:
     """The seven rows of one direction.
 
     Args:
