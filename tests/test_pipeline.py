@@ -1,5 +1,6 @@
 """`dvc repro` runs every stage once, then nothing, then only what a change or a loss asks for."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,8 +10,40 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.test_house import LEAVES, MODULES, reached, room_of
 
 STAGES = ["params", "assets", "ingest", "preprocess", "train", "evaluate", "select", "export"]
+
+
+# The modules that each stage runs. What they import through assets, portrait or tracking arrives as another stage's output,
+# or changes none; the parameters in the leaves are dependencies of their own.
+RUNS = {
+    "assets": (("assets.collect", "importing.segmenters"), ("portrait", "pretrained")),
+    "ingest": (("dataset.ingest",), ("assets", "portrait")),
+    "preprocess": (("dataset.preprocess",), ("assets",)),
+    "train": (("training.loop",), ("assets", "portrait", "pretrained")),
+    "evaluate": (("evaluation.evaluate",), ("assets", "portrait", "pretrained")),
+    "select": (("evaluation.selection",), ("pretrained",)),
+    "export": (("export.export",), ("assets", "portrait", "pretrained")),
+}
+# Read by these modules, or run by them as a program.
+DATA = {
+    "src/photo2cartoon/assets/catalogue.yaml", "src/photo2cartoon/dataset/sample.yaml", "src/photo2cartoon/pretrained/full",
+    "src/photo2cartoon/pretrained/slim", "src/photo2cartoon/importing/frozen_graph.py",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", RUNS)
+def test_a_stage_depends_on_the_modules_that_it_runs_and_on_no_others(stage):
+    entries, elsewhere = RUNS[stage]
+    modules = {name for name in reached([f"photo2cartoon.{name}" for name in entries]) if name in MODULES}
+    expected = {
+        MODULES[name].relative_to(ROOT).as_posix()
+        for name in modules
+        if room_of(name) not in (*LEAVES, "tracking", *elsewhere) and MODULES[name].name != "__init__.py"
+    }
+    deps = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"])
+    assert {dep for dep in deps if dep.startswith("src/")} - DATA == expected
 
 
 class Workspace:
@@ -28,13 +61,21 @@ class Workspace:
     def params(self, values):
         (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
 
-    def repro(self, *arguments, code=0):
-        """Run `dvc repro`; gives the stages that ran, those that were restored, and what was printed."""
+    def changed(self):
+        """The stages that `dvc status` would run again for a dependency of their own."""
+        done = self.dvc("status", "--json")
+        return {name for name, changes in json.loads(done.stdout).items() if any("changed deps" in c for c in changes)}
+
+    def dvc(self, *arguments):
         path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"  # noqa: PTH120
         environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{self.folder}/var/mlflow.db"
-        command = [sys.executable, "-m", "dvc", "repro", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
+
+    def repro(self, *arguments, code=0):
+        """Run `dvc repro`; gives the stages that ran, those that were restored, and what was printed."""
+        done = self.dvc("repro", *arguments)
         assert done.returncode == code, done.stdout + done.stderr
         lines = done.stdout.splitlines()
         ran = [line.split("'")[1] for line in lines if line.startswith("Running stage")]
@@ -95,6 +136,22 @@ def test_a_change_reruns_what_depends_on_it(workspace):
     assert ran[:2] == ["params", "select"] and set(ran) <= {"params", "select", "export"}
     workspace.params(workspace.values)
     workspace.repro()
+
+
+def test_code_that_a_stage_does_not_run_leaves_it_alone(workspace):
+    """Another promotion rule rescores nothing, another plan or another measure of `p2c measure` retrains nothing."""
+    code = workspace.folder / "src/photo2cartoon"
+    for names, stages in (
+        (("serving/repository.py", "training/plan.py", "scoring/pairs.py", "evaluation/measure.py"), set()),
+        (("evaluation/selection.py",), {"select"}),
+        (("checkpoint.py",), {"train", "evaluate", "select", "export"}),
+    ):
+        before = {name: (code / name).read_text() for name in names}
+        for name, text in before.items():
+            (code / name).write_text(text + "\n# changed\n")
+        assert workspace.changed() == stages
+        for name, text in before.items():
+            (code / name).write_text(text)
 
 
 @pytest.mark.parametrize("key", ["lerning_rate", "lr"])
