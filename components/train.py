@@ -7,15 +7,22 @@ from components import component
 
 @component()
 def train(
-    params: str, faces: Input[Dataset], weights: Input[Model], checkpoints: str, mlflow_uri: str, run: Output[Model]
+    params: str,
+    faces: Input[Dataset],
+    weights: Input[Model],
+    checkpoints: str,
+    gpus: int,
+    mlflow_uri: str,
+    run: Output[Model],
 ):
-    """Train, or go on with the same training where an earlier try left it.
+    """Train, or resume the same training where an earlier attempt stopped.
 
     Args:
         params: the section `train`.
         faces: the dataset.
         weights: the weights folder.
         checkpoints: folder on a volume that outlives the pod; empty for none.
+        gpus: GPUs of the pod. One process per GPU is started, unless `train.processes` names another number.
         mlflow_uri: where the run is tracked; empty for the environment's.
         run: checkpoints, samples, curves.
     """
@@ -34,7 +41,10 @@ def train(
         track_at(mlflow_uri)
         data, out = Path(faces.path), Path(run.path)
         place = Path(checkpoints) / training_name(params, data) if checkpoints else out
-        last = stage(Train.model_validate_json(params), data, Path(weights.path), place, resume=True)
+        section = Train.model_validate_json(params)
+        if section.processes == 1 and gpus > 1:
+            section = section.model_copy(update={"processes": gpus})
+        last = stage(section, data, Path(weights.path), place, resume=True)
         if place != out:
             shutil.copytree(place, out, dirs_exist_ok=True)
         run.metadata |= {"last_checkpoint": last.name, **read_json(out / RUN)}

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from components import IMAGE
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Section
+from photo2cartoon.params import Section, Train
 from photo2cartoon.progress import note
 from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 
@@ -102,6 +102,19 @@ class Cluster(Section):
     def step(self, name: str) -> Step:
         """What the step of a name gets."""
         return Step.model_validate(self.every_step.model_dump() | self.steps.get(name, {}), strict=False)
+
+    def check_batch(self, train: Train) -> None:
+        """Refuse a batch that the training processes cannot share evenly, before any step runs.
+
+        Raises:
+            UserError: `train.batch` is not divisible by the number of processes.
+        """
+        nodes, gpus = (self.train_job.nodes, self.train_job.gpus) if self.train_job else (1, self.step("train").gpus)
+        processes = nodes * max(gpus, 1)
+        if train.processes > 1 and not self.train_job:
+            processes = train.processes
+        if train.batch % processes:
+            raise UserError(f"train.batch: {train.batch} pictures cannot be divided among {processes} processes")
 
     @property
     def checkpoints(self) -> str:

@@ -65,7 +65,7 @@ def build(cluster: Cluster) -> Callable:
             where = {"checkpoints": cluster.checkpoints, "pvc": pvc, "spec": spec, "image": cluster.image}
             trained = train_distributed(**inputs, **where)
         else:
-            trained = train(**inputs, checkpoints=cluster.checkpoints)
+            trained = train(**inputs, checkpoints=cluster.checkpoints, gpus=cluster.step("train").gpus)
         run = apply_resources(trained, "train", cluster).outputs["run"]
 
         listed = candidates(params=told["evaluate"], run=run)

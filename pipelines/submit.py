@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.params import load
 from photo2cartoon.progress import bar
-from pipelines.cluster import DEFAULT, REPOSITORY, load_cluster
+from pipelines.cluster import DEFAULT, REPOSITORY, Cluster, load_cluster
 from pipelines.photo2cartoon import COMPILED, compile_to
 
 EXPERIMENT = "photo2cartoon"
@@ -218,10 +218,10 @@ def _refused(host: str, error: Exception) -> UserError:
     return UserError(f"{host}: no Kubeflow Pipelines answers there ({reason.rsplit(': ', 1)[-1][:200]})")
 
 
-def _submit(given: argparse.Namespace, package: Path) -> None:
+def _submit(given: argparse.Namespace, package: Path, cluster: Cluster) -> None:
     if not (given.host or given.context):
         raise UserError('which Kubeflow? make submit KFP_HOST=https://… or ARGS="--context NAME", one of kubectl')
-    load(given.params, given.profile or None)
+    cluster.check_batch(load(given.params, given.profile or None).train)
     arguments = {
         "params_yaml": given.params.read_text(encoding="utf-8"),
         "profile": given.profile,
@@ -265,9 +265,9 @@ def main() -> None:
     given = parser.parse_args()
     try:
         with exit_on_user_error("submit"), tempfile.TemporaryDirectory() as folder:
-            package = Path(folder) / COMPILED.name
-            compile_to(package, load_cluster(given.cluster))
-            _submit(given, package)
+            package, cluster = Path(folder) / COMPILED.name, load_cluster(given.cluster)
+            compile_to(package, cluster)
+            _submit(given, package, cluster)
     except KeyboardInterrupt:
         print("submit: the run goes on without being followed", file=sys.stderr)
         sys.exit(130)

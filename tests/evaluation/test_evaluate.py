@@ -112,6 +112,25 @@ def test_a_worse_pick_does_not_take_the_champions_place(scored, trained, tmp_pat
     assert not pick(names[0], champion="never").champion
 
 
+def test_scores_on_other_splits_are_left_to_a_person(scored, trained, tmp_path, capsys):
+    """A champion scored on the held-out photographs is not beaten by a score on all of them, however low."""
+    result = scored[1]
+
+    def pick(splits, better, out):
+        scores = {name: values for name, values in result["scores"].items() if name in ("photographs", better)}
+        out.mkdir()
+        (out / "scores.json").write_text(json.dumps(result | {"scores": scores, "splits": splits}))
+        return chosen(out, trained, tmp_path / "x", model_name="splits", metric="kernel_face")
+
+    best_, worst = sorted(["step-000002", "step-000004"], key=lambda name: result["scores"][name]["kernel_face"])
+    assert pick(["test"], worst, tmp_path / "held-out").champion
+    capsys.readouterr()
+    assert not pick(["train", "test"], best_, tmp_path / "all").champion
+    assert "was measured by splits test: a person decides" in capsys.readouterr().err
+    assert int(registry.find_alias("splits", "champion").version) == 1
+    assert pick(["test"], best_, tmp_path / "like-with-like").champion
+
+
 def test_scores_and_pictures_are_a_page_that_needs_no_other(scored, tmp_path):
     out, result = scored
     write_page(out, tmp_path / "page.html")

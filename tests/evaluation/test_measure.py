@@ -1,12 +1,14 @@
 """Models side by side: the teacher's own drawings are perfect, the photographs are not, and the tables say so."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
 from photo2cartoon.dataset.faces import read_rgba
+from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.measure import measure
 from photo2cartoon.portrait.maker import on_white
 
@@ -72,3 +74,24 @@ def test_the_command_measures_checkpoints(measured, p2c, trained, weights, tmp_p
     ).stdout
     assert "| step-000004 |" in told and (tmp_path / "out/step-000004-with-drawing.png").exists()
     assert read_rgba(tmp_path / "out/step-000004-with-drawing.png").shape[1] == 6 * 160
+
+
+def test_without_drawings_the_other_columns_are_measured(measured, weights, tmp_path):
+    """No drawings and a single cartoon: the person is measured, and nothing is said of what there is nothing for."""
+    _, _, data = measured
+    (tmp_path / "trainB").mkdir()
+    shutil.copytree(data / "testA", tmp_path / "testA")
+    shutil.copy(next((data / "trainB").iterdir()), tmp_path / "trainB")
+    same = lambda portraits: portraits[..., :3]  # noqa: E731
+    result = measure({"same": same}, tmp_path, weights, tmp_path / "out")
+    table = (tmp_path / "out/measures.md").read_text()
+    assert (
+        set(result["same"]["without drawing"]) <= {"dlib", "mobilefacenet"}
+        and "dlib" in result["same"]["without drawing"]
+    )
+    assert "nan" not in table and "l1" not in table and "kernel" not in table and "| same |" in table
+    for path in sorted((tmp_path / "testA").iterdir())[2:]:
+        path.unlink()
+    with pytest.raises(UserError, match="testA holds 2 photographs, three or more are needed"):
+        measure({"same": same}, tmp_path, weights, tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -9,6 +9,7 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.params import Train
 from pipelines.cluster import Cluster, load_cluster
 from pipelines.photo2cartoon import COMPILED, compile_to
 
@@ -135,3 +136,25 @@ def test_machines_need_a_volume_that_they_share(tmp_path):
     (tmp_path / "cluster.yaml").write_text("train_job: {nodes: 2}\n")
     with pytest.raises(UserError, match="needs a checkpoints_pvc"):
         load_cluster(tmp_path / "cluster.yaml")
+
+
+def test_a_pod_with_several_gpus_trains_with_one_process_each(tmp_path):
+    (tmp_path / "cluster.yaml").write_text("steps: {train: {gpus: 8}}\n")
+    cluster = load_cluster(tmp_path / "cluster.yaml")
+    compile_to(tmp_path / "pipeline.yaml", cluster)
+    spec = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
+    given = spec["root"]["dag"]["tasks"]["train"]["inputs"]["parameters"]
+    assert given["gpus"]["runtimeValue"]["constant"] == 8
+    cluster.check_batch(Train(batch=16))
+    with pytest.raises(UserError, match=r"train\.batch: 4 pictures cannot be divided among 8 processes"):
+        cluster.check_batch(Train(batch=4))
+    cluster.check_batch(Train(batch=4, processes=2))  # what params.yaml names counts
+
+
+def test_settings_of_the_previous_release_are_read_with_a_note(tmp_path, capsys):
+    old = "parts: 5\ncheckpoints_claim: a\nrepository_claim: b\nsteps: {split: {cpu: '1'}}\n"
+    (tmp_path / "cluster.yaml").write_text(old)
+    cluster = load_cluster(tmp_path / "cluster.yaml")
+    assert (cluster.shards, cluster.checkpoints_pvc, cluster.repository_pvc) == (5, "a", "b")
+    assert cluster.step("shard").cpu == "1"
+    assert "'parts' is called 'shards' now" in capsys.readouterr().err

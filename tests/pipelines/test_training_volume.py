@@ -18,7 +18,7 @@ from types import SimpleNamespace as Artifact
 from components.train import train
 section, faces, weights, checkpoints, out = sys.argv[1:]
 run = Artifact(path=out, metadata={})
-train.python_func(section, Artifact(path=faces), Artifact(path=weights), checkpoints, "", run)
+train.python_func(section, Artifact(path=faces), Artifact(path=weights), checkpoints, 0, "", run)
 print(run.metadata["last_checkpoint"])
 """
 

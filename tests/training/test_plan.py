@@ -1,6 +1,8 @@
 """`--dry-run` says what a run would be, by trying it, and leaves nothing behind."""
 
 import json
+import subprocess
+import sys
 
 from photo2cartoon.training.plan import _span
 
@@ -24,3 +26,16 @@ def test_times_are_said_in_two_units():
     assert _span(59.9) == "0 minutes 59 seconds"
     assert _span(3 * 3600 + 125) == "3 hours 2 minutes"
     assert _span(2 * 86400 + 3600 * 5.5) == "2 days 5 hours"
+
+
+def test_the_defaults_are_announced_before_days_are_spent_on_them(faces, weights, tmp_path):
+    """Without a params.yaml a run has 200,000 steps: it says so before the first of them."""
+    command = [sys.executable, "-m", "photo2cartoon", "train", "--data", faces, "--weights", weights, "--out", "run"]
+    running = subprocess.Popen([str(word) for word in command], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        first = next(running.stderr)
+    finally:
+        running.kill()
+        running.wait()
+    assert first.startswith("No params.yaml here: the defaults, 200000 steps, are used")
+    assert not (tmp_path / "run").exists()

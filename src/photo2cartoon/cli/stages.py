@@ -129,18 +129,29 @@ def train(
     ] = False,
 ) -> None:
     """Train the generators and discriminators: from scratch, from other networks, or on from where a run stopped."""
+    from photo2cartoon.params import DEFAULT_FILE
+    from photo2cartoon.progress import note
     from photo2cartoon.training import loop
+    from photo2cartoon.training.distributed import in_group
     from photo2cartoon.training.loop import train as stage
 
     section = load_params(params, profile).train
     if start_from:
         section = section.model_copy(update={"start_from": start_from})
-    if dry_run:
+    defaults = params is None and not DEFAULT_FILE.exists() and not in_group()
+    if dry_run or defaults:
         from photo2cartoon.training.plan import plan
 
+        if defaults and not dry_run:
+            note(
+                f"No params.yaml here: the defaults, {section.steps} steps, are used (`p2c params` lists them). They take:"
+            )
         device = loop.pick_device(section.device)
-        typer.echo("\n".join(plan(section, data, weights, device, loop.count_processes(section, device))))
-        return
+        lines = plan(section, data, weights, device, loop.count_processes(section, device))
+        if dry_run:
+            typer.echo("\n".join(lines))
+            return
+        note("\n".join(lines))
     last = stage(section, data, weights, out, resume)
     typer.echo(f"{last}: the last checkpoint; {out / 'samples'} shows how it got there")
 

@@ -1,1 +1,1 @@
-"""Pictures on disk: where they come from, how they become portraits, how training reads them."""
+"""Images on disk: ingesting them, making portraits from them, reading them for training."""

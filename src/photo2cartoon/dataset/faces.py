@@ -1,9 +1,9 @@
-"""What training and evaluation read: photo2cartoon's folders trainA, trainB, testA, testB, held in memory.
+"""In-memory dataset of training and evaluation: photo2cartoon's folders trainA, trainB, testA, testB.
 
-Where photographs have drawings, these are in `drawnA`, under the photographs' names.
+Drawings of photographs, where there are any, are in `drawnA` under the photographs' names.
 
-The order of pictures and their crops and flips follow from the seed and the running number of the picture alone, so a run
-that goes on after an interruption sees just what it would have seen.
+The order of the images, their crops and their flips depend only on the seed and the running number of the image, so a
+resumed run sees exactly the images that an uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from photo2cartoon.layout import DRAWN
 from photo2cartoon.portrait import PictureError, decode
 from photo2cartoon.portrait.maker import on_white
 
-# What remains of the red, green and blue of pale skin under the darkest tone, and how far from white a background may be.
+# RGB factors of the darkest tone relative to pale skin, and how far from white the background may be.
 BROWN_PHOTO, BROWN_DRAWING, WHITE = (0.48, 0.36, 0.30), (0.72, 0.54, 0.42), 0.06
 MARGIN = 30 / 256  # photo2cartoon enlarges 256 px to 286 before it crops at random
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Pictures of one domain.
+    """Images of one domain.
 
     Args:
         stems: file names without suffix.
-        pictures: uint8 `[n, 3, S, S]`, RGB on white; of pairs `[n, 6, S, S]`, the photograph and its drawing.
+        pictures: uint8 `[n, 3, S, S]`, RGB on white; for pairs `[n, 6, S, S]`, the photograph and its drawing.
     """
 
     stems: tuple[str, ...]
@@ -45,10 +45,10 @@ class Faces:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a dataset folder, by name.
+    """List the images of a dataset folder, sorted by name.
 
     Raises:
-        UserError: the folder is missing or holds none.
+        UserError: the folder is missing or has no images.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of faces; `p2c preprocess` makes it")
@@ -59,10 +59,10 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_rgba(path: Path) -> np.ndarray:
-    """A portrait as uint8 `[S, S, 4]`; a picture without alpha is taken as all person.
+    """Read a portrait as uint8 `[S, S, 4]`; without alpha, every pixel counts as the person.
 
     Raises:
-        UserError: the file is no picture.
+        UserError: the file is not an image.
     """
     rgba = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if rgba is not None and rgba.ndim == 3 and rgba.shape[2] == 4 and rgba.dtype == np.uint8:
@@ -75,17 +75,17 @@ def read_rgba(path: Path) -> np.ndarray:
 
 
 def load_faces(folder: Path, side: int) -> Faces:
-    """Every picture of a folder at one size.
+    """Load every image of a folder at one size.
 
     Args:
         folder: one of trainA, trainB, testA, testB.
-        side: pixels; pictures are shrunk by averaging, enlarged linearly.
+        side: pixels; images are shrunk by averaging and enlarged linearly.
     """
     return _load(list_pictures(folder), side)
 
 
 def load_pairs(data: Path, split: str, side: int) -> tuple[Faces, Faces]:
-    """Photographs with their drawings, and photographs that have none.
+    """Load photographs with their drawings, and photographs without one.
 
     Args:
         data: the dataset's folder.
@@ -93,10 +93,10 @@ def load_pairs(data: Path, split: str, side: int) -> tuple[Faces, Faces]:
         side: pixels.
 
     Returns:
-        Pairs, `[n, 6, S, S]`, and the others, `[m, 3, S, S]`, where m may be 0.
+        Pairs, `[n, 6, S, S]`, and the other photographs, `[m, 3, S, S]`, where m may be 0.
 
     Raises:
-        UserError: there is no drawing of any photograph of the split.
+        UserError: no photograph of the split has a drawing.
     """
     drawings = data / DRAWN
     listed = list_pictures(data / f"{split}A")
@@ -112,13 +112,13 @@ def load_pairs(data: Path, split: str, side: int) -> tuple[Faces, Faces]:
 
 
 def held_out_split(data: Path) -> str:
-    """`test` where photographs that are held out have drawings, else `train`."""
+    """Return `test` if any held-out photograph has a drawing, else `train`."""
     names = {path.name for path in (data / "testA").glob("*.png")}
     return "test" if any(path.name in names for path in (data / DRAWN).glob("*.png")) else "train"
 
 
 def enlarged(size: int) -> int:
-    """The side from which pictures of `size` are cropped at random."""
+    """Return the side of the enlarged images from which random crops of `size` are taken."""
     return size + round(size * MARGIN)
 
 
@@ -133,7 +133,7 @@ def _load(paths: list[Path], side: int) -> Faces:
 
 
 def faces_fingerprint(data: Path) -> str:
-    """sha256 over the names and contents of every picture of a dataset: equal exactly when the datasets are."""
+    """Return the sha256 over the names and contents of all images of a dataset: equal exactly when the datasets are."""
     digest = hashlib.sha256()
     for path in sorted(data.glob("*/*.png")):
         digest.update(f"{path.relative_to(data).as_posix()} {sha256_of(path)}\n".encode())
@@ -141,31 +141,31 @@ def faces_fingerprint(data: Path) -> str:
 
 
 def training_name(params: str, data: Path) -> str:
-    """What the same training is called, in whatever pod it goes on: by the text of its parameters and its pictures."""
+    """Return the name of a run, the same in whichever pod it resumes: a hash of its parameters' text and its images."""
     return hashlib.sha256(f"{params} {faces_fingerprint(data)}".encode()).hexdigest()[:16]
 
 
 def to_float(pictures: Tensor) -> Tensor:
-    """uint8 `[..., 3, H, W]` to float32 in -1..1."""
+    """Convert uint8 `[..., 3, H, W]` to float32 in -1..1."""
     return pictures.float() / 127.5 - 1
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:
-    """Float `[N, 3, H, W]` in -1..1 to uint8 `[N, H, W, 3]`."""
+    """Convert float `[N, 3, H, W]` in -1..1 to uint8 `[N, H, W, 3]`."""
     levels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 class Sampler:
-    """Endless batches of one domain: shuffled every pass, cropped at random out of a larger picture, flipped.
+    """Endless batches of one domain: shuffled every pass, cropped at random from a larger image, flipped at random.
 
     Args:
-        faces: at the enlarged side.
-        size: side of the pictures that are handed out.
-        seed: of the run.
-        domain: 0 for photographs, 1 for cartoons, so that the two orders differ.
-        device: where the batches are wanted.
-        tones: of pairs: how often photograph and drawing are given a darker skin.
+        faces: images at the enlarged side.
+        size: side of the images in a batch.
+        seed: seed of the run.
+        domain: 0 for photographs, 1 for cartoons, so the two orders differ.
+        device: device of the batches.
+        tones: for pairs, the probability of darkening the skin in both photograph and drawing.
     """
 
     def __init__(
@@ -177,11 +177,11 @@ class Sampler:
 
     @classmethod
     def from_folder(cls, folder: Path, size: int, seed: int, domain: int, device: torch.device) -> Sampler:
-        """Over a dataset folder, enlarged by the margin that random crops need."""
+        """Sample from a dataset folder, with images enlarged by the margin for random crops."""
         return cls(load_faces(folder, enlarged(size)), size, seed, domain, device)
 
     def batch(self, first: int, count: int) -> Tensor:
-        """Pictures number `first` to `first + count - 1` of the run: float32 `[count, 3, S, S]` in -1..1; of pairs 6."""
+        """Return images `first` to `first + count - 1` of the run: float32 `[count, 3 (pairs: 6), S, S]` in -1..1."""
         if not count:
             return to_float(self.pictures[:0, :, : self.size, : self.size])
         pictures = to_float(torch.stack([self._picture(number) for number in range(first, first + count)]))
@@ -198,7 +198,7 @@ class Sampler:
         return picture.flip(-1) if flip else picture
 
     def _toned(self, pairs: Tensor, first: int) -> Tensor:
-        """Now and then a photograph under a darker tone, and the skin of its drawing under a brown that goes with it."""
+        """Darken the skin of randomly chosen photographs, and of their drawings with a matching brown."""
         depths = []
         for number in range(first, first + len(pairs)):
             random = self._random(number, 2)
@@ -206,7 +206,7 @@ class Sampler:
             depths.append(depth if random.random() < self.tones else 0.0)
         depth = torch.tensor(depths, dtype=torch.float32, device=pairs.device)[:, None, None, None]
         levels = (pairs + 1) / 2
-        # White stays white: the background, which both have in common.
+        # Keep white unchanged: it is the background that photograph and drawing share.
         person = ((1 - levels[:, :3].amin(dim=1, keepdim=True)) / WHITE - 0.5).clamp(0, 1)
         brown = torch.tensor((*BROWN_PHOTO, *BROWN_DRAWING), device=pairs.device)[:, None, None]
         return levels * (1 - person * (1 - brown**depth)) * 2 - 1

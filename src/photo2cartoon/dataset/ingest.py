@@ -1,5 +1,5 @@
-"""The `ingest` stage: pictures from wherever they are to `photos/`, `cartoons/` and, where there are any, `drawings/` of the
-photographs, with a card that names their source."""
+"""The `ingest` stage: copies images from their sources into `photos/`, `cartoons/` and, if there are any, `drawings/` of
+the photographs, and writes a card that names the sources."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from photo2cartoon.progress import bar
 
 KINDS = (PHOTOS, CARTOONS, DRAWINGS)
 WORLDWIDE_URL = "https://github.com/faker-js/assets-person-portrait.git"
-# The commit's own id is the pin: git refuses content that does not hash to it.
+# The commit id is the pin: git refuses content that does not hash to it.
 WORLDWIDE_COMMIT = "63aef57b5a839aebe3ad913ec7c76469aabbb6c5"
 WORLDWIDE_FOLDERS = ("female/512", "male/512")
 
 
 def ingest(params: Ingest, out: Path) -> dict[str, int]:
-    """Bring photographs, cartoons and drawings to `out/photos`, `out/cartoons` and `out/drawings`.
+    """Copy photographs, cartoons and drawings to `out/photos`, `out/cartoons` and `out/drawings`.
 
     Args:
         params: the `ingest` section.
-        out: replaced as a whole when all pictures are there.
+        out: replaced as a whole once all images are there.
 
     Returns:
-        How many pictures each folder holds.
+        Number of images in each folder.
 
     Raises:
-        UserError: a source cannot be read or holds no pictures.
+        UserError: a source cannot be read or has no images.
     """
     counts, cards = {}, []
     with atomic_dir(out, SOURCES) as partial:
@@ -84,20 +84,20 @@ def _sample_cartoons(folder: Path, count: int) -> str:
 
 
 def from_folder(place: str | Path, folder: Path) -> int:
-    """Copy every picture below a folder; its path below it, joined by `__`, becomes its name.
+    """Copy every image below a folder; its relative path, joined by `__`, becomes its name.
 
     Raises:
-        UserError: there is no such folder, or no picture in it.
+        UserError: there is no such folder, or no image in it.
     """
     source = Path(place).expanduser()
     return _copy(list_folder(source), folder, lambda name, target: shutil.copyfile(source / name, target))
 
 
 def from_url(url: str, folder: Path) -> int:
-    """Copy every picture below a URL as `open_url` takes it: object storage, or a DVC repository at a revision.
+    """Copy every image below a URL that `open_url` accepts: object storage, or a DVC repository at a revision.
 
     Raises:
-        UserError: it cannot be reached or read, or holds no picture.
+        UserError: it cannot be reached or read, or has no images.
     """
     with open_url(url) as (system, root):
         files = {str(PurePosixPath(path).relative_to(root or ".")): path for path in sorted(system.find(root))}
@@ -106,10 +106,10 @@ def from_url(url: str, folder: Path) -> int:
 
 
 def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWIDE_COMMIT) -> str:
-    """200 AI-made portraits of people of the whole world (faker-js, CC0), at a pinned commit; needs git and the internet.
+    """Copy 200 AI-made portraits of people worldwide (faker-js, CC0) at a pinned commit; needs git and the internet.
 
     Returns:
-        The card.
+        The text of the card.
 
     Raises:
         UserError: git is missing, or the repository cannot be reached or has no such commit.

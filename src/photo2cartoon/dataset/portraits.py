@@ -1,4 +1,4 @@
-"""Many pictures to portraits at once, each on a core of its own; what becomes of a picture depends on the picture alone."""
+"""Makes portraits in parallel, one process per core; the result for an image depends on that image alone."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from photo2cartoon.progress import bar, note
 
 @dataclass(frozen=True)
 class PictureRow:
-    """What became of a picture.
+    """Result for one image, a row of the table.
 
     Args:
         domain: photos, cartoons or drawings.
         picture: path below the raw folder.
-        result: kept, or why not: unreadable, no face, too small, too large.
-        note: what else a person should know.
-        face: path of the portrait below the dataset, empty when there is none.
+        result: kept, or the reason why not: unreadable, no face, too small, too large.
+        note: further detail for people.
+        face: path of the portrait below the dataset, empty if there is none.
     """
 
     domain: str
@@ -41,13 +41,13 @@ class PictureRow:
 
 @dataclass(frozen=True)
 class Task:
-    """A picture to make a portrait of.
+    """Work item: an image to make a portrait from.
 
     Args:
-        domain, name: for its row.
-        source: the picture.
-        target: where its portrait goes.
-        align: find, level and cut out the face; or keep a picture that is a portrait already.
+        domain, name: copied to its row.
+        source: path of the image.
+        target: path of its portrait.
+        align: find, level and cut out the face; otherwise keep the image, which is a portrait already.
     """
 
     domain: str
@@ -58,16 +58,16 @@ class Task:
 
 
 def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, workers: int) -> list[PictureRow]:
-    """Every core makes portraits of pictures of its own.
+    """Make portraits in parallel worker processes.
 
     Args:
-        tasks: what to make.
+        tasks: images to process.
         weights: folder that the `assets` stage filled.
         portrait: section of params.yaml.
-        workers: processes; 0 for one a core.
+        workers: number of processes; 0 means one per core.
 
     Returns:
-        A row for every task, in their order.
+        A row for every task, in the order of the tasks.
 
     Raises:
         UserError: a process was killed.
@@ -100,7 +100,7 @@ def _start_worker(weights: Path, portrait: PortraitParams) -> None:
     cv2.setNumThreads(1)
     _limits = portrait
     _maker = PortraitMaker.from_params(weights, portrait, check=False)
-    if torch := sys.modules.get("torch"):  # face-alignment brought it; the other cores have pictures of their own
+    if torch := sys.modules.get("torch"):  # face-alignment imported it; other workers use the other cores
         torch.set_num_threads(1)
 
 
@@ -122,7 +122,7 @@ def _work(task: Task) -> PictureRow:
 
 
 def keep_portrait(source: Path, limits: PortraitParams) -> np.ndarray:
-    """A picture that is a portrait already, at the portrait's size: uint8 RGBA, squared on white, its own alpha kept."""
+    """Resize an image that is a portrait already to the portrait's size: uint8 RGBA, padded to a square, alpha kept."""
     rgb = decode(source, limits.max_pixels, limits.max_bytes)
     stored = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
     has_alpha = stored is not None and stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == rgb.shape[:2]

@@ -1,9 +1,9 @@
-"""The `preprocess` stage: raw pictures to photo2cartoon's trainA, trainB, testA, testB, with a row for every picture.
+"""The `preprocess` stage: turns raw images into photo2cartoon's trainA, trainB, testA, testB, and writes a row per image.
 
-A photograph that has a drawing, by its name, is a portrait already, as its drawing is; the drawing goes to drawnA.
+A photograph with a drawing of the same name is taken as a portrait already, and so is the drawing, which goes to drawnA.
 
-What becomes of a picture depends on the picture alone, and which side it falls on, on all of them: so the portraits can be
-made in shards, on several machines, and are divided when the shards are collected.
+Each portrait depends only on its own image, but the train/test split depends on all of them. Portraits can therefore be
+made in shards on several machines; the split is made when the shards are collected.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def preprocess(
     """Make the dataset.
 
     Args:
-        photos, cartoons: folders of pictures, searched to the bottom; one may be None.
+        photos, cartoons: folders of images, searched recursively; one may be None.
         weights: folder that the `assets` stage filled.
-        out: replaced as a whole when all pictures are done; gets the folders and `pictures.csv`.
+        out: replaced as a whole once all images are done; receives the folders and `pictures.csv`.
         portrait, params: sections of params.yaml.
-        drawings: of some of the photographs, under their names, for the paired recipe.
+        drawings: drawings of some of the photographs, under the photographs' names, for the paired recipe.
 
     Returns:
-        A row for every picture.
+        A row for every image.
 
     Raises:
-        UserError: a folder is missing or empty, or not one picture of a domain could be used.
+        UserError: a folder is missing or empty, or no image of a domain could be used.
     """
     with atomic_dir(out, TABLE) as partial:
         rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings)
@@ -68,15 +68,15 @@ def preprocess_shard(
     number: int,
     shards: int,
 ) -> list[PictureRow]:
-    """The portraits of every `shards`-th picture, not yet divided into train and test; `collect` puts the shards together.
+    """Make the portraits of every `shards`-th image, not yet split into train and test; `collect` merges the shards.
 
     Args:
-        number: which shard, from 0.
-        shards: how many there are.
+        number: index of the shard, from 0.
+        shards: number of shards.
         photos, cartoons, weights, out, portrait, params, drawings: as for `preprocess`.
 
     Raises:
-        UserError: as by `preprocess`, but for pictures of which none could be used.
+        UserError: as for `preprocess`, except that a domain without usable images is not an error here.
     """
     with atomic_dir(out, TABLE) as partial:
         rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, number, shards)
@@ -85,15 +85,15 @@ def preprocess_shard(
 
 
 def collect(shards: list[Path], out: Path, params: Preprocess) -> list[PictureRow]:
-    """What `preprocess` would have written, from what `preprocess_shard` wrote.
+    """Merge the output of `preprocess_shard` into the dataset that `preprocess` would have written.
 
     Args:
-        shards: all of them.
+        shards: folders of all shards.
         out: replaced as a whole.
         params: section of params.yaml.
 
     Raises:
-        UserError: a shard is missing, or not one picture of a domain could be used.
+        UserError: a shard is missing, or no image of a domain could be used.
     """
     rows = []
     with atomic_dir(out, TABLE) as partial:
@@ -116,13 +116,13 @@ def _portraits(
     number: int = 0,
     shards: int = 1,
 ) -> list[PictureRow]:
-    """Everything to trainA, trainB and drawnA."""
+    """Make the portraits, all of them in trainA, trainB and drawnA."""
     given = {domain: place for domain, place in ((PHOTOS, photos), (CARTOONS, cartoons)) if place is not None}
     if not given:
         raise UserError("preprocess: needs --photos, --cartoons or both")
     listed = {domain: list_raw(place) for domain, place in given.items()}
     drawn = _drawings_of(listed.get(PHOTOS, []), drawings)
-    # Wrong weights are refused here, once, in a sentence, rather than in every worker.
+    # Check the weights once here, for a one-line error, rather than in every worker.
     check_weights(weights, portrait)
     if drawn:
         (folder / DRAWN).mkdir()
@@ -143,7 +143,7 @@ def _portraits(
 def _divide(
     rows: list[PictureRow], folder: Path, params: Preprocess, places: Mapping[str, Path | None] = MappingProxyType({})
 ) -> list[PictureRow]:
-    """Train and test, checked, and the table of all of it; `places` are the folders to name when something is wrong."""
+    """Split into train and test, check the result and write the table; `places` are the folders named in errors."""
     rows = _split(rows, folder, params)
     for domain in LETTERS:
         _must_have_some([row for row in rows if row.domain == domain], places.get(domain) or domain)
@@ -152,16 +152,16 @@ def _divide(
 
 
 def raw_folders(raw: Path) -> tuple[Path, Path, Path | None]:
-    """Photographs, cartoons and, where there are any, drawings of what the `ingest` stage wrote."""
+    """Return the folders of photographs, cartoons and, if there are any, drawings that the `ingest` stage wrote."""
     drawings = raw / DRAWINGS
     return raw / PHOTOS, raw / CARTOONS, drawings if drawings.is_dir() else None
 
 
 def list_raw(folder: Path) -> list[str]:
-    """Every file below a folder that looks like a picture, by name.
+    """List every file below a folder with an image suffix, sorted by name.
 
     Raises:
-        UserError: there is no such folder, or no picture in it.
+        UserError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of pictures")
@@ -172,7 +172,7 @@ def list_raw(folder: Path) -> list[str]:
 
 
 def _drawings_of(photos: list[str], folder: Path | None) -> dict[str, str]:
-    """Each photograph that has a drawing, and the drawing: the same path but for the suffix."""
+    """Map each photograph that has a drawing to it: their paths differ only in the suffix."""
     if folder is None:
         return {}
     by_stem = {name.rsplit(".", 1)[0]: name for name in list_raw(folder)}
@@ -183,18 +183,18 @@ def _drawings_of(photos: list[str], folder: Path | None) -> dict[str, str]:
 
 
 def face_names(names: list[str]) -> list[str]:
-    """File names of the portraits, in one folder whatever folders the pictures are in."""
+    """Return the file names of the portraits, which share one folder even if the images come from subfolders."""
     return png_names([name.replace("/", "__") for name in names])
 
 
 def in_test(stem: str) -> float:
-    """A number in 0..1 that depends on the person alone: what stands before `--` in the name. Small ones are held out."""
+    """Hash the person, which is the part of the name before `--`, to a number in 0..1. Small numbers are held out."""
     person = stem.split("--", maxsplit=1)[0]
     return int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64
 
 
 def write_table(path: Path, rows: list[PictureRow]) -> None:
-    """The rows as CSV."""
+    """Write the rows as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(PictureRow)])
         writer.writeheader()
@@ -202,13 +202,13 @@ def write_table(path: Path, rows: list[PictureRow]) -> None:
 
 
 def read_table(path: Path) -> list[PictureRow]:
-    """The rows of `pictures.csv`."""
+    """Read the rows of `pictures.csv`."""
     with path.open(newline="", encoding="utf-8") as file:
         return [PictureRow(**row) for row in csv.DictReader(file)]
 
 
 def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[PictureRow]:
-    """Move the held-out portraits to testA and testB: the same ones every time, a person never on both sides."""
+    """Move the held-out portraits to testA and testB, deterministically, so one person is never in both splits."""
     named = _held_out_by_name(params.test_list)
     rows = [
         PictureRow(**asdict(row) | {"face": f"{DRAWN}/{row.face}"}) if row.domain == DRAWINGS else row for row in rows
@@ -217,7 +217,7 @@ def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[Pic
     for domain, letter in LETTERS.items():
         faces = [row.face for row in rows if row.domain == domain and row.face]
         order = sorted({in_test(face.removesuffix(".png")) for face in faces})
-        # At least one person on either side as soon as there are two.
+        # From two people on, each split has at least one.
         count = round(params.test_share * len(order))
         count = min(max(count, 1 if params.test_share > 0 else 0), len(order) - 1)
         limit = order[count] if 0 < count < len(order) else 0.0

@@ -1,4 +1,4 @@
-"""Where DVC keeps a second copy of the data: a folder by default, object storage or SSH by one command."""
+"""Default DVC remote, which keeps a second copy of the data: a folder, or object storage or SSH with one command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from photo2cartoon.errors import UserError
 
 NAME = "storage"
 LOCAL = Path("var/dvc-remote")
-# DVC reaches each of these through a package of its own; these versions go with the lock.
+# DVC needs a separate package for each of these; the versions match the lock.
 PLUGINS = {
     "s3": "dvc-s3==3.3.0",
     "gs": "dvc-gs==3.1.0",
@@ -24,10 +24,10 @@ PLUGINS = {
 
 
 def add_remote(url: str) -> None:
-    """Make a URL or folder the default DVC remote of this clone; nothing that git tracks is changed.
+    """Make a URL or folder the default DVC remote of this clone without changing anything that git tracks.
 
     Raises:
-        UserError: the kind of URL is unknown, or its package cannot be installed.
+        UserError: the URL scheme is unknown, or its package cannot be installed.
     """
     if not url:
         raise UserError("remote: name a URL or a folder: make remote URL=s3://bucket/path")

@@ -1,4 +1,4 @@
-"""The built-in sample: photographs out of registry packages, cartoon heads drawn here."""
+"""The built-in sample: photographs from registry packages, and generated cartoon heads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image
 from photo2cartoon.assets.catalogue import Asset, read_catalogue
 
 PHOTOGRAPHS = Path(__file__).with_name("sample.yaml")
-# python_avatars draws on 264x280; drawn this wide, the part that frames the face as `portrait` frames photographs
-# begins at (left, top) and is as large as a portrait.
+# python_avatars renders on 264x280. At this width, the crop that frames the face as `portrait` frames photographs
+# starts at (left, top) and has the size of a portrait.
 WIDTH, LEFT, TOP, SIDE = 317, 30, 28, 256
 
-# Portraits look at you and are calm: tears, crosses for eyes and screams stay out, as do hats and costumes.
+# Portraits face the viewer and look calm, so tears, crosses for eyes, screams, hats and costumes are excluded.
 EYES = ("DEFAULT", "DEFAULT", "DEFAULT", "HAPPY", "SQUINT", "SIDE")
 EYEBROWS = ("DEFAULT", "DEFAULT_NATURAL", "FLAT_NATURAL", "RAISED_EXCITED", "RAISED_EXCITED_NATURAL", "UP_DOWN_NATURAL")
 MOUTHS = ("DEFAULT", "SMILE", "SMILE", "SERIOUS", "TWINKLE", "BIG_SMILE")
@@ -27,12 +27,12 @@ CLOTHES = ("BLAZER_SHIRT", "BLAZER_SWEATER", "COLLAR_SWEATER", "HOODIE", "SHIRT_
 
 
 def photographs() -> list[Asset]:
-    """The photographs of the sample, as files of registry packages with their licences."""
+    """Return the photographs of the sample, as files of registry packages with their licences."""
     return list(read_catalogue(PHOTOGRAPHS).values())
 
 
 def draw_head(number: int) -> np.ndarray:
-    """Cartoon head `number`, always the same one: uint8 RGBA `[256, 256, 4]`."""
+    """Render cartoon head `number`, which is deterministic: uint8 RGBA `[256, 256, 4]`."""
     import python_avatars as avatars
     import resvg_py
 

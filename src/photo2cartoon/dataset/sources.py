@@ -1,4 +1,4 @@
-"""Where pictures come from: folders, object storage, DVC repositories."""
+"""Image sources: folders, object storage, DVC repositories."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from photo2cartoon.urls import as_user_error, file_system
 
 
 def list_folder(source: Path) -> list[str]:
-    """Every picture below a folder, by its path from there.
+    """List every image below a folder by its relative path.
 
     Raises:
-        UserError: there is no such folder, or no picture in it.
+        UserError: there is no such folder, or no image in it.
     """
     if not source.is_dir():
         raise UserError(f"{source}: no such folder of pictures")
@@ -26,11 +26,11 @@ def list_folder(source: Path) -> list[str]:
 
 @contextlib.contextmanager
 def open_url(url: str) -> Iterator[tuple[Any, str]]:
-    """The file system behind a URL and the path in it; what goes wrong inside is told in a line that names the URL.
+    """Open the file system behind a URL and yield it with the path in it; errors become one line that names the URL.
 
     Args:
-        url: of fsspec (`s3://bucket/path`, `gs://`, `zip::https://…`), or `dvc+REPOSITORY#PATH`, or the same at a git
-            revision, `dvc+REPOSITORY#PATH@REVISION`.
+        url: an fsspec URL (`s3://bucket/path`, `gs://`, `zip::https://…`), or `dvc+REPOSITORY#PATH`, or the same at a
+            git revision, `dvc+REPOSITORY#PATH@REVISION`.
 
     Raises:
         UserError: it cannot be reached or read.
@@ -47,7 +47,7 @@ def open_url(url: str) -> Iterator[tuple[Any, str]]:
 
 
 def pictures_among(names: Iterable[str], source: object) -> list[str]:
-    """The names that end as pictures do.
+    """Return the names that have an image suffix.
 
     Raises:
         UserError: there are none.

@@ -1,4 +1,4 @@
-"""What the pictures of a source are, as a hash: equal as long as they are, so that a cache can tell whether to fetch them."""
+"""Version of a source's images: a hash that changes only when they do, so a cache can tell whether to fetch them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from photo2cartoon.params import Ingest
 
 
 def data_version(params: Ingest) -> str:
-    """The hash of what `ingest` would bring, found without fetching pictures wherever the source knows.
+    """Hash what `ingest` would copy, without fetching images if the source can identify them.
 
-    For a path that DVC keeps it is DVC's own hash at the git revision; for object storage, names, sizes and ETags; for a
-    folder, contents.
+    A path tracked by DVC uses DVC's own hash at the git revision; object storage uses names, sizes and ETags; a folder
+    uses its contents.
 
     Args:
         params: the `ingest` section.
@@ -28,7 +28,7 @@ def data_version(params: Ingest) -> str:
         `photos=… cartoons=…`.
 
     Raises:
-        UserError: a source cannot be reached, or does not know the revision or the path.
+        UserError: a source cannot be reached, or does not have the revision or the path.
     """
     kinds = {domain: getattr(params, domain) for domain in KINDS}
     return " ".join(
@@ -39,10 +39,10 @@ def data_version(params: Ingest) -> str:
 
 
 def at_revision(params: Ingest, revision: str) -> Ingest:
-    """The same sources with every DVC repository at another git revision; as they are when it is empty.
+    """Return the same sources with every DVC repository at another git revision; an empty one changes nothing.
 
     Raises:
-        UserError: a revision is named, and no source is a DVC repository.
+        UserError: a revision is given, but no source is a DVC repository.
     """
     if not revision:
         return params
@@ -75,7 +75,7 @@ def _version(domain: str, kind: str, place: str | None, params: Ingest) -> str:
 
 
 def _mark(info: dict[str, Any]) -> str:
-    """What stands for a file's content where it is kept."""
+    """Return the identifier of a file's content that its storage provides."""
     for key in ("md5", "ETag", "etag", "md5Hash", "content_md5"):
         if info.get(key):
             return str(info[key])

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from photo2cartoon.assets.catalogue import find_asset, find_optional_asset
-from photo2cartoon.dataset.faces import load_faces, load_pairs, to_float, to_uint8
+from photo2cartoon.dataset.faces import Faces, load_faces, load_pairs, to_float, to_uint8
+from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, write_json
-from photo2cartoon.layout import MEASURES, MEASURES_TABLE
+from photo2cartoon.layout import DRAWN, MEASURES, MEASURES_TABLE
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.networks.perceptual import Perceptual
 from photo2cartoon.pictures import encode_png, grid
@@ -27,6 +28,7 @@ from photo2cartoon.scoring.features import efficientnet_features
 
 PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
 SIDE, BATCH, SHOWN = 256, 8, 32
+SMALLEST_SET = 2  # images that a kernel distance needs on either side
 Stylize = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
 # Which way is better, and what it is, for the tables.
 COLUMNS = {
@@ -47,7 +49,7 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
     Args:
         models: by name; the photographs themselves are measured as well, as the drawings of one that does nothing, and those
             of somebody else, as of one that draws another person.
-        data: a dataset with drawings of some of its held-out photographs.
+        data: a dataset; where some of its held-out photographs have drawings, cartoons are compared with these too.
         weights: folder that the `assets` stage filled; MobileFaceNet takes part where its weights are there.
         out: gets `measures.json`, `measures.md` and contact sheets.
         photographs: lay the photographs, and the teacher's drawings, beside ours.
@@ -56,17 +58,19 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
         What is in `measures.json`: model, group, measure, and a number with half the width of its 95 % interval.
 
     Raises:
-        UserError: there are no drawings, or weights are missing.
+        UserError: there are too few photographs, or weights are missing.
     """
-    paired, others = load_pairs(data, "test", SIDE)
+    paired, others = _load_pairs(data, "test")
     targets = to_float(paired.pictures[:, 3:])
     photos = torch.cat([paired.pictures[:, :3], others.pictures])
     groups = _groups([*paired.stems, *others.stems], len(paired), to_float(photos))
+    if not groups:
+        raise UserError(f"{data}: testA holds {len(photos)} photographs, three or more are needed to measure")
     features = efficientnet_features(weights)
-    # The photographs that are measured are not in what they are compared with: test drawings stay out.
+    # Drawings of the photographs that are measured stay out of the set that these are compared with.
+    sets = {"kernel_cartoons": _cartoons(data), "kernel_drawings": _load_pairs(data, "train")[0].pictures[:, 3:]}
     reference = {
-        "kernel_cartoons": _batched(features, _both(data, "B")),
-        "kernel_drawings": _batched(features, to_float(load_pairs(data, "train", SIDE)[0].pictures[:, 3:])),
+        name: _batched(features, to_float(pictures)) for name, pictures in sets.items() if len(pictures) >= SMALLEST_SET
     }
     network = Perceptual(find_asset("efficientnet_lite0", weights), "efficientnet-lite0")
     faces = {"dlib": load_face_network("dlib", weights)}
@@ -80,12 +84,11 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
         cartoons[name] = _stylized(stylize, photos)
     for name, pictures in bar(cartoons.items(), desc="measure", unit="model"):
         images = to_float(pictures)
-        mine = images[: len(paired)]
-        singly = {
-            "l1": pairs.l1(mine, targets),
-            "ssim": pairs.ssim(mine, targets),
-            "perceptual": pairs.perceptual(mine, targets, network),
-        }
+        singly = {}
+        if len(paired):
+            mine = images[: len(paired)]
+            singly["l1"], singly["ssim"] = pairs.l1(mine, targets), pairs.ssim(mine, targets)
+            singly["perceptual"] = pairs.perceptual(mine, targets, network)
         for face_name, face in faces.items():
             singly[face_name] = (known[face_name] * _batched(face.features, images)).sum(dim=1).numpy()
         seen = _batched(features, images)
@@ -101,8 +104,9 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
 
 
 def table(result: Mapping[str, Mapping[str, Mapping[str, Cell]]], sizes: Mapping[str, int]) -> str:
-    """The measures as Markdown, a table a group."""
-    text = ["\n".join(f"- `{name}`: {what}" for name, what in COLUMNS.items())]
+    """The measures as Markdown, one table per group; a measure that nothing could be compared for has no column."""
+    measured = {name for by_group in result.values() for cells in by_group.values() for name in cells}
+    text = ["\n".join(f"- `{name}`: {what}" for name, what in COLUMNS.items() if name in measured)]
     for group, size in sizes.items():
         columns = [name for name in COLUMNS if name in next(iter(result.values()))[group]]
         lines = [f"| {group} ({size}) | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
@@ -141,9 +145,23 @@ def _cells(
     return cells
 
 
-def _both(data: Path, letter: str) -> Tensor:
-    folders = [data / f"{split}{letter}" for split in ("train", "test")]
-    return to_float(torch.cat([load_faces(folder, SIDE).pictures for folder in folders if any(folder.glob("*.png"))]))
+def _load_pairs(data: Path, split: str) -> tuple[Faces, Faces]:
+    """As `load_pairs`, but without a complaint where there are no drawings: pairs, and photographs without one."""
+    folder = data / f"{split}A"
+    if any((data / DRAWN / path.name).is_file() for path in folder.glob("*.png")):
+        return load_pairs(data, split, SIDE)
+    none = torch.empty(0, 6, SIDE, SIDE, dtype=torch.uint8)
+    if split == "train" and not any(folder.glob("*.png")):
+        return Faces((), none), Faces((), none[:, :3])
+    return Faces((), none), load_faces(folder, SIDE)
+
+
+def _cartoons(data: Path) -> Tensor:
+    """The cartoons of both splits, uint8 `[N, 3, S, S]`; N may be 0."""
+    folders = [folder for folder in (data / "trainB", data / "testB") if any(folder.glob("*.png"))]
+    return torch.cat(
+        [torch.empty(0, 3, SIDE, SIDE, dtype=torch.uint8), *(load_faces(f, SIDE).pictures for f in folders)]
+    )
 
 
 def _batched(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ page as they like, and `promote` deploys what `champion` points at.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, read_json, sha256_of, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, RUN, SCORES, SELECTION
 from photo2cartoon.params import Select
+from photo2cartoon.progress import note
 from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.lineage import kubeflow_run
 
@@ -85,6 +87,12 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     run_info = read_json(train / RUN, "`p2c train` writes it")
     name = best(result["scores"], params.metric)
     score = result["scores"][name][params.metric]
+    # Only scores with the same of all these can be compared.
+    measured = {
+        "metric": params.metric,
+        "data_sha256": result["data_sha256"],
+        "splits": "+".join(result["splits"]),
+    }
     with atomic_dir(out, SELECTION) as partial:
         checkpoint.copy_generator(train / CHECKPOINTS / name, partial, which=_which(result))
         run = runs.find_run(run_info["mlflow_run"], train.name)
@@ -96,15 +104,14 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
             tags={
                 "checkpoint": name,
                 "generator_sha256": sha256_of(partial / CARTOON_GENERATOR),
-                "metric": params.metric,
+                **measured,
                 "score": repr(score),
-                "data_sha256": result["data_sha256"],
                 "git_commit": run_info["git_commit"],
                 **kubeflow_run(),
             },
         )
         registry.set_alias(params.model_name, registry.CANDIDATE, version)
-        champion = _becomes_champion(params, version, score, result["data_sha256"])
+        champion = _becomes_champion(params, version, score, measured)
         selection = Selection(
             checkpoint=name,
             metric=params.metric,
@@ -129,13 +136,19 @@ def _which(result: dict) -> str:
     return result.get("generator") or {"average": "ema", "raw": "raw"}[result["weights"]]
 
 
-def _becomes_champion(params: Select, version: int, score: float, data_sha256: str) -> bool:
+def _becomes_champion(params: Select, version: int, score: float, measured: Mapping[str, str]) -> bool:
+    """Whether the pick is at least as good as the champion. Scores that were measured differently are left to a person."""
     if params.champion != "better":
         return params.champion == "always"
     current = registry.find_alias(params.model_name, registry.CHAMPION)
     if current is None or int(current.version) == version:
         return True
-    # Scores of different metrics or data say nothing about one another: a person decides.
-    tags = current.tags
-    same = tags.get("metric") == params.metric and tags.get("data_sha256") == data_sha256
-    return same and score <= float(tags.get("score", "-inf"))
+    differing = [
+        f"{name} {current.tags.get(name, 'unknown')}" for name in measured if current.tags.get(name) != measured[name]
+    ]
+    if differing:
+        note(
+            f"select: the champion, version {current.version}, was measured by {', '.join(differing)}: a person decides"
+        )
+        return False
+    return score <= float(current.tags.get("score", "-inf"))

@@ -1,6 +1,6 @@
 """Every parameter of a run, with its type, range and default (`sections`), and params.yaml itself (`file`)."""
 
-from photo2cartoon.params.file import check, commented, describe, dump, load, merge, renamed
+from photo2cartoon.params.file import DEFAULT_FILE, check, commented, describe, dump, load, merge, renamed
 from photo2cartoon.params.sections import (
     Assets,
     Evaluate,
@@ -17,6 +17,7 @@ from photo2cartoon.params.sections import (
 )
 
 __all__ = [
+    "DEFAULT_FILE",
     "Assets",
     "Evaluate",
     "Export",

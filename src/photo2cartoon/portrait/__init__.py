@@ -1,6 +1,6 @@
-"""A photograph to an aligned, cut-out portrait.
+"""Turns a photograph into an aligned, cut-out portrait.
 
-The preprocess stage and the Triton model call this same code, so training and serving cannot drift apart. No torch here.
+The preprocess stage and the Triton model share this code, so training and serving cannot drift apart. It imports no torch.
 """
 
 from photo2cartoon.portrait.decode import PictureError, decode

@@ -1,4 +1,4 @@
-"""The geometry of a portrait: eyes level, the face in a square box. The same rotation, box and padding as photo2cartoon."""
+"""Portrait geometry: level the eyes, crop the face in a square box. Rotation, box and padding are photo2cartoon's."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ GROW_TOP, GROW_REST = 0.8, 0.3
 
 
 def eye_angle(points: np.ndarray) -> float:
-    """The angle of the line between the outer eye corners, in radians, in -pi..pi; 0 is level.
+    """Return the angle of the line between the outer eye corners, in radians in -pi..pi; 0 is level.
 
-    Unlike a quotient of differences, it knows eyes above one another and faces upside down.
+    Unlike a quotient of the differences, arctan2 also handles a vertical eye line and upside-down faces.
     """
     across, down = points[RIGHT_EYE_CORNER] - points[LEFT_EYE_CORNER]
     return float(np.arctan2(down, across))
 
 
 def rotation(points: np.ndarray, height: int, width: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """The rotation that levels the eyes about the middle of the picture, on a canvas that holds all of it.
+    """Compute the rotation about the image centre that levels the eyes, on a canvas large enough for the whole image.
 
     Args:
         points: `[68, 2]`, x and y in pixels.
-        height, width: of the picture.
+        height, width: size of the image in pixels.
 
     Returns:
         The affine matrix float64 `[2, 3]` for `cv2.warpAffine`, and the canvas as (width, height).
@@ -45,13 +45,13 @@ def rotation(points: np.ndarray, height: int, width: int) -> tuple[np.ndarray, t
 
 
 def square_box(points: np.ndarray) -> tuple[int, int, int, int]:
-    """The points' bounding box grown by 0.8 of its height above and 0.3 elsewhere, then made square.
+    """Compute the points' bounding box, grown by 0.8 of its height at the top and 0.3 at the other sides, made square.
 
     Args:
         points: `[68, 2]` after levelling.
 
     Returns:
-        left, top, right, bottom in whole pixels, the last two inside the box; it may reach beyond the picture.
+        left, top, right, bottom in whole pixels; right and bottom are inclusive. The box may extend beyond the image.
     """
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     height, width = y1 - y0, x1 - x0
@@ -67,21 +67,21 @@ def square_box(points: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The square around a face with its eyes level, white where the picture ends.
+    """Crop the square around a face with its eyes level; pixels outside the image are white.
 
     Args:
         rgb: uint8 `[H, W, 3]`.
         points: `[68, 2]`, x and y in pixels of `rgb`.
 
     Returns:
-        The square, uint8 `[S, S, 3]`, S being the side of the box in the picture's own pixels, and where it was taken
-        from: the affine matrix float64 `[2, 3]` from pixels of the picture to pixels of the square.
+        The square, uint8 `[S, S, 3]`, where S is the side of the box in the image's own pixels, and the affine matrix,
+        float64 `[2, 3]`, from image pixels to pixels of the square.
     """
     height, width = rgb.shape[:2]
     matrix, canvas = rotation(points, height, width)
     levelled = np.hstack([points, np.ones((len(points), 1))]) @ matrix.T
     left, top, right, bottom = square_box(levelled)
-    # Rotating straight into the box costs only the box: moving the origin by whole pixels changes no interpolation.
+    # Warp only the box instead of the whole canvas: moving the origin by whole pixels does not change interpolation.
     inside = np.array([max(left, 0), max(top, 0), min(right, canvas[0] - 1), min(bottom, canvas[1] - 1)])
     portrait = np.full((bottom - top + 1, right - left + 1, 3), 255, np.uint8)
     to_square = matrix - np.array([[0, 0, left], [0, 0, top]])
@@ -97,7 +97,7 @@ def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def resized(matrix: np.ndarray, before: int, after: int) -> np.ndarray:
-    """What a matrix into a square becomes when the square is resized; pixels are counted from their corners.
+    """Adapt a matrix into a square to a resize of that square; pixel coordinates refer to pixel corners.
 
     Args:
         matrix: float64 `[2, 3]` into a square of side `before`.

@@ -1,4 +1,4 @@
-"""Bytes of a picture to upright RGB, whatever a camera, a scanner or a web page made of it."""
+"""Decodes encoded images from cameras, scanners and web pages to upright RGB."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-DECODED = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # MPO comes as JPEG
+DECODED = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow opens MPO as JPEG
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64_000_000
 MIN_SIDE = 16
 
 
 class PictureError(Exception):
-    """A picture that no portrait can be made of.
+    """Error for an image that no portrait can be made from.
 
     Args:
-        reason: a word for tables: `unreadable`, `too large`, `too small`, `no face`.
-        detail: what a person should know beside it.
+        reason: short category for tables: `unreadable`, `too large`, `too small`, `no face`.
+        detail: explanation for people.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -31,21 +31,21 @@ class PictureError(Exception):
 
 
 def decode(picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """Read a picture as upright RGB on white.
+    """Decode an image to upright RGB on white.
 
-    EXIF orientation is applied, transparency is laid on white, 16-bit, palette, grey and CMYK become 8-bit RGB. Limits
-    are checked before anything is decoded.
+    Applies the EXIF orientation, composites transparency on white, and converts 16-bit, palette, grey and CMYK images
+    to 8-bit RGB. Checks the limits before decoding.
 
     Args:
-        picture: an encoded picture, or a file that holds one.
-        max_pixels: largest width times height.
-        max_bytes: largest encoded size.
+        picture: an encoded image, or the path of one.
+        max_pixels: maximum width times height.
+        max_bytes: maximum encoded size.
 
     Returns:
         uint8 `[H, W, 3]`, RGB.
 
     Raises:
-        PictureError: it is no picture, is damaged, or is outside the limits.
+        PictureError: it is not an image, is damaged, or exceeds the limits.
     """
     data = read_picture(picture, max_bytes)
     with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def decode(picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int =
 
 
 def read_picture(picture: bytes | Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """The encoded bytes of a picture. The size is checked before a file is read.
+    """Return the encoded bytes of an image. The size of a file is checked before reading it.
 
     Raises:
         PictureError: it is empty, larger than `max_bytes`, or cannot be read.
@@ -99,7 +99,7 @@ def _upright_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _to_8_bit(values: np.ndarray, mode: str) -> np.ndarray:
-    """Grey of 16 or 32 bits, or of floats in 0..1 or 0..255, to 8 bits."""
+    """Convert grey of 16 or 32 bits, or of floats in 0..1 or 0..255, to 8 bits."""
     values = np.nan_to_num(values.astype(np.float64))
     top = values.max(initial=0.0)
     scale = 1.0

@@ -1,4 +1,4 @@
-"""Where the faces are: boxes by dlib's HOG or mmod, or by face-alignment's S3FD or BlazeFace."""
+"""Face detectors: dlib's HOG and mmod, face-alignment's S3FD and BlazeFace."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-# HOG sees faces from 80 px on; a photograph scaled to these longest sides is searched in turn until one is found.
+# HOG detects faces from 80 px; the photograph is searched at each of these longest sides until a face is found.
 SEARCH_SIDES = (640, 1280)
-# HOG also sees faces in badges and folds; what it is this much less sure of than of the best is taken for one of those.
+# HOG also fires on badges and folds; detections that score below this fraction of the best one are dropped.
 DOUBTFUL = 0.25
-# mmod sees faces from some 70 px on and takes 0.4 s at the first of these sides, some ten at the last.
+# mmod detects faces from about 70 px; it takes 0.4 s at the first of these sides and about 10 s at the last.
 MMOD_SIDES = (320, 640, 1280)
-# S3FD sees faces from 16 px on: at this side, 1/40 of the picture.
+# S3FD detects faces from 16 px, which is 1/40 of the image at this side.
 SFD_SIDE = 640
-# What BlazeFace was made for: it sees faces from about an eighth of the picture on.
+# BlazeFace's native input side; it detects faces from about an eighth of the image.
 BLAZEFACE_SIDE = 128
 
 
 @dataclass(frozen=True)
 class Box:
-    """The box of a face.
+    """Bounding box of a face.
 
     Args:
-        left, top, right, bottom: pixels of the picture; it may reach beyond it.
-        score: the detector's own; higher is surer, comparable within one picture only.
-        of_hog: framed as HOG frames faces, which is how dlib's 68 points were taught.
+        left, top, right, bottom: image pixels; the box may extend beyond the image.
+        score: the detector's own confidence; higher is surer, comparable only within one image.
+        of_hog: whether HOG framed the box; dlib's 68-point predictor was trained on such boxes.
     """
 
     left: float
@@ -46,14 +46,14 @@ class Box:
 
 
 class Detector(Protocol):
-    """Anything that finds faces."""
+    """Interface of a face detector."""
 
     def __call__(self, rgb: np.ndarray) -> list[Box]:
-        """The boxes of a uint8 `[H, W, 3]` RGB picture, in no order; none where no face is."""
+        """Return the boxes of a uint8 `[H, W, 3]` RGB image in any order; empty when there is no face."""
 
 
 class Hog:
-    """dlib's detector of histograms of oriented gradients. Fast, needs no file, misses turned faces."""
+    """dlib's detector on histograms of oriented gradients. It is fast, needs no weights file and misses turned faces."""
 
     def __init__(self) -> None:
         import dlib
@@ -61,10 +61,10 @@ class Hog:
         self._detector = dlib.get_frontal_face_detector()
 
     def __call__(self, rgb: np.ndarray) -> list[Box]:
-        """The boxes, without the doubtful ones."""
+        """Return the boxes without the doubtful ones."""
         for side in SEARCH_SIDES:
             small, scale = _shrunk(rgb, side)
-            # Small pictures are doubled instead: dlib's own way to reach faces of 40 px.
+            # Small images are doubled instead, by dlib's own upsampling, which reaches faces of 40 px.
             found, scores, _ = self._detector.run(small, 1 if max(rgb.shape[:2]) < side else 0, 0.0)
             if found:
                 return _boxes(found, scores, scale, of_hog=True)
@@ -72,7 +72,7 @@ class Hog:
 
 
 class Mmod:
-    """dlib's convolutional detector (max-margin object detection, arXiv:1502.00046). Slow; sees turned faces too.
+    """dlib's convolutional detector (max-margin object detection, arXiv:1502.00046). Slow, but detects turned faces.
 
     Args:
         weights: `mmod_human_face_detector.dat`.
@@ -84,7 +84,7 @@ class Mmod:
         self._detector = dlib.cnn_face_detection_model_v1(str(weights))
 
     def __call__(self, rgb: np.ndarray) -> list[Box]:
-        """The boxes, without the doubtful ones; small sides first, because its time grows with the area."""
+        """Return the boxes without the doubtful ones; small sides come first because the time grows with the area."""
         for side in MMOD_SIDES:
             small, scale = _shrunk(rgb, side)
             found = self._detector(small, 0)
@@ -97,7 +97,7 @@ class Sfd:
     """S3FD (Zhang et al., ICCV 2017) as face-alignment runs it.
 
     Args:
-        weights: `s3fd-619a316812.pth`; handed over by path, so that the package fetches nothing.
+        weights: `s3fd-619a316812.pth`; passed by path, so the package downloads nothing.
     """
 
     def __init__(self, weights: Path) -> None:
@@ -106,16 +106,16 @@ class Sfd:
         self._detector = FaceDetector("cpu", path_to_detector=str(weights))
 
     def __call__(self, rgb: np.ndarray) -> list[Box]:
-        """The boxes."""
+        """Return the boxes."""
         small, scale = _shrunk(rgb, SFD_SIDE)
         return _of_package(self._detector.detect_from_image(small), scale)
 
 
 class BlazeFace:
-    """BlazeFace (Bazarevsky et al., 2019, arXiv:1907.05047) as face-alignment runs it. The fastest; for portraits.
+    """BlazeFace (Bazarevsky et al., 2019, arXiv:1907.05047) as face-alignment runs it. It is the fastest; for portraits.
 
     Args:
-        weights: `blazeface.pth`; both are handed over by path, so that the package fetches nothing.
+        weights: `blazeface.pth`; both files are passed by path, so the package downloads nothing.
         anchors: `anchors.npy`.
     """
 
@@ -125,16 +125,16 @@ class BlazeFace:
         self._detector = FaceDetector("cpu", path_to_detector=str(weights), path_to_anchor=str(anchors))
 
     def __call__(self, rgb: np.ndarray) -> list[Box]:
-        """The boxes."""
+        """Return the boxes."""
         height, width = rgb.shape[:2]
         side = max(height, width)
-        # The package cuts the middle square out, and with it faces off; a margin keeps the whole picture.
+        # The package crops the middle square, which can cut faces off; padding to a square keeps the whole image.
         square = cv2.copyMakeBorder(rgb, 0, side - height, 0, side - width, cv2.BORDER_CONSTANT)
         small = cv2.resize(square, (BLAZEFACE_SIDE, BLAZEFACE_SIDE), interpolation=cv2.INTER_AREA)
         return _of_package(self._detector.detect_from_image(small), BLAZEFACE_SIDE / side)
 
 
-# What `portrait.detector` may say, and the assets that each takes.
+# Values of `portrait.detector`: the class and the assets it needs.
 DETECTORS = {
     "hog": (Hog, ()),
     "mmod": (Mmod, ("dlib_mmod",)),
@@ -144,7 +144,7 @@ DETECTORS = {
 
 
 def _shrunk(rgb: np.ndarray, side: int) -> tuple[np.ndarray, float]:
-    """The picture with its longer side at most `side`, and its scale."""
+    """Return the image with its longer side at most `side`, and its scale."""
     scale = min(1.0, side / max(rgb.shape[:2]))
     if scale < 1:
         rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -152,7 +152,7 @@ def _shrunk(rgb: np.ndarray, side: int) -> tuple[np.ndarray, float]:
 
 
 def _boxes(rectangles: Iterable, scores: Iterable[float], scale: float, of_hog: bool = False) -> list[Box]:
-    """dlib's rectangles in a picture of that scale; what is much less sure than the best is left out."""
+    """Convert dlib's rectangles from an image of that scale; drop those with scores far below the best."""
     scores = list(scores)
     return [
         Box(*(edge * (1 / scale) for edge in (r.left(), r.top(), r.right(), r.bottom())), float(score), of_hog)
@@ -162,5 +162,5 @@ def _boxes(rectangles: Iterable, scores: Iterable[float], scale: float, of_hog: 
 
 
 def _of_package(found: Iterable, scale: float) -> list[Box]:
-    """face-alignment's rows of left, top, right, bottom, score; where it finds nothing, it may give an empty row."""
+    """Convert face-alignment's rows of left, top, right, bottom, score; without a face it may return an empty row."""
     return [Box(*(float(edge) / scale for edge in row[:4]), float(row[4])) for row in found if len(row)]

@@ -1,4 +1,4 @@
-"""Faces with their points: any detector's boxes, any landmark model's points in them."""
+"""Face finder: combines any detector's boxes with any landmark model's points."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from photo2cartoon.portrait.landmarks import Landmarks
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a picture.
+    """A face in an image.
 
     Args:
-        points: float64 `[68, 2]`, x and y in pixels of the picture.
-        score: the detector's own; higher is surer, comparable within one picture only.
+        points: float64 `[68, 2]`, x and y in image pixels.
+        score: the detector's own confidence; higher is surer, comparable only within one image.
     """
 
     points: np.ndarray
@@ -30,27 +30,27 @@ class Face:
 
 
 class Finder:
-    """Finds faces.
+    """Finds faces and their landmarks.
 
     Args:
-        detector: gives the boxes.
-        landmarks: gives the points in them.
+        detector: finds the boxes.
+        landmarks: finds the points in them.
     """
 
     def __init__(self, detector: Detector, landmarks: Landmarks) -> None:
         self.detector, self.landmarks = detector, landmarks
 
     def __call__(self, rgb: np.ndarray) -> list[Face]:
-        """Every face of a uint8 `[H, W, 3]` RGB picture, the largest first."""
+        """Return every face of a uint8 `[H, W, 3]` RGB image, largest first."""
         boxes = self.detector(rgb)
         found = self.landmarks(rgb, boxes)
         faces = [Face(points, box.score) for box, points in zip(boxes, found, strict=True)]
         return sorted(faces, key=lambda face: -face.area)
 
     def turned(self, rgb: np.ndarray) -> list[Face]:
-        """The faces of a picture that lies on its side or stands on its head: those of the first quarter turn that has any.
+        """Find the faces of an image that is sideways or upside down; stop at the first rotation that has any.
 
-        Detectors that know upright faces only, as dlib's default, find nothing in such a picture as it is.
+        Detectors that only know upright faces, such as dlib's default, find nothing in such an image as it is.
         """
         height, width = rgb.shape[:2]
         for quarters, back in (

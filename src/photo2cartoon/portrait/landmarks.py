@@ -1,4 +1,4 @@
-"""The 68 points of a face in its box (the iBUG 300-W order: jaw 0-16, brows, nose, eyes 36-47, mouth)."""
+"""Landmark models: the 68 points of a face in its box (iBUG 300-W order: jaw 0-16, brows, nose, eyes 36-47, mouth)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 
 from photo2cartoon.portrait.detect import Box
 
-# HOG's box around 68 points, in units of their root mean square distance from their mean: side, and how far its middle
-# lies above the mean. Medians over 160 photographs of the worldwide set.
+# Side of HOG's box, and height of its centre above the mean of the 68 points; both in units of the points' root mean
+# square distance from their mean. Medians over 160 photographs of the worldwide set.
 HOG_SIDE, HOG_RISE = 2.79, 0.12
 
 
 class Landmarks(Protocol):
-    """Anything that finds the points of faces."""
+    """Interface of a landmark model."""
 
     def __call__(self, rgb: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-        """For each box in a uint8 `[H, W, 3]` RGB picture float64 `[68, 2]`, x and y in its pixels."""
+        """Return float64 `[68, 2]`, x and y in pixels, for each box in a uint8 `[H, W, 3]` RGB image."""
 
 
 class DlibLandmarks:
@@ -39,10 +39,10 @@ class DlibLandmarks:
         self._predictor = dlib.shape_predictor(str(weights))
 
     def __call__(self, rgb: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-        """The points of each box.
+        """Return the points of each box.
 
-        The trees start from where a face lies in HOG's boxes. Others frame faces differently, which can put the points
-        15 px off: there the first points say where HOG's box would be, and the points in that one are taken.
+        The trees start from where a face lies in HOG's boxes. Other detectors frame faces differently, which can put the
+        points 15 px off. For their boxes, a first pass estimates HOG's box and a second pass takes the points in it.
         """
         found = []
         for box in boxes:
@@ -59,28 +59,28 @@ class FanLandmarks:
     """face-alignment's 2D-FAN-4 (Bulat and Tzimiropoulos, ICCV 2017).
 
     Args:
-        weights: `2DFAN4-11f355bf06.pth.tar`, found by name so that the package fetches nothing.
+        weights: `2DFAN4-11f355bf06.pth.tar`, found by file name, so the package downloads nothing.
     """
 
     def __init__(self, weights: Path) -> None:
         with _torch_home(weights):
             import face_alignment
 
-            # The detector that detects nothing: boxes come from ours. All of the package's detectors, HOG, S3FD and
-            # BlazeFace among them, have one reference scale (195), so that it is right for boxes by any of them.
+            # The "folder" detector detects nothing: the boxes come from our detectors. All of the package's detectors,
+            # including HOG, S3FD and BlazeFace, share one reference scale (195), so it is right for boxes of any of them.
             self._fan = face_alignment.FaceAlignment(
                 face_alignment.LandmarksType.TWO_D, device="cpu", face_detector="folder", compile=False
             )
 
     def __call__(self, rgb: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-        """The points of each box."""
+        """Return the points of each box."""
         if not boxes:
             return []
         found = self._fan.get_landmarks_from_image(rgb, detected_faces=[box.edges for box in boxes])
         return [np.asarray(points, dtype=np.float64) for points in found]
 
 
-# What `portrait.landmarks` may say, and the assets that each takes.
+# Values of `portrait.landmarks`: the class and the assets it needs.
 LANDMARKS = {
     "dlib": (DlibLandmarks, ("dlib_landmarks",)),
     "face-alignment": (FanLandmarks, ("face_alignment_2dfan4",)),
@@ -88,7 +88,7 @@ LANDMARKS = {
 
 
 def hog_box(points: np.ndarray) -> tuple[float, float, float, float]:
-    """Where HOG would see the face that has these points `[68, 2]`: left, top, right, bottom."""
+    """Estimate HOG's box for a face with these points `[68, 2]`: left, top, right, bottom."""
     x, y = points.mean(axis=0)
     radius = float(np.sqrt(((points - (x, y)) ** 2).sum(axis=1).mean()))
     y, half = y - HOG_RISE * radius, HOG_SIDE * radius / 2
@@ -97,7 +97,7 @@ def hog_box(points: np.ndarray) -> tuple[float, float, float, float]:
 
 @contextlib.contextmanager
 def _torch_home(*weights: Path) -> Iterator[None]:
-    """A TORCH_HOME in which torch.hub finds exactly these files."""
+    """Set TORCH_HOME to a temporary folder in which torch.hub finds exactly these files."""
     with tempfile.TemporaryDirectory() as home:
         checkpoints = Path(home) / "hub" / "checkpoints"
         checkpoints.mkdir(parents=True)

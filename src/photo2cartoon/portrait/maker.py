@@ -1,4 +1,4 @@
-"""One photograph in, one portrait out: find, level, crop, cut out, shrink."""
+"""Makes one portrait from one photograph: find the face, level, crop, cut out the person, resize."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from photo2cartoon.portrait.find import Finder
 from photo2cartoon.portrait.landmarks import LANDMARKS
 from photo2cartoon.portrait.segment import SEGMENTERS, Segmenter
 
-SIZE = 256  # side of every portrait; photo2cartoon's own
-# Beyond this the portrait is shrunk before it is cut out; a mask of 256 px gains nothing from more.
+SIZE = 256  # side of every portrait, as in photo2cartoon
+# Larger crops are shrunk before segmentation; a mask of 256 px gains nothing from more pixels.
 LARGEST_CROP = 1024
 
 
 class Choice(Protocol):
-    """Who finds faces and points and cuts out, by the names in params.yaml; its `portrait` section is one."""
+    """Selection of detector, landmarks and segmentation by their names in params.yaml; its `portrait` section is one."""
 
     detector: str
     landmarks: str
@@ -32,13 +32,13 @@ class Choice(Protocol):
 
 @dataclass(frozen=True)
 class Portrait:
-    """An aligned face on its own.
+    """An aligned, cut-out face.
 
     Args:
         rgba: uint8 `[256, 256, 4]`; alpha is 255 for the person, 0 for the background; colours are the photograph's.
-        faces: how many were found; the largest was taken.
+        faces: number of faces found; the largest was taken.
         face_width: width of the landmarks in the photograph, pixels.
-        matrix: float64 `[2, 3]`, from pixels of the photograph to pixels of the portrait.
+        matrix: float64 `[2, 3]`, from photograph pixels to portrait pixels.
     """
 
     rgba: np.ndarray
@@ -48,12 +48,12 @@ class Portrait:
 
 
 class PortraitMaker:
-    """Makes portraits of photographs. Cheap to call, a second to build, one to a process.
+    """Makes portraits from photographs. Building one takes a second and calls are cheap, so use one per process.
 
     Args:
-        finder: where faces and points come from.
-        segmenter: who is the person; RGB uint8 `[H, W, 3]` to uint8 `[H, W]`.
-        min_face: smallest width of the landmarks that is worth drawing, pixels.
+        finder: finds faces and their landmarks.
+        segmenter: separates the person from the background; RGB uint8 `[H, W, 3]` to uint8 `[H, W]`.
+        min_face: minimum width of the landmarks, pixels; smaller faces are not worth translating.
     """
 
     def __init__(self, finder: Finder, segmenter: Segmenter, min_face: int = 64) -> None:
@@ -69,13 +69,13 @@ class PortraitMaker:
         detector: str = "hog",
         segmentation: str = "selfie",
     ) -> PortraitMaker:
-        """With the files of a weights folder.
+        """Build a portrait maker from the files in a weights folder.
 
         Args:
             weights: folder that the `assets` stage filled.
             landmarks: `dlib` or `face-alignment`.
             min_face: as above.
-            check: compare the files' hashes; off only where the caller has just done it.
+            check: verify the files' hashes; turn off only if the caller has just done so.
             detector: `hog`, `mmod`, `sfd` or `blazeface`.
             segmentation: `selfie`, `sinet` or `photo2cartoon`.
 
@@ -94,16 +94,16 @@ class PortraitMaker:
 
     @classmethod
     def from_params(cls, weights: Path | str, portrait: Choice, check: bool = True) -> PortraitMaker:
-        """The same, as the `portrait` section of params.yaml says."""
+        """Build a portrait maker as the `portrait` section of params.yaml configures it."""
         return cls.from_weights(
             weights, portrait.landmarks, portrait.min_face, check, portrait.detector, portrait.segmentation
         )
 
     def __call__(self, rgb: np.ndarray) -> Portrait:
-        """The portrait of the largest face.
+        """Make the portrait of the largest face.
 
         Args:
-            rgb: uint8 `[H, W, 3]`; where there is no face as it stands, it is tried on its sides and on its head.
+            rgb: uint8 `[H, W, 3]`; without a face it is searched again sideways and upside down.
 
         Raises:
             PictureError: there is no face, or only one that is too small.
@@ -114,12 +114,12 @@ class PortraitMaker:
         return self.cut(rgb, faces[0].points, len(faces))
 
     def cut(self, rgb: np.ndarray, points: np.ndarray, faces: int = 1) -> Portrait:
-        """The portrait of a face that was found already.
+        """Make the portrait of a face whose landmarks are known.
 
         Args:
             rgb: uint8 `[H, W, 3]`, upright.
             points: `[68, 2]`, x and y in pixels of `rgb`.
-            faces: how many were found, for the record.
+            faces: number of faces found, recorded in the portrait.
 
         Raises:
             PictureError: the face is too small.
@@ -137,10 +137,10 @@ class PortraitMaker:
 
 
 def check_weights(weights: Path | str, portrait: Choice) -> None:
-    """Refuse a weights folder without building anything of it.
+    """Verify the files that a portrait maker needs, without building one.
 
     Raises:
-        UserError: a file that the choice takes is missing or its hash is wrong.
+        UserError: a needed file is missing or its hash is wrong.
     """
     from photo2cartoon.assets.catalogue import find_asset
 
@@ -149,12 +149,12 @@ def check_weights(weights: Path | str, portrait: Choice) -> None:
 
 
 def required_assets(portrait: Choice) -> list[str]:
-    """The assets that the choice takes."""
+    """Return the names of the assets that the selected models need."""
     chosen = (DETECTORS[portrait.detector], LANDMARKS[portrait.landmarks], SEGMENTERS[portrait.segmentation])
     return [name for _, names in chosen for name in names]
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:
-    """A portrait laid on white: uint8 `[..., 4]` to uint8 `[..., 3]`, rounded to nearest."""
+    """Composite a portrait on white: uint8 `[..., 4]` to uint8 `[..., 3]`, rounded to nearest."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
     return np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The way back: a drawn head put into the photograph it was taken from."""
+"""Pastes a cartoon back into the photograph its portrait was taken from."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import numpy as np
 
 from photo2cartoon.portrait.maker import SIZE, Portrait
 
-# Where the portrait's square ends the drawing fades out over this share of its side: necks and shoulders go on beyond it.
+# The cartoon fades out at the edges over this share of the square's side, because necks and shoulders extend beyond it.
 FADE = 1 / 16
 
 
 def paste(rgb: np.ndarray, portrait: Portrait, cartoon: np.ndarray) -> np.ndarray:
-    """The photograph with the cartoon in place of the head: turned, sized and placed as the portrait was taken.
+    """Replace the head in the photograph by the cartoon, rotated, scaled and placed as the portrait was taken.
 
     Args:
         rgb: the photograph, uint8 `[H, W, 3]`.
-        portrait: what was taken from it.
-        cartoon: what was drawn of that, on white, uint8 `[256, 256, 3]`.
+        portrait: the portrait taken from it.
+        cartoon: the generator's output for the portrait, on white, uint8 `[256, 256, 3]`.
 
     Returns:
-        uint8 `[H, W, 3]`; the photograph's own pixels wherever the portrait's alpha is 0.
+        uint8 `[H, W, 3]`; pixels where the portrait's alpha is 0 are the photograph's own.
     """
     height, width = rgb.shape[:2]
     alpha = portrait.rgba[..., 3:].astype(np.float32) / 255
     fade = _fade()[..., None]
-    # The drawing lies on white already; what is white of it goes, so that the photograph can shine through in its place.
+    # The cartoon is composited on white already; subtract the white so the photograph shows through in its place.
     drawn = (cartoon.astype(np.float32) - 255 * (1 - alpha)) * fade
     layer = np.dstack([drawn, alpha * fade])
     left, top, right, bottom = _place(portrait.matrix, width, height)
     if right <= left or bottom <= top:
         return rgb.copy()
-    # From pixels of this part of the photograph to pixels of the portrait.
+    # From pixels of this part of the photograph to portrait pixels.
     matrix = portrait.matrix.copy()
     matrix[:, 2] += portrait.matrix[:, :2] @ (left, top)
     layer = cv2.warpAffine(
@@ -45,7 +45,7 @@ def paste(rgb: np.ndarray, portrait: Portrait, cartoon: np.ndarray) -> np.ndarra
 
 
 def _fade() -> np.ndarray:
-    """1 inside, 0 at the edge, smooth between: float32 `[256, 256]`."""
+    """Return a mask that is 1 inside, 0 at the edge and smooth between: float32 `[256, 256]`."""
     distance = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]) / (SIZE * FADE)
     ramp = np.clip(distance, 0, 1).astype(np.float32)
     ramp = ramp * ramp * (3 - 2 * ramp)
@@ -53,7 +53,7 @@ def _fade() -> np.ndarray:
 
 
 def _place(matrix: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """The smallest upright box of the photograph that holds the portrait: left, top, right, bottom."""
+    """Return the smallest upright box in the photograph that contains the portrait: left, top, right, bottom."""
     back = cv2.invertAffineTransform(matrix)
     corners = np.array([(x, y, 1) for x in (0, SIZE - 1) for y in (0, SIZE - 1)]) @ back.T
     left, top = np.floor(corners.min(axis=0)).astype(int)

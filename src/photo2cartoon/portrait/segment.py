@@ -1,4 +1,4 @@
-"""Who is the person and what is background."""
+"""Segmentation: separates the person from the background."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from photo2cartoon.errors import UserError
 
 
 class Segmenter:
-    """A network on squares of RGB in 0..1, NHWC, which says for each pixel how surely it is the person, in 0..1.
+    """Runs a network on a square RGB image in 0..1, NHWC, that gives each pixel's probability of the person, in 0..1.
 
     Args:
-        side: of the square.
+        side: side of the square in pixels.
         network: float32 `[1, side, side, 3]` to float32 `[1, side, side, 1]`.
-        enlarge: how a picture smaller than the square is made to fill it.
+        enlarge: OpenCV interpolation for images smaller than the square.
     """
 
     def __init__(self, side: int, network: Callable[[np.ndarray], np.ndarray], enlarge: int = cv2.INTER_LINEAR) -> None:
         self._side, self._network, self._enlarge = side, network, enlarge
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
-        """How much each pixel belongs to the person.
+        """Compute the person mask of an image.
 
         Args:
             rgb: uint8 `[H, W, 3]`.
 
         Returns:
-            uint8 `[H, W]`, 255 for the person.
+            uint8 `[H, W]`; 255 is the person, 0 the background.
         """
         height, width = rgb.shape[:2]
         shrinks = self._side**2 < height * width
@@ -68,15 +68,15 @@ class SelfieSegmenter(Segmenter):
 
 
 class OnnxSegmenter(Segmenter):
-    """What `importing.segmenters` made of another project's network, run by onnxruntime: SINet, for one.
+    """Runs in onnxruntime another project's network, such as SINet, that `importing.segmenters` converted to ONNX.
 
     Args:
-        graph: from one float32 `[1, S, S, 3]` to one float32 `[1, S, S, 1]`.
+        graph: ONNX file with one input float32 `[1, S, S, 3]` and one output float32 `[1, S, S, 1]`.
         threads: CPU threads.
         enlarge: as above.
 
     Raises:
-        UserError: the file is no such graph.
+        UserError: the file is not such a graph.
     """
 
     def __init__(self, graph: Path, threads: int = 1, enlarge: int = cv2.INTER_LINEAR) -> None:
@@ -96,13 +96,13 @@ class OnnxSegmenter(Segmenter):
 
 
 class Photo2cartoonSegmenter(OnnxSegmenter):
-    """photo2cartoon's own U-Net on 384x384. Like its authors' code it never enlarges but by area."""
+    """photo2cartoon's own U-Net on 384x384. Like its authors' code, it also enlarges with area interpolation."""
 
     def __init__(self, graph: Path, threads: int = 1) -> None:
         super().__init__(graph, threads, cv2.INTER_AREA)
 
 
-# What `portrait.segmentation` may say, and the assets that each takes.
+# Values of `portrait.segmentation`: the class and the assets it needs.
 SEGMENTERS = {
     "selfie": (SelfieSegmenter, ("selfie_segmentation",)),
     "sinet": (OnnxSegmenter, ("sinet",)),
@@ -112,7 +112,7 @@ SEGMENTERS = {
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Without LiteRT's greeting, which it writes to standard error past Python; what goes wrong still raises."""
+    """Suppress LiteRT's greeting, which bypasses Python and writes to standard error directly; errors still raise."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
