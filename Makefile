@@ -1,4 +1,4 @@
-# Every command people, hooks and CI run. `make` alone lists them.
+# All commands that people, hooks and CI run. `make` without a target lists them.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -14,32 +14,32 @@ help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
 .PHONY: env
-env: $(STAMP)  ## make the environment in .venv
+env: $(STAMP)  ## create the environment in .venv
 
 $(STAMP): requirements.txt pyproject.toml src/environment.sh
 	@bash src/environment.sh $(VENV)
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP)  ## from nothing to a served cartoon: every stage, promoted, answered by Triton
+demo: $(STAMP)  ## from nothing to a served cartoon: run every stage, promote, call Triton
 	@p2c demo
 
 .PHONY: test
-test: $(STAMP)  ## lint and every test (15 to 20 minutes on 2 cores)
+test: $(STAMP)  ## lint and run all tests except the long ones (15 to 20 minutes on 2 cores)
 	@ruff check -q . && ruff format -q --check .
 	@python -m pytest
 
 .PHONY: test-long
-test-long: $(STAMP)  ## the tests that take minutes (eleven in all)
+test-long: $(STAMP)  ## run the long tests (eleven minutes in all)
 	@python -m pytest -m long
 
 .PHONY: bench
-bench: $(STAMP)  ## time the training step beside the plain one (four minutes; make bench ARGS="--help")
+bench: $(STAMP)  ## time the training step against a plain one (four minutes; make bench ARGS="--help")
 	@p2c assets --out weights >/dev/null
 	@python -m benchmarks.train_step $(ARGS)
 
 .PHONY: repro
-repro: $(STAMP)  ## dvc repro: run what has changed
+repro: $(STAMP)  ## dvc repro: run the stages that have changed
 	@dvc repro
 
 .PHONY: pipeline
@@ -47,15 +47,15 @@ pipeline: $(STAMP)  ## compile the Kubeflow pipeline to pipelines/photo2cartoon.
 	@python -m pipelines.photo2cartoon
 
 .PHONY: pipeline-local
-pipeline-local: $(STAMP)  ## run the Kubeflow pipeline here, without a cluster
+pipeline-local: $(STAMP)  ## run the Kubeflow pipeline on this machine, without a cluster
 	@python -m pipelines.run_local
 
 .PHONY: image-test
-image-test: $(STAMP)  ## build both container images, and run the pipeline and the server in them (5 to 10 minutes)
+image-test: $(STAMP)  ## build both container images, run the pipeline and the server in them (5 to 10 minutes)
 	@python -m pipelines.image_test $(ARGS)
 
 .PHONY: team
-team: .env  ## MLflow on PostgreSQL and object storage, Triton and the web page, for a team on this host (docs/team.md)
+team: .env  ## start MLflow on PostgreSQL and object storage, Triton and the web page, for a team on this host (docs/team.md)
 	@docker compose up -d --build --wait mlflow web
 	@docker compose up -d triton
 
@@ -63,33 +63,33 @@ team: .env  ## MLflow on PostgreSQL and object storage, Triton and the web page,
 	@umask 077; python3 -c "import secrets; [print(f'{who}_PASSWORD={secrets.token_hex(16)}') for who in ('POSTGRES', 'STORAGE')]" > $@
 
 .PHONY: compose-test
-compose-test: $(STAMP)  ## bring all of it up, run the pipeline against it, ask the page for a cartoon (5 to 15 minutes)
+compose-test: $(STAMP)  ## start the team's services, run the pipeline against them, request a cartoon (5 to 15 minutes)
 	@python -m pipelines.compose_test $(ARGS)
 
 .PHONY: submit
-submit: $(STAMP)  ## run it on a cluster: make submit KFP_HOST=https://… (ARGS="--help")
+submit: $(STAMP)  ## run the pipeline on a cluster: make submit KFP_HOST=https://… (ARGS="--help")
 	@KFP_HOST="$(KFP_HOST)" python -m pipelines.submit $(ARGS)
 
 .PHONY: train-job
-train-job: $(STAMP)  ## train across machines of a Kubernetes cluster: make train-job ARGS="--help"
+train-job: $(STAMP)  ## train across the machines of a Kubernetes cluster: make train-job ARGS="--help"
 	@python -m components.train_job $(ARGS)
 
 .PHONY: serve
-serve: $(STAMP)  ## Triton on loopback, until Ctrl-C
+serve: $(STAMP)  ## run Triton on loopback, until Ctrl-C
 	@p2c serve
 
 .PHONY: web
-web: $(STAMP)  ## the page to try it on: http://127.0.0.1:7860
+web: $(STAMP)  ## serve the web page to try the models: http://127.0.0.1:7860
 	@p2c web
 
 .PHONY: mlflow
-mlflow: $(STAMP)  ## MLflow's page on the runs made here: http://127.0.0.1:5000
+mlflow: $(STAMP)  ## serve MLflow's page with this project's runs: http://127.0.0.1:5000
 	@p2c mlflow
 
 .PHONY: remote
-remote: $(STAMP)  ## share data: make remote URL=s3://bucket/path (gs:// azure:// ssh:// too)
+remote: $(STAMP)  ## share data: make remote URL=s3://bucket/path (also gs:// azure:// ssh://)
 	@p2c remote "$(URL)"
 
 .PHONY: format
-format: $(STAMP)  ## put the code in its standard form
+format: $(STAMP)  ## format the code
 	@ruff check -q --fix . ; ruff format -q .

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes the one environment of the project: uv from the registry, the lock without resolving, then what torch asks for.
+# Create the project's environment: uv from the package registry, the lock without resolving, then torch's dependencies.
 set -euo pipefail
 venv=$1
 fail() { echo "make env: $*" >&2; exit 1; }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || fail "needs Linux on x86-64 (Windows: WSL2; Mac: a container), because Triton and dlib are installed as binaries. This is $(uname -sm)."
 
-# A Python that brings libpython comes first: Triton's python backend is linked to it.
+# Prefer a Python that has libpython, because Triton's python backend is linked to it.
 usable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
 shared='import ctypes, sys, sysconfig
 name = "libpython%d.%d.so.1.0" % sys.version_info[:2]
@@ -28,13 +28,13 @@ done
 echo "Environment in $venv with $("$venv/bin/python" -V), $(grep -cE '^[a-z]' requirements.txt) packages"
 [ -x "$venv/bin/uv" ] || "$venv/bin/pip" install -q --disable-pip-version-check "$(grep -E '^uv==' requirements.txt)" 2> >(grep -v 'is ignored: it is neither' >&2)
 
-# uv does not read pip's settings: hand it the folder of local wheels where pip has one.
+# uv does not read pip's settings: pass it pip's folder of local wheels, if there is one.
 [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$PIP_FIND_LINKS}"
-# On a terminal uv shows how far it is; in a log it would only list 220 names.
+# On a terminal uv shows its progress; in a log it would only list 220 names.
 quiet=-q; [ -t 2 ] && quiet=
 uv() { "$venv/bin/uv" pip install $quiet --python "$venv/bin/python" "$@"; }
-# --no-deps: the lock is complete, and face-alignment's wish for opencv with a display is answered by the headless one.
+# --no-deps: the lock is complete, and opencv-python-headless replaces the opencv-python that face-alignment requires.
 uv --no-deps -r requirements.txt
-# A CUDA build of torch brings libraries of its own that a flat lock for every machine cannot name; a CPU build brings none.
+# A CUDA build of torch needs libraries that one flat lock for all machines cannot list; a CPU build needs none.
 uv -c requirements.txt "$(grep -E '^torch==' requirements.txt)"
 uv --no-deps --no-build-isolation -e .

@@ -6,7 +6,7 @@
         optimizers.safetensors      moments of both optimizers                        } only what training
         random.safetensors          torch's generators of random numbers              } saved has these
 
-A checkpoint with `genA2B` or `genA2B.average` alone is enough to draw with. `training.checkpoint` saves and resumes.
+A checkpoint with `genA2B` or `genA2B.average` alone is enough to make cartoons. `training.checkpoint` saves and resumes runs.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Card:
-    """What `checkpoint.json` says.
+    """The contents of `checkpoint.json`.
 
     Args:
         path: the folder.
         step: optimisation steps done.
         train: the section it was trained with.
         networks: names of the networks inside.
-        scores: of its averaged generator, where it was scored while training.
+        scores: of its averaged generator, if it was scored during training.
     """
 
     path: Path
@@ -56,13 +56,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def read_card(path: Path) -> Card:
-    """What a checkpoint is.
+    """Read the card of a checkpoint.
 
     Args:
         path: its folder, or the name of one that comes with the project.
 
     Raises:
-        UserError: the folder is no checkpoint, or of a format this version does not know.
+        UserError: the folder is not a checkpoint, or its format is unknown to this version.
     """
     path = pretrained.resolve(path)
     if not path.is_dir():
@@ -83,19 +83,19 @@ def read_card(path: Path) -> Card:
 
 
 def build_generator(params: Train) -> Generator:
-    """A generator as the `train` section describes it, with fresh weights."""
+    """A randomly initialised generator as the `train` section describes it."""
     generator = Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
     generator.recompute = params.recompute
     return generator
 
 
 def load_generator(path: Path, name: str = "genA2B", which: str = "ema") -> Generator:
-    """The generator of a checkpoint, ready to draw.
+    """Load a generator of a checkpoint for inference.
 
     Args:
         path: the checkpoint's folder, or the name of one that comes with the project.
-        name: genA2B draws cartoons, genB2A photographs.
-        which: `ema`, or `raw` for the last step's; the other is used where the wanted one is not inside.
+        name: genA2B makes cartoons, genB2A photographs.
+        which: `ema`, or `raw` for the last step's; if the checkpoint lacks it, the other one is loaded.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or has no such generator.
@@ -111,7 +111,7 @@ def load_generator(path: Path, name: str = "genA2B", which: str = "ema") -> Gene
 
 
 def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str = "ema") -> None:
-    """A checkpoint of one generator alone: what is needed to draw, a tenth of the size."""
+    """Write a checkpoint of one generator alone: enough to make cartoons, a tenth of the size."""
     card = read_card(source)
     generator = load_generator(source, name, which)
     target.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str 
 
 
 def write_networks(folder: Path, train: Train, networks: Mapping[str, torch.nn.Module], step: int = 0) -> None:
-    """A checkpoint of networks alone, without what training would go on from.
+    """Write a checkpoint of networks alone, from which training cannot resume.
 
     Args:
         folder: exists; gets a file a network, and the card.

@@ -1,7 +1,7 @@
-"""The one kind of error a user can cause.
+"""`UserError`, the exception for errors that a user can cause.
 
-Whatever raises `UserError` knows what is wrong and says it in one line that names the file or key and the way out; the
-command line prints that line and exits with `exit_code`. Any other exception is a bug and keeps its traceback.
+Its message is one line that names the file or key, the problem and the remedy. The command line prints that line and
+exits with `exit_code`. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """Something a user can cause and put right.
+    """Error that a user can cause and fix.
 
     Args:
-        message: one line, naming the file or key and the reason.
-        exit_code: what the process exits with; never 0.
+        message: one line that names the file or key and the reason.
+        exit_code: exit code of the process; never 0.
     """
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
@@ -26,7 +26,7 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def exit_on_user_error(program: str) -> Iterator[None]:
-    """What a user can cause ends the process with one line, `program: reason`, and its exit code; a bug keeps its traceback."""
+    """Exit with one line, `program: reason`, and the error's exit code on a `UserError`; bugs keep their traceback."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half there, and nothing in place of something else."""
+"""Atomic writes of files and folders that never leave partial results or replace unrelated files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from photo2cartoon.errors import UserError
 
 @contextlib.contextmanager
 def atomic_dir(target: Path, mark: str) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `target` when all went well and vanishes when not.
+    """Yield a folder to write into, which replaces `target` on success and is deleted on failure.
 
-    What `target` held before stays until then.
+    The previous contents of `target` stay until then.
 
     Args:
         target: the folder.
-        mark: name of a file that tells a folder written by this stage: one with other things in it is somebody's own.
+        mark: name of a file that marks a folder as written by this stage; a non-empty folder without it is refused.
 
     Raises:
-        UserError: the target is a file or holds something else, or the disk is full or cannot be written.
+        UserError: the target is a file or holds something else, or the disk is full or not writable.
     """
     if target.exists() and not target.is_dir():
         raise UserError(f"{target}: is a file, a folder is to be written there")
@@ -45,7 +45,7 @@ def atomic_dir(target: Path, mark: str) -> Iterator[Path]:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Rename a folder to its final name; one of that name is moved aside first and removed last."""
+    """Rename a folder to its final name; an existing folder of that name is moved aside first and removed last."""
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
         target.rename(old)
@@ -55,10 +55,10 @@ def replace_folder(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """A file name to write to, renamed to `target` when all went well.
+    """Yield a file name to write to, which is renamed to `target` on success.
 
     Raises:
-        UserError: the target is a folder, or the disk is full or cannot be written.
+        UserError: the target is a folder, or the disk is full or not writable.
     """
     if target.is_dir():
         raise UserError(f"{target}: is a folder, a file is to be written there")
@@ -75,13 +75,13 @@ def atomic_write(target: Path) -> Iterator[Path]:
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """Names of the PNG files that pictures become, all different: the stem survives, and folders before it.
+    """Return unique PNG file names for images, which keep the stem and any folders before it.
 
-    Where two pictures share the stem, the suffix joins in, `a-jpg.png`; where that is another's name already, a number does.
+    If two images share a stem, the suffix is appended, as in `a-jpg.png`; if that name is taken already, a number.
     """
     parts = [name.rsplit(".", 1) for name in names]
     counts = Counter(stem for stem, _ in parts)
-    made: dict[str, None] = {}  # in order
+    made: dict[str, None] = {}  # an ordered set
     for stem, suffix in parts:
         name = wanted = f"{stem}-{suffix.lower()}" if counts[stem] > 1 else stem
         number = 1
@@ -93,7 +93,7 @@ def png_names(names: Sequence[str]) -> list[str]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON that a person can read and a diff can compare."""
+    """Write JSON that people can read and diff."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
@@ -102,7 +102,7 @@ def read_json(path: Path, hint: str = "") -> Any:
     """Read JSON.
 
     Raises:
-        UserError: the file is missing or damaged; `hint` says what makes it.
+        UserError: the file is missing or damaged; `hint` tells the user how to create it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -113,11 +113,11 @@ def read_json(path: Path, hint: str = "") -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
+    """Return the hex sha256 of a file, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:
-    """`photo2cartoon` in XDG_CACHE_HOME, or in ~/.cache."""
+    """Return `photo2cartoon` in XDG_CACHE_HOME, or in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "photo2cartoon"

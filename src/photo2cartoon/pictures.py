@@ -1,4 +1,4 @@
-"""Pictures for people to look at: grids with captions, side by side."""
+"""Images for people to look at: captioned grids, heat maps, PNG encoding."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 CAPTION = 26
-GridRow = tuple[str, Sequence[np.ndarray]]  # a caption and its pictures
+GridRow = tuple[str, Sequence[np.ndarray]]  # a caption and its images
 
 
 def grid(rows: Sequence[GridRow], side: int = 160) -> np.ndarray:
-    """Rows of pictures under one another, each row with its caption above.
+    """Compose rows of images into a grid, each row with its caption above.
 
     Args:
-        rows: a caption and pictures, uint8 RGB `[H, W, 3]` of any size, squared to `side`.
+        rows: caption and images of each row; uint8 RGB `[H, W, 3]` of any size, resized to squares of `side`.
         side: pixels.
 
     Returns:
@@ -36,7 +36,7 @@ def grid(rows: Sequence[GridRow], side: int = 160) -> np.ndarray:
 
 
 def heatmap_on(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """A heat map laid over a picture, red where it is hottest.
+    """Overlay a heat map on an image, red where it is hottest.
 
     Args:
         picture: uint8 RGB `[S, S, 3]`.
@@ -50,10 +50,10 @@ def heatmap_on(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
 
 
 def encode_png(rgb: np.ndarray) -> bytes:
-    """uint8 RGB `[H, W, 3]` as PNG."""
+    """Encode uint8 RGB `[H, W, 3]` as PNG."""
     return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def decode_png(png: bytes) -> np.ndarray:
-    """What `encode_png` wrote, as uint8 RGB `[H, W, 3]`."""
+    """Decode the output of `encode_png` to uint8 RGB `[H, W, 3]`."""
     return cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

@@ -1,4 +1,4 @@
-"""Progress bars: live on a terminal, a line every ten seconds in a log."""
+"""Progress bars: live on a terminal, one line every ten seconds in a log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Lines:
-    """Standard error for a log: what would redraw a line begins a new one."""
+    """Standard error for logs: each redraw of the bar is written as a new line."""
 
     def write(self, text: str) -> None:
         text = text.strip("\r\n ")
@@ -20,14 +20,14 @@ class _Lines:
 
 
 def note(text: str) -> None:
-    """Say something above the bar that is being shown, on standard error."""
+    """Print a message above the current bar, on standard error."""
     from tqdm import tqdm
 
     tqdm.write(text, file=sys.stderr)
 
 
 def bar(items: Iterable | None = None, **options: Any):
-    """tqdm over `items`; takes tqdm's own options."""
+    """Create a tqdm bar over `items`; takes tqdm's own options."""
     from tqdm import tqdm
 
     if sys.stderr.isatty():

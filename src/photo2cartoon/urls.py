@@ -1,4 +1,4 @@
-"""Files elsewhere, by fsspec: what goes wrong there is told in a line that names the URL."""
+"""Remote files through fsspec; failures become one-line errors that name the URL."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from photo2cartoon.errors import UserError
 
 
 def is_url(place: object) -> bool:
-    """Whether it is more than a path of this machine."""
+    """Return whether this is a URL rather than a local path."""
     return "://" in str(place)
 
 
 def place(text: str) -> Path | str:
-    """What somebody wrote on a command line: a path, or a URL, whose slashes a path would lose."""
+    """Parse a command-line argument: a path, or a URL, which stays text because `Path` would drop slashes."""
     return text if is_url(text) else Path(text)
 
 
 @contextlib.contextmanager
 def as_user_error(url: str, what: str) -> Iterator[None]:
-    """Make any failure inside a `UserError`: each of fsspec's file systems has errors of its own.
+    """Turn any failure inside into a `UserError`, because each fsspec file system has its own exceptions.
 
     Args:
-        url: is named.
-        what: could not be done, as in "cannot be read".
+        url: URL to name in the message.
+        what: the failure, as in "cannot be read".
     """
     try:
         yield
@@ -39,9 +39,9 @@ def as_user_error(url: str, what: str) -> Iterator[None]:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The file system behind a URL of fsspec (`s3://bucket/path`, `gs://`, …), with nothing remembered, and the path in it.
+    """Return the file system behind an fsspec URL (`s3://bucket/path`, `gs://`, …), cache cleared, and the path in it.
 
-    Endpoints and credentials are what the file system's own package reads from the environment.
+    The file system's own package reads endpoints and credentials from the environment.
     """
     import fsspec
 

@@ -297,9 +297,9 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
 @pytest.mark.parametrize(
     ("kind", "inside", "told"),
     [
-        ("pt", ("genA2B", "genB2A", "disGA", "disGB", "disLA"), "disLB; training would begin it afresh"),
-        ("pdparams", ("genA2B", "disLB"), "genB2A, disGA, disGB, disLA; training would begin them afresh"),
-        ("pt", ("genA2B",), "genB2A, disGA, disGB, disLA, disLB; training would begin them afresh"),
+        ("pt", ("genA2B", "genB2A", "disGA", "disGB", "disLA"), "disLB; randomly initialised in training"),
+        ("pdparams", ("genA2B", "disLB"), "genB2A, disGA, disGB, disLA; randomly initialised in training"),
+        ("pt", ("genA2B",), "genB2A, disGA, disGB, disLA, disLB; randomly initialised in training"),
     ],
 )
 def test_networks_that_a_file_has_not_are_named(tmp_path, p2c, kind, inside, told):

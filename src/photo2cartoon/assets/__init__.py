@@ -1,1 +1,1 @@
-"""Third-party files: what there is, found or fetched, and verified by hash before anything uses it."""
+"""Third-party files: the catalogue, finding or fetching them, and verifying their hashes before use."""

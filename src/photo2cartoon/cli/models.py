@@ -1,4 +1,4 @@
-"""What is done with models: bring in, serve, draw, roll back."""
+"""Commands that use models: import, compare, serve, cartoonize, roll back."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 @app.command("import-weights", rich_help_panel=MODELS)
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="photo2cartoon's .pt or .onnx, or the Paddle port's .pdparams.")],
-    out: Annotated[Path, typer.Option(help="Becomes the checkpoint; a new folder.")],
+    file: Annotated[Path, typer.Argument(help="photo2cartoon's .pt or .onnx file, or the Paddle port's .pdparams.")],
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to create.")],
     size: Annotated[
-        int | None, typer.Option(help="Side of the pictures that a light generator was trained on. [default: 256]")
+        int | None, typer.Option(help="Image size that a light generator was trained at. [default: 256]")
     ] = None,
 ) -> None:
-    """Read photo2cartoon's trained weights as a checkpoint, to draw with, export or train on.
+    """Convert photo2cartoon's trained weights to a checkpoint for cartoonize, export and train.
 
-    Nothing pickled is run. Variant and sizes are told by the shapes; what is missing, left over or of another shape is named.
+    No pickled code runs. The variant and its sizes follow from the shapes; missing, surplus and mismatched tensors are named.
     """
     from photo2cartoon.importing.cartoon_weights import import_weights as importer
 
     found = importer(file, out, size)
     kind = "light" if found.train.light else "full"
-    absent = f"\nNot in it: {', '.join(found.absent)}; training would begin {'it' if len(found.absent) == 1 else 'them'} afresh"
+    absent = f"\nNot in it: {', '.join(found.absent)}; randomly initialised in training"
     typer.echo(
         f"{out}: {', '.join(found.networks)} from a {found.kind} file; {kind}, {found.train.channels} channels, "
         f"{found.train.size} px{absent if found.absent else ''}\nTry: p2c cartoonize PHOTO --checkpoint {out} --out cartoon.png"
@@ -50,13 +50,15 @@ def import_weights(
 @app.command(rich_help_panel=MODELS)
 def translate(
     context: typer.Context,
-    checkpoint: Annotated[Path, typer.Option(help="A checkpoint folder with both generators.")],
-    out: Annotated[Path, typer.Option(help="Gets A2B/, B2A/ and overview.png.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder with both generators.")],
+    out: Annotated[Path, typer.Option(help="Output folder for A2B/, B2A/ and overview.png.")],
     data: Data = DATA,
-    split: Annotated[str, typer.Option(help="test, or train for the pictures that were learnt from.")] = "test",
-    raw: Annotated[bool, typer.Option(help="The last step's generators instead of the averaged ones.")] = False,
+    split: Annotated[str, typer.Option(help="Split to translate: test or train.")] = "test",
+    raw: Annotated[
+        bool, typer.Option(help="Use the generators of the last step instead of the averaged ones.")
+    ] = False,
 ) -> None:
-    """Draw every held-out picture in seven rows, both ways: picture, identity, translation, reconstruction, attention."""
+    """Translate the held-out pictures both ways: input, identity, translation, reconstruction and attention in seven rows."""
     from photo2cartoon.evaluation.translate import translate_dataset
     from photo2cartoon.progress import note
 
@@ -73,9 +75,9 @@ def translate(
 def rollback(
     params: ParamsFile = None,
     repository: Repository = MODEL_REPOSITORY,
-    server: Annotated[str | None, typer.Option(help="HOST:PORT of a running Triton that shall load it now.")] = None,
+    server: Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")] = None,
 ) -> None:
-    """Go back to the version that was champion before."""
+    """Roll back to the previous champion."""
     from photo2cartoon.serving.repository import rollback as stage
 
     version = stage(repository, load_params(params).select, server)
@@ -88,14 +90,14 @@ def serve(
     weights: WeightsFolder = WEIGHTS,
     params: ParamsFile = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of them, where something else guards the door.")
+        str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
     ] = "127.0.0.1",
-    grpc_port: Annotated[int, typer.Option(help="gRPC.")] = 8001,
-    http_port: Annotated[int, typer.Option(help="HTTP.")] = 8000,
-    metrics_port: Annotated[int, typer.Option(help="Prometheus metrics.")] = 8002,
-    run_folder: Annotated[Path, typer.Option(help="For backends and the log.")] = TRITON_RUN,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port.")] = 8001,
+    http_port: Annotated[int, typer.Option(help="HTTP port.")] = 8000,
+    metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 8002,
+    run_folder: Annotated[Path, typer.Option(help="Folder for backends and the log.")] = TRITON_RUN,
 ) -> None:
-    """Run Triton until Ctrl-C or SIGTERM; on loopback unless another address is named."""
+    """Serve the promoted model with Triton until Ctrl-C or SIGTERM, on loopback by default."""
     import signal
     import time
 
@@ -112,7 +114,7 @@ def serve(
     def stop(*_: object) -> None:
         raise SystemExit(0)
 
-    # From here on the server is stopped on the way out, however early the signal comes.
+    # Installed before the server starts, so that an early signal stops it too.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     ports = Ports(grpc_port, http_port, metrics_port)
@@ -129,27 +131,29 @@ def serve(
 @app.command(rich_help_panel=MODELS)
 def cartoonize(
     source: Annotated[
-        Path, typer.Argument(metavar="PICTURE_VIDEO_OR_DIR", help="A photograph, a video, or a folder of photographs.")
+        Path, typer.Argument(metavar="PICTURE_VIDEO_OR_DIR", help="Photograph, video, or folder of photographs.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="File (.png, .jpg, .webp; .mp4, .mov, .mkv, .webm) or folder; NAME-cartoon here by default."),
+        typer.Option(help="File (.png, .jpg, .webp; .mp4, .mov, .mkv, .webm) or folder. [default: ./NAME-cartoon]"),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Draw with a checkpoint, or a model of the project by its name, by torch.")
+        Path | None, typer.Option(help="Use a checkpoint, or a bundled model by name, in torch.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Draw with an ONNX graph, ours or photo2cartoon's own, or a model by its name.")
+        Path | None,
+        typer.Option(help="Use an ONNX graph, exported here or photo2cartoon's own, or a bundled model by name."),
     ] = None,
-    server: Annotated[str | None, typer.Option(help="Let a Triton at HOST:PORT draw.")] = None,
+    server: Annotated[str | None, typer.Option(help="Use the Triton server at HOST:PORT.")] = None,
     paste: Annotated[
-        bool, typer.Option("--paste", help="The whole photograph with the cartoon's head in place, not the portrait.")
+        bool,
+        typer.Option("--paste", help="Paste the cartoon's head into the photograph instead of returning the portrait."),
     ] = False,
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
 ) -> None:
-    """Draw photographs or a video; with the newest promoted model, or the one that comes with the project."""
+    """Make cartoons of photographs or a video, with the newest promoted model or else the bundled one."""
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import stills, video_reader
     from photo2cartoon.cartoonize.stylize import ModelChoice
@@ -184,20 +188,20 @@ def cartoonize(
 
 @app.command(rich_help_panel=MODELS)
 def web(
-    checkpoint: Annotated[Path | None, typer.Option(help="Draw with a checkpoint, by torch.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Draw with an ONNX graph, or a model by its name.")] = None,
-    server: Annotated[str | None, typer.Option(help="Let a Triton at HOST:PORT draw.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Use a checkpoint, in torch.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Use an ONNX graph, or a bundled model by name.")] = None,
+    server: Annotated[str | None, typer.Option(help="Use the Triton server at HOST:PORT.")] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for all of them, where something else guards the door.")
+        str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Of the page.")] = 7860,
-    examples: Annotated[Path, typer.Option(help="Folder of photographs; its first ones are there to be tried.")] = RAW
+    port: Annotated[int, typer.Option(help="Port of the page.")] = 7860,
+    examples: Annotated[Path, typer.Option(help="Folder of photographs; the first ones are offered as examples.")] = RAW
     / PHOTOS,
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
 ) -> None:
-    """Open a page to try it on, until Ctrl-C: a photograph in, a cartoon out. Offers every model there is, or the one named."""
+    """Serve a web page that turns an uploaded photograph into a cartoon, until Ctrl-C. Offers all models, or the one named."""
     import signal
 
     from photo2cartoon.assets.collect import ensure
@@ -220,16 +224,16 @@ def web(
 @app.command(rich_help_panel=MODELS)
 def measure(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL…", help="Checkpoints, ONNX files, or names of models of the project.")
+        list[str], typer.Argument(metavar="MODEL…", help="Checkpoints, ONNX files, or names of bundled models.")
     ],
-    out: Annotated[Path, typer.Option(help="Gets measures.md, measures.json and contact sheets.")],
+    out: Annotated[Path, typer.Option(help="Output folder for measures.md, measures.json and contact sheets.")],
     data: Data = DATA,
     weights: WeightsFolder = WEIGHTS,
     photographs: Annotated[
-        bool, typer.Option("--photographs", help="Lay the photographs, and the teacher's drawings, beside ours.")
+        bool, typer.Option("--photographs", help="Show the photographs and the drawings beside the cartoons.")
     ] = False,
 ) -> None:
-    """Measure models side by side on held-out photographs: likeness to the teacher's drawings, the style, the person."""
+    """Compare models on held-out photographs: distance to the drawings, to the style, and to the person."""
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.evaluation.measure import measure as stage
 
@@ -246,13 +250,13 @@ def measure(
 
 
 def _beside(source: Path, videos: frozenset[str]) -> Path:
-    """Where drawings go when nobody says where: in this folder, under the source's name."""
+    """The default output: in the current folder, named after the source."""
     suffix = "" if source.is_dir() else ".mp4" if source.suffix.lower() in videos else ".png"
     return Path(f"{source.resolve().stem if suffix else source.resolve().name}-cartoon{suffix}")
 
 
 def _must_not_choose_portraits(portrait: PortraitParams, params: Path | None) -> None:
-    """A server makes portraits by its own settings: refuse those of a file that was named, mention those of ./params.yaml."""
+    """Refuse portrait settings of an explicit --params file, which a server ignores; note those of ./params.yaml."""
     from photo2cartoon.params import PortraitParams
     from photo2cartoon.progress import note
 

@@ -1,4 +1,4 @@
-"""The stages as verbs: each reads its options, calls its stage, and says what came of it."""
+"""The stages as commands: each reads its options, calls the function of its stage, and prints a summary."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from photo2cartoon.layout import DATA, MODEL_REPOSITORY, RAW, SOURCES, TABLE, WE
 def params_(
     params: ParamsFile = None,
     profile: Profile = None,
-    out: Annotated[Path | None, typer.Option(help="Write the resolved params here instead of showing them.")] = None,
-    schema: Annotated[bool, typer.Option(help="Show the JSON schema: every key, its type, range and meaning.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the resolved parameters to this file instead.")] = None,
+    schema: Annotated[
+        bool, typer.Option(help="Print the JSON schema instead: every key with its type, range and description.")
+    ] = False,
 ) -> None:
-    """Check params.yaml and show every parameter with its value and description."""
+    """Check params.yaml and print every parameter with its value and description."""
     import json
 
     from photo2cartoon import params as module
@@ -46,12 +48,13 @@ def params_(
 @app.command(rich_help_panel=STAGES)
 def assets(
     params: ParamsFile = None,
-    out: Annotated[Path, typer.Option(help="WeightsFolder folder.")] = WEIGHTS,
+    out: Annotated[Path, typer.Option(help="Weights folder to fill.")] = WEIGHTS,
     portraits_only: Annotated[
-        bool, typer.Option("--portraits-only", help="What making portraits takes: enough to draw and to serve.")
+        bool,
+        typer.Option("--portraits-only", help="Only the files for making portraits: enough for cartoonize and serve."),
     ] = False,
 ) -> None:
-    """Fetch third-party weights and verify them."""
+    """Fetch third-party weights and verify their hashes."""
     from photo2cartoon.assets.collect import collect, ensure
     from photo2cartoon.portrait.maker import required_assets
 
@@ -67,9 +70,9 @@ def assets(
 @app.command(rich_help_panel=STAGES)
 def ingest(
     params: ParamsFile = None,
-    out: Annotated[Path, typer.Option(help="Gets photos/, cartoons/ and CARD.md.")] = RAW,
+    out: Annotated[Path, typer.Option(help="Output folder for photos/, cartoons/ and CARD.md.")] = RAW,
 ) -> None:
-    """Bring raw photographs and cartoons from their source."""
+    """Fetch raw photographs and cartoons from their sources."""
     from photo2cartoon.dataset.ingest import ingest as stage
 
     counts = stage(load_params(params).ingest, out)
@@ -81,20 +84,21 @@ def ingest(
 @app.command(rich_help_panel=STAGES)
 def preprocess(
     out: Annotated[
-        Path, typer.Option(help="Gets trainA, testA (photographs), trainB, testB (cartoons), pictures.csv.")
+        Path,
+        typer.Option(help="Output folder for trainA, testA (photographs), trainB, testB (cartoons), pictures.csv."),
     ],
     raw: Annotated[
-        Path | None, typer.Option(help="What `p2c ingest` wrote: photos, cartoons and drawings in one.")
+        Path | None, typer.Option(help="Output of `p2c ingest`, with photos/, cartoons/ and maybe drawings/.")
     ] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of photographs.")] = None,
     cartoons: Annotated[Path | None, typer.Option(help="Folder of cartoons.")] = None,
     drawings: Annotated[
-        Path | None, typer.Option(help="Folder of drawings of some of the photographs, under their names.")
+        Path | None, typer.Option(help="Folder of drawings of some of the photographs, with the same names.")
     ] = None,
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
 ) -> None:
-    """Find, level, crop and cut out every face, on every core."""
+    """Detect, level, crop and cut out every face, on all cores."""
     from collections import Counter
 
     from photo2cartoon.dataset.preprocess import preprocess as stage
@@ -115,20 +119,20 @@ def preprocess(
 
 @app.command(rich_help_panel=STAGES)
 def train(
-    out: Annotated[Path, typer.Option(help="Gets checkpoints/, samples/, stats.jsonl.")],
+    out: Annotated[Path, typer.Option(help="Run folder for checkpoints/, samples/, stats.jsonl and run.json.")],
     params: ParamsFile = None,
     profile: Profile = None,
     data: Data = DATA,
     weights: WeightsFolder = WEIGHTS,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume from the last checkpoint in --out.")] = False,
     start_from: Annotated[
-        str | None, typer.Option(help="Begin with the networks of this checkpoint; the same as train.start_from.")
+        str | None, typer.Option(help="Initialise the networks from this checkpoint; overrides train.start_from.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what the run would be, try a few steps, and write nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan of the run with measured time and memory; write nothing.")
     ] = False,
 ) -> None:
-    """Train the generators and discriminators: from scratch, from other networks, or on from where a run stopped."""
+    """Train the networks: from scratch, from a checkpoint, or resuming a run."""
     from photo2cartoon.params import DEFAULT_FILE
     from photo2cartoon.progress import note
     from photo2cartoon.training import loop
@@ -158,8 +162,8 @@ def train(
 
 @app.command(rich_help_panel=STAGES)
 def evaluate(
-    train: Annotated[Path, typer.Option(help="What `p2c train` wrote.")],
-    out: Annotated[Path, typer.Option(help="Gets scores.json, scores.csv, drawings.png.")],
+    train: Annotated[Path, typer.Option(help="Run folder of `p2c train`.")],
+    out: Annotated[Path, typer.Option(help="Output folder for scores.json, scores.csv, drawings.png.")],
     params: ParamsFile = None,
     data: Data = DATA,
     weights: WeightsFolder = WEIGHTS,
@@ -172,12 +176,12 @@ def evaluate(
 
 @app.command(rich_help_panel=STAGES)
 def select(
-    scores: Annotated[Path, typer.Option(help="What `p2c evaluate` wrote.")],
-    train: Annotated[Path, typer.Option(help="What `p2c train` wrote.")],
-    out: Annotated[Path, typer.Option(help="Becomes the chosen checkpoint.")],
+    scores: Annotated[Path, typer.Option(help="Output folder of `p2c evaluate`.")],
+    train: Annotated[Path, typer.Option(help="Run folder of `p2c train`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the selected checkpoint.")],
     params: ParamsFile = None,
 ) -> None:
-    """Choose the best checkpoint and register it in MLflow."""
+    """Select the best checkpoint and register it in MLflow."""
     from photo2cartoon.evaluation.selection import select as stage
 
     chosen = stage(load_params(params).select, scores, train, out)
@@ -190,13 +194,15 @@ def select(
 
 @app.command(rich_help_panel=STAGES)
 def export(
-    checkpoint: Annotated[Path, typer.Option(help="A checkpoint folder.")],
-    out: Annotated[Path, typer.Option(help="The ONNX file.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")],
+    out: Annotated[Path, typer.Option(help="ONNX file to write.")],
     params: ParamsFile = None,
-    data: Annotated[Path | None, typer.Option(help="Dataset whose portraits the graph is compared on.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Where the comparison goes, as JSON.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset with the portraits on which the graph is compared with torch.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="JSON file for the comparison.")] = None,
 ) -> None:
-    """Write the generator as ONNX and prove that it draws the same."""
+    """Export the generator to ONNX and check it against torch."""
     from photo2cartoon.export.export import export as stage
 
     values = load_params(params).export
@@ -212,11 +218,13 @@ def export(
 def promote(
     params: ParamsFile = None,
     repository: Repository = MODEL_REPOSITORY,
-    server: Annotated[str | None, typer.Option(help="HOST:PORT of a running Triton that shall load it now.")] = None,
-    init: Annotated[bool, typer.Option("--init", help="Put the configurations into an empty repository.")] = False,
+    server: Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")] = None,
+    init: Annotated[
+        bool, typer.Option("--init", help="Initialise an empty repository with the model configurations.")
+    ] = False,
     furnish: Annotated[bool, typer.Option("--furnish", hidden=True)] = False,
 ) -> None:
-    """Deploy the version that the alias 'champion' points at in MLflow."""
+    """Deploy the version that has the alias 'champion' in MLflow."""
     from photo2cartoon.progress import note
     from photo2cartoon.serving import repository as serving
 

@@ -1,5 +1,5 @@
-"""The `ingest` stage: copies images from their sources into `photos/`, `cartoons/` and, if there are any, `drawings/` of
-the photographs, and writes a card that names the sources."""
+"""The `ingest` stage: copies images from their sources into `photos/`, `cartoons/` and, if there are any, `drawings/`
+of the photographs, and writes a card that names the sources."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The `preprocess` stage: turns raw images into photo2cartoon's trainA, trainB, testA, testB, and writes a row per image.
+"""The `preprocess` stage: turns raw images into photo2cartoon's trainA, trainB, testA, testB, with a row per image.
 
-A photograph with a drawing of the same name is taken as a portrait already, and so is the drawing, which goes to drawnA.
+A photograph with a drawing of the same name is taken as a portrait already. So is the drawing, which goes to drawnA.
 
 Each portrait depends only on its own image, but the train/test split depends on all of them. Portraits can therefore be
 made in shards on several machines; the split is made when the shards are collected.

@@ -1,4 +1,4 @@
-"""The part of a portrait that face networks look at."""
+"""The crop of a portrait that face networks take as input."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def crop_face(pictures: Tensor) -> Tensor:
-    """The square of a portrait that holds the face without hair and neck: photo2cartoon's crop for the Face ID loss.
+    """Crop the square of a portrait with the face, without hair and neck: photo2cartoon's crop for the Face ID loss.
 
     Args:
         pictures: `[N, C, S, S]`.

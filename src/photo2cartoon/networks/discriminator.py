@@ -1,4 +1,4 @@
-"""The discriminators: patch classifiers with attention, one that sees the whole face and one that sees its parts."""
+"""The discriminators: patch classifiers with attention, global for the whole face and local for its parts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SLOPE = 0.2
 
 
 class SpectralNorm(_SpectralNorm):
-    """torch's spectral normalisation (arXiv:1802.05957), in float32 also under autocast."""
+    """torch's spectral normalisation (arXiv:1802.05957), computed in float32 even under autocast."""
 
     forward = in_float32(_SpectralNorm.forward)
 
     @in_float32
     def singular_value(self, weight: Tensor) -> Tensor:
-        """The largest singular value as the vectors have it, after one more power iteration while training."""
+        """Estimate the largest singular value from the vectors, after one more power iteration in training mode."""
         matrix = self._reshape_weight_to_matrix(weight)
         if self.training:
             self._power_method(matrix, self.n_power_iterations)
@@ -31,7 +31,7 @@ class SpectralNorm(_SpectralNorm):
 
 
 class SpectralConv2d(nn.Conv2d):
-    """A convolution under spectral normalisation, which divides what comes out rather than millions of weights."""
+    """A convolution with spectral normalisation that divides the output instead of millions of weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, K, h, w]`."""
@@ -42,18 +42,18 @@ class SpectralConv2d(nn.Conv2d):
 
 
 def spectral_norm(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """The layer with its weight divided by its largest singular value, by one power iteration a forward pass."""
+    """Divide a layer's weight by its largest singular value, estimated by one power iteration per forward pass."""
     register_parametrization(layer, "weight", SpectralNorm(layer.weight, dim=0))
     return layer
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What a discriminator returns.
+    """Output of a discriminator.
 
     Args:
-        logit: `[N, 1, h, w]`, a number a patch.
-        cam_logit: `[N, 2]`.
-        heatmap: `[N, 1, h + 1, w + 1]`, where it looks.
+        logit: `[N, 1, h, w]`, one number per patch.
+        cam_logit: `[N, 2]`, from the attention.
+        heatmap: `[N, 1, h + 1, w + 1]`, where the discriminator looks.
     """
 
     logit: Tensor
@@ -61,16 +61,16 @@ class DiscriminatorOutput(NamedTuple):
     heatmap: Tensor
 
     def split(self, sizes: int | list[int]) -> list[DiscriminatorOutput]:
-        """The outputs for parts of the batch, of these sizes, as `torch.split` takes them."""
+        """Split the outputs along the batch, with sizes as in `torch.split`."""
         return [DiscriminatorOutput(*parts) for parts in zip(*(tensor.split(sizes) for tensor in self), strict=True)]
 
 
 class Discriminator(nn.Module):
-    """Is a picture of this domain?
+    """Discriminates images of one domain from generated ones.
 
     Args:
         channels: width of the first layer (`ndf` in U-GAT-IT).
-        layers: 7 for the global one, 5 for the local one.
+        layers: 7 for the global discriminator, 5 for the local one.
     """
 
     def __init__(self, channels: int = 32, layers: int = GLOBAL_LAYERS) -> None:
@@ -91,11 +91,11 @@ class Discriminator(nn.Module):
         self.head = nn.Sequential(nn.ReflectionPad2d(1), spectral_norm(SpectralConv2d(wide, 1, 4, bias=False)))
 
     def forward(self, x: Tensor) -> DiscriminatorOutput:
-        """`[N, 3, H, W]` in -1..1 to a `DiscriminatorOutput`; H and W at least 128 with 7 layers."""
+        """Map `[N, 3, H, W]` in -1..1 to a `DiscriminatorOutput`; H and W are at least 128 with 7 layers."""
         x, cam_logit, heatmap = self.attention(self.body(x))
         return DiscriminatorOutput(self.head(x), cam_logit, heatmap)
 
 
 def build_discriminator(name: str, channels: int) -> Discriminator:
-    """A randomly initialised discriminator by its name in U-GAT-IT: disGA and disGB are global, disLA and disLB local."""
+    """Build a randomly initialised discriminator by its U-GAT-IT name: disGA, disGB are global, disLA, disLB local."""
     return Discriminator(channels, GLOBAL_LAYERS if name.startswith("disG") else LOCAL_LAYERS)

@@ -1,8 +1,8 @@
-"""Who is it? What a face network is to the Face ID loss, and the default one.
+"""Face networks for the Face ID loss: the interface and the default network.
 
-That is dlib's (King, 2017; CC0) in torch, so that the loss has gradients:
-a ResNet of 29 convolutions on 150x150 RGB that gives 128 numbers. Its weights are read out of dlib's own file, which is
-plain numbers, and dlib's forward pass is what the tests compare with.
+The default is dlib's (King, 2017; CC0), reimplemented in torch so the loss has gradients: a ResNet of 29 convolutions
+on 150x150 RGB that outputs 128 numbers. Its weights are read from dlib's own file, which holds plain numbers. The tests
+compare it with dlib's forward pass.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from photo2cartoon.networks.crop import crop_face
 
 SIDE = 150
 MEAN = (122.782, 117.001, 104.298)
-# Width, and whether the first block of the level halves the picture: dlib's alevel4 to alevel0.
+# Width, number of blocks, whether the first block halves the resolution: dlib's alevel4 to alevel0.
 LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 
 
 def _affine(channels: int) -> nn.BatchNorm2d:
-    """dlib's affine layer: a scale and a shift a channel, with no statistics of their own."""
+    """Build dlib's affine layer: a scale and a shift per channel, without batch statistics."""
     return nn.BatchNorm2d(channels, eps=0.0)
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions added to the input; where they shrink or widen, the smaller side is padded with zeros."""
+    """Two 3x3 convolutions added to the input; if they change the shape, the smaller tensor is zero-padded."""
 
     def __init__(self, inputs: int, outputs: int, halve: bool) -> None:
         super().__init__()
@@ -56,17 +56,17 @@ def _pad_to(x: Tensor, shape: list[int]) -> Tensor:
 
 
 class FaceNetwork(Protocol):
-    """Anything that tells people apart by numbers."""
+    """Interface of a network whose features tell people apart."""
 
     def features(self, pictures: Tensor) -> Tensor:
-        """`[N, 3, H, W]` in -1..1, framed as `portrait` frames them, to `[N, D]`, each of length 1."""
+        """Map `[N, 3, H, W]` in -1..1, framed as `portrait` frames them, to unit-length features `[N, D]`."""
 
     def to(self, device: torch.device) -> FaceNetwork:
-        """Itself, on a device."""
+        """Return the network itself, on a device."""
 
 
 class DlibFaceNet(nn.Module):
-    """Face features; frozen, in evaluation mode, differentiable in its input."""
+    """dlib's face network: frozen, in evaluation mode, differentiable with respect to its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,15 +83,15 @@ class DlibFaceNet(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> DlibFaceNet:
-        """Stay in evaluation mode: a frozen network has no other."""
+        """Stay in evaluation mode, because the network is frozen."""
         return super().train(False)
 
     @classmethod
     def from_dat(cls, path: Path) -> DlibFaceNet:
-        """With the weights of `dlib_face_recognition_resnet_model_v1.dat`.
+        """Load the weights of `dlib_face_recognition_resnet_model_v1.dat`.
 
         Raises:
-            ValueError: the file is not of this network.
+            ValueError: the file does not belong to this network.
         """
         net = cls()
         reader = _DatReader(path.read_bytes(), path)
@@ -109,13 +109,13 @@ class DlibFaceNet(nn.Module):
         return net
 
     def forward(self, x: Tensor) -> Tensor:
-        """RGB `[N, 3, 150, 150]` in 0..255 to features `[N, 128]`."""
+        """Map RGB `[N, 3, 150, 150]` in 0..255 to features `[N, 128]`."""
         x = (x - self.mean) / 256
         x = F.max_pool2d(torch.relu(self.affine(self.conv(x))), 3, 2)
         return self.fc(self.blocks(x).mean(dim=(2, 3)))
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Features of portraits.
+        """Compute the features of portraits.
 
         Args:
             pictures: `[N, 3, H, W]` in -1..1, framed as `portrait` frames them.
@@ -129,14 +129,14 @@ class DlibFaceNet(nn.Module):
 
 
 def load_face_network(kind: str, weights: Path) -> FaceNetwork:
-    """A face network by the name that `train.face_network` gives it, with its verified weights.
+    """Load a face network by its name in `train.face_network`, with verified weights.
 
     Args:
         kind: `dlib`, `mobilefacenet` (512 numbers, as in photo2cartoon) or `mobilefacenet-128`.
         weights: folder that the `assets` stage filled.
 
     Raises:
-        UserError: the file is missing, is another one, or not of this network.
+        UserError: the file is missing, has a wrong hash, or does not belong to this network.
     """
     try:
         if kind == "dlib":
@@ -150,7 +150,7 @@ def load_face_network(kind: str, weights: Path) -> FaceNetwork:
 
 
 class _DatReader:
-    """dlib's serialised tensors one after another: variable-length integers 2, n, k, rows, columns, then float32."""
+    """Reads dlib's serialised tensors in order: variable-length integers 2, n, k, rows, columns, then float32."""
 
     def __init__(self, data: bytes, path: Path) -> None:
         self._data, self._at, self._path = data, 0, path
@@ -171,6 +171,6 @@ class _DatReader:
 
 
 def _dlib_integer(number: int) -> bytes:
-    """A non-negative integer as dlib writes it: how many bytes, then those bytes, least first."""
+    """Encode a non-negative integer as dlib does: the number of bytes, then the bytes, least significant first."""
     length = (number.bit_length() + 7) // 8
     return bytes([length]) + number.to_bytes(length, "little")

@@ -1,6 +1,7 @@
-"""The generator: U-GAT-IT's ResNet with class activation maps, framed by hourglasses, decoded through Soft-AdaLIN.
+"""The generator: U-GAT-IT's ResNet with class activation maps, hourglasses at both ends and a Soft-AdaLIN decoder.
 
-With `norm="adalin"` and `hourglasses=False` it is U-GAT-IT's own (arXiv:1907.10830), with the others photo2cartoon's.
+With `norm="adalin"` and `hourglasses=False` it is U-GAT-IT's generator (arXiv:1907.10830); the defaults are
+photo2cartoon's.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ NORMS = {"soft_adalin": SoftAdaLIN, "adalin": AdaLIN}
 
 
 class GeneratorOutput(NamedTuple):
-    """What a generator returns.
+    """Output of a generator.
 
     Args:
         image: `[N, 3, H, W]` in -1..1.
-        cam_logit: `[N, 2]`, is this the source domain? by average and by maximum.
+        cam_logit: `[N, 2]`, logits for the input being of the source domain, by average and by maximum pooling.
         heatmap: `[N, 1, H/4, W/4]`, where the generator looks; not normalised.
     """
 
@@ -33,12 +34,12 @@ class GeneratorOutput(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Class activation map: a feature counts as much as it tells the domains apart.
+    """Class activation map: features are weighted by how well they separate the two domains.
 
     Args:
         average_fc, maximum_fc: the two classifiers; discriminators wrap theirs in spectral normalisation.
-        channels: of the features.
-        activation: after the 1x1 convolution.
+        channels: number of feature channels.
+        activation: applied after the 1x1 convolution.
     """
 
     def __init__(self, average_fc: nn.Linear, maximum_fc: nn.Linear, channels: int, activation: nn.Module) -> None:
@@ -48,7 +49,7 @@ class Attention(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`[N, C, H, W]` to attended features of that shape, logits `[N, 2]` and a heat map `[N, 1, H, W]`."""
+        """Map `[N, C, H, W]` to attended features of that shape, logits `[N, 2]` and a heat map `[N, 1, H, W]`."""
         logit = torch.cat([self.average_fc(x.mean(dim=(2, 3))), self.maximum_fc(x.amax(dim=(2, 3)))], dim=1)
         by_average = x * _own_weight(self.average_fc)[:, :, None, None]
         by_maximum = x * _own_weight(self.maximum_fc)[:, :, None, None]
@@ -57,7 +58,7 @@ class Attention(nn.Module):
 
 
 def _own_weight(linear: nn.Linear) -> Tensor:
-    """`[1, C]`; under spectral normalisation the weight before it, which is what U-GAT-IT's attention multiplies by."""
+    """Return the weight `[1, C]` before spectral normalisation, which U-GAT-IT's attention multiplies by."""
     return linear.parametrizations.weight.original if is_parametrized(linear) else linear.weight
 
 
@@ -75,16 +76,16 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, C, H, W]` to the same shape."""
+        """Map `[N, C, H, W]` to the same shape."""
         return x + self.body(x)
 
 
 class AdaptiveBlock(nn.Module):
-    """Two 3x3 convolutions, each with a normalisation that two vectors steer, added to the input.
+    """Two 3x3 convolutions, each with a normalisation conditioned on two vectors, added to the input.
 
     Args:
-        channels: in and out.
-        norm: `SoftAdaLIN`, steered by content and style, or `AdaLIN`, by gamma and beta.
+        channels: input and output channels.
+        norm: `SoftAdaLIN`, conditioned on content and style, or `AdaLIN`, on gamma and beta.
     """
 
     def __init__(self, channels: int, norm: type[SoftAdaLIN] | type[AdaLIN] = SoftAdaLIN) -> None:
@@ -95,24 +96,24 @@ class AdaptiveBlock(nn.Module):
         self.norm2 = norm(channels)
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """`[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
+        """Map `[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
         y = torch.relu(self.norm1(self.conv1(x), first, second))
         return x + self.norm2(self.conv2(y), first, second)
 
 
 class Generator(nn.Module):
-    """Draws a picture of one domain as a picture of the other.
+    """Translates an image of one domain into the other.
 
     Args:
         channels: width of the first layer (`ngf` in U-GAT-IT); a multiple of 4.
-        size: side of the pictures; only the full generator depends on it.
-        light: style features from pooled attention instead of from every pixel.
-        norm: what the decoder normalises with: photo2cartoon's Soft-AdaLIN or U-GAT-IT's AdaLIN.
-        hourglasses: two before the encoder and two behind the decoder, as in photo2cartoon.
-        blocks: residual blocks of the encoder, and of the decoder.
+        size: side of the images, a multiple of 16; only the full generator depends on it.
+        light: compute style features from pooled attention instead of from every pixel.
+        norm: normalisation of the decoder: photo2cartoon's Soft-AdaLIN or U-GAT-IT's AdaLIN.
+        hourglasses: add two before the encoder and two after the decoder, as in photo2cartoon.
+        blocks: number of residual blocks in the encoder, and in the decoder.
 
     Raises:
-        ValueError: channels or size do not divide as they must.
+        ValueError: channels is not a multiple of 4 or size is not a multiple of 16.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Generator(nn.Module):
         if channels % 4 or size % 16:
             raise ValueError(f"channels must be a multiple of 4 and size of 16, got {channels} and {size}")
         self.channels, self.size, self.light, self.norm = channels, size, light, norm
-        self.recompute = False  # keep no activations inside blocks while training, compute them again for the gradients
+        self.recompute = False  # in training, recompute the activations inside blocks instead of keeping them
         wide = channels * 4
         self.stem = nn.Sequential(*conv(3, channels, 7), InstanceNorm(channels), nn.ReLU())
         self.hourglasses_in = nn.Sequential(*(Hourglass(channels) for _ in range(2 * hourglasses)))
@@ -161,7 +162,7 @@ class Generator(nn.Module):
         self.head = nn.Sequential(*conv(3 if hourglasses else channels, 3, 7), nn.Tanh())
 
     def forward(self, x: Tensor) -> GeneratorOutput:
-        """`[N, 3, H, W]` in -1..1 to a `GeneratorOutput`; H and W multiples of 16."""
+        """Map `[N, 3, H, W]` in -1..1 to a `GeneratorOutput`; H and W are multiples of 16."""
         x = self.stem(x)
         for hourglass in self.hourglasses_in:
             x = self._run(hourglass, x)

@@ -1,4 +1,4 @@
-"""Hourglass modules: the picture seen at five scales, as in stacked hourglasses (arXiv:1603.06937) and photo2cartoon."""
+"""Hourglass modules: features at five scales, as in stacked hourglasses (arXiv:1603.06937) and photo2cartoon."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from photo2cartoon.networks.normalisation import InstanceNorm
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-    """A convolution without bias behind reflection padding that keeps the size at stride 1."""
+    """Build a convolution without bias after reflection padding that keeps the size at stride 1."""
     return [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride, bias=False)]
 
 
 class MultiScaleBlock(nn.Module):
-    """Three pre-activated 3x3 convolutions whose outputs stand side by side (1/2, 1/4, 1/4), added to the input.
+    """Three pre-activated 3x3 convolutions with concatenated outputs (1/2, 1/4, 1/4 of the channels), plus the input.
 
     Args:
-        channels: in and out; a multiple of 4.
+        channels: input and output channels; a multiple of 4.
     """
 
     def __init__(self, channels: int) -> None:
@@ -32,7 +32,7 @@ class MultiScaleBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, C, H, W]` to the same shape."""
+        """Map `[N, C, H, W]` to the same shape."""
         parts, y = [], x
         for layer in self.convs:
             y = layer(y)
@@ -41,10 +41,10 @@ class MultiScaleBlock(nn.Module):
 
 
 class HourglassBody(nn.Module):
-    """Four halvings and four doublings with a skip at each scale.
+    """Halves the resolution four times and doubles it four times, with a skip connection at each scale.
 
     Args:
-        channels: in and out.
+        channels: input and output channels.
     """
 
     def __init__(self, channels: int, depth: int = 4) -> None:
@@ -55,7 +55,7 @@ class HourglassBody(nn.Module):
         self.ups = nn.ModuleList(MultiScaleBlock(channels) for _ in range(depth))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, C, H, W]` to the same shape; H and W multiples of 16."""
+        """Map `[N, C, H, W]` to the same shape; H and W are multiples of 16."""
         skipped = []
         for skip, down in zip(self.skips, self.downs, strict=True):
             skipped.append(skip(x))
@@ -67,11 +67,11 @@ class HourglassBody(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """An hourglass that also makes an image, and feeds it back unless it is the last.
+    """An hourglass that also predicts an image, and feeds it back into the features unless it is the last one.
 
     Args:
-        channels: in and out.
-        last: return the 3-channel picture itself.
+        channels: input and output channels.
+        last: return the 3-channel image instead of features.
     """
 
     def __init__(self, channels: int, last: bool = False) -> None:
@@ -90,7 +90,7 @@ class Hourglass(nn.Module):
             self.from_picture = nn.Conv2d(3, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, C, H, W]` to the same shape, or `[N, 3, H, W]` when last."""
+        """Map `[N, C, H, W]` to the same shape, or to `[N, 3, H, W]` when last."""
         features = self.features(x)
         picture = self.picture(features)
         return picture if self.last else x + self.from_features(features) + self.from_picture(picture)

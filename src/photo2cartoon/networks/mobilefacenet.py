@@ -1,6 +1,6 @@
-"""MobileFaceNet (Chen et al., 2018, arXiv:1804.07573): who is it, in a million weights.
+"""MobileFaceNet (Chen et al., 2018, arXiv:1804.07573): a face network with a million parameters.
 
-Two trained ones are read, and told apart by the names of their tensors: that of InsightFace_Pytorch (512 numbers, PReLU),
+Two trained variants are supported and recognised by their tensor names: InsightFace_Pytorch's (512 numbers, PReLU),
 which photo2cartoon's Face ID loss uses, and foamliu's (128 numbers, ReLU6). Both have the same blocks.
 """
 
@@ -17,7 +17,7 @@ from photo2cartoon.networks.crop import crop_face
 
 SIDE = 112
 Variant = Literal["insightface", "foamliu"]
-# Inner width, outer width, stride of every bottleneck; where nothing shrinks the input is added.
+# Inner width, output width and stride of every bottleneck; it is residual where input and output shapes match.
 BOTTLENECKS = (
     *((128, 64, stride) for stride in (2, 1, 1, 1, 1)),
     (256, 128, 2),
@@ -29,7 +29,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class _Layer(nn.Sequential):
-    """A convolution without bias, batch normalisation and, unless linear, an activation."""
+    """A convolution without bias, batch normalisation and, unless the layer is linear, an activation."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: nn.Module | None = None
@@ -40,7 +40,7 @@ class _Layer(nn.Sequential):
 
 
 class _Bottleneck(nn.Module):
-    """Widen, filter each channel by itself, narrow."""
+    """Inverted bottleneck: a widening 1x1 convolution, a depthwise 3x3 convolution, a narrowing 1x1 convolution."""
 
     def __init__(self, inputs: int, inner: int, outputs: int, stride: int, variant: Variant) -> None:
         super().__init__()
@@ -55,10 +55,10 @@ class _Bottleneck(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-    """Face features; frozen, in evaluation mode, differentiable in its input.
+    """Face network: frozen, in evaluation mode, differentiable with respect to its input.
 
     Args:
-        variant: `insightface` gives 512 numbers, `foamliu` 128.
+        variant: `insightface` outputs 512 numbers, `foamliu` 128.
     """
 
     def __init__(self, variant: Variant = "insightface") -> None:
@@ -85,15 +85,15 @@ class MobileFaceNet(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> MobileFaceNet:
-        """Stay in evaluation mode: a frozen network has no other."""
+        """Stay in evaluation mode, because the network is frozen."""
         return super().train(False)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> MobileFaceNet:
-        """With trained weights under the names of either project.
+        """Load trained parameters under the tensor names of either project.
 
         Raises:
-            ValueError: tensors are missing, left over, or of other shapes.
+            ValueError: tensors are missing, unexpected, or have wrong shapes.
         """
         variant: Variant = "foamliu" if any(name.startswith("features.") for name in tensors) else "insightface"
         net = cls(variant)
@@ -113,12 +113,12 @@ class MobileFaceNet(nn.Module):
         return net
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised RGB `[N, 3, 112, 112]` to features `[N, 512 or 128]`, not of length 1."""
+        """Map normalised RGB `[N, 3, 112, 112]` to features `[N, 512 or 128]`, not of length 1."""
         x = self.pool(self.widen(self.blocks(self.filter(self.stem(x)))))
         return self.norm(self.linear(x.flatten(1)))
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Features of portraits.
+        """Compute the features of portraits.
 
         Args:
             pictures: `[N, 3, H, W]` in -1..1, framed as `portrait` frames them.
@@ -131,7 +131,7 @@ class MobileFaceNet(nn.Module):
 
 
 class _Place(NamedTuple):
-    """A layer of ours and where theirs keeps its convolution, normalisation and activation."""
+    """One of our layers, and the names of its convolution, normalisation and activation in the original."""
 
     ours: str
     conv: str
@@ -140,7 +140,7 @@ class _Place(NamedTuple):
 
 
 def original_names(variant: Variant) -> dict[str, str]:
-    """Names of all tensors in the original's state dict, each with ours."""
+    """Map the names of all tensors in the original state dict to ours."""
     foamliu = variant == "foamliu"
     places = []
 

@@ -1,9 +1,9 @@
 """LIN, AdaLIN (U-GAT-IT, arXiv:1907.10830) and Soft-AdaLIN (photo2cartoon).
 
-Each blends instance normalisation (statistics of a channel) with layer normalisation (statistics of all channels) by a
-learnt rho in 0..1. The layer's statistics follow from the channels' own, so the picture is read once for both.
+Each blends instance normalisation (statistics per channel) with layer normalisation (statistics over all channels) by a
+learnt rho in 0..1. The layer statistics are computed from the channel statistics, so the input is read once for both.
 
-All of them work in float32, also where the networks around them run in bfloat16.
+All of them compute in float32, even if the networks around them run in bfloat16.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EPSILON = 1e-5
 
 
 def in_float32(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Under autocast, give a module's forward its tensors in float32 and keep its arithmetic there."""
+    """Make a module's forward take its tensors in float32 and compute in float32 under autocast."""
 
     @functools.wraps(forward)
     def careful(self: nn.Module, *given: Tensor) -> Tensor:
@@ -32,13 +32,15 @@ def in_float32(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation without weights of its own, `[N, C, H, W]` to the same shape."""
+    """Instance normalisation without parameters, `[N, C, H, W]` to the same shape."""
 
     forward = in_float32(nn.InstanceNorm2d.forward)
 
 
 def _blend_scale_shift(x: Tensor, rho: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """`x * scale + shift` is rho * instance_norm(x) + (1 - rho) * layer_norm(x), variances unbiased as in the paper's code.
+    """Compute scale and shift so that `x * scale + shift` is rho * instance_norm(x) + (1 - rho) * layer_norm(x).
+
+    Variances are unbiased, as in the paper's code.
 
     Args:
         x: `[N, C, H, W]`.
@@ -50,7 +52,7 @@ def _blend_scale_shift(x: Tensor, rho: Tensor, eps: float) -> tuple[Tensor, Tens
     channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
     variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
     layer_mean = mean.mean(dim=1, keepdim=True)
-    # Law of total variance: within the channels plus between them.
+    # Law of total variance: variance within the channels plus variance between them.
     layer_variance = variance.mean(dim=1, keepdim=True) + (mean - layer_mean).square().mean(dim=1, keepdim=True)
     inverse = torch.rsqrt(variance * (pixels / (pixels - 1)) + eps)
     total = pixels * channels
@@ -61,10 +63,10 @@ def _blend_scale_shift(x: Tensor, rho: Tensor, eps: float) -> tuple[Tensor, Tens
 
 
 class AdaLIN(nn.Module):
-    """Adaptive layer-instance normalisation: gamma and beta come from outside.
+    """Adaptive layer-instance normalisation: gamma and beta are inputs.
 
     Args:
-        channels: of the input.
+        channels: number of input channels.
     """
 
     def __init__(self, channels: int, eps: float = EPSILON) -> None:
@@ -74,17 +76,17 @@ class AdaLIN(nn.Module):
 
     @in_float32
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        """`[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
+        """Map `[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
         scale, shift = _blend_scale_shift(x, self.rho, self.eps)
         gamma = gamma[:, :, None, None]
         return torch.addcmul(shift * gamma + beta[:, :, None, None], x, scale * gamma)
 
 
 class LIN(nn.Module):
-    """Layer-instance normalisation with its own gamma and beta.
+    """Layer-instance normalisation with learnt gamma and beta.
 
     Args:
-        channels: of the input.
+        channels: number of input channels.
     """
 
     def __init__(self, channels: int, eps: float = EPSILON) -> None:
@@ -96,18 +98,18 @@ class LIN(nn.Module):
 
     @in_float32
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, C, H, W]` to the same shape."""
+        """Map `[N, C, H, W]` to the same shape."""
         scale, shift = _blend_scale_shift(x, self.rho, self.eps)
         return torch.addcmul(shift * self.gamma + self.beta, x, scale * self.gamma)
 
 
 class SoftAdaLIN(nn.Module):
-    """AdaLIN whose gamma and beta are a learnt mixture of the content's (encoder) and the style's (attention map).
+    """AdaLIN whose gamma and beta are learnt mixtures of those from content (encoder) and style (attention map).
 
-    The mixture starts as pure style, which is U-GAT-IT's AdaLIN.
+    The mixture is initialised to pure style, which is U-GAT-IT's AdaLIN.
 
     Args:
-        channels: of the input and of both feature vectors.
+        channels: number of channels of the input and of both feature vectors.
     """
 
     def __init__(self, channels: int, eps: float = EPSILON) -> None:
@@ -122,7 +124,7 @@ class SoftAdaLIN(nn.Module):
 
     @in_float32
     def forward(self, x: Tensor, content: Tensor, style: Tensor) -> Tensor:
-        """`[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
+        """Map `[N, C, H, W]`, `[N, C]`, `[N, C]` to `[N, C, H, W]`."""
         gamma = torch.lerp(self.style_gamma(style), self.content_gamma(content), self.w_gamma.expand_as(style))
         beta = torch.lerp(self.style_beta(style), self.content_beta(content), self.w_beta.expand_as(style))
         return self.norm(x, gamma, beta)
@@ -134,7 +136,7 @@ def _two_layers(channels: int) -> nn.Sequential:
 
 @torch.no_grad()
 def clip_mixtures(module: nn.Module, rho: float = 1.0, w: float = 1.0) -> None:
-    """Bring every rho of the normalisations back into 0..`rho`, every w into 0..`w`; called after each generators' step."""
+    """Clamp every rho of the normalisations to 0..`rho` and every w to 0..`w`; called after each generator step."""
     for part in module.modules():
         if isinstance(part, AdaLIN | LIN):
             part.rho.clamp_(0, rho)

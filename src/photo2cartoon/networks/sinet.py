@@ -1,7 +1,7 @@
-"""SINet (Park et al., 2019, arXiv:1911.09099): who is the person and what is background, in 87,000 weights.
+"""SINet (Park et al., 2019, arXiv:1911.09099): portrait segmentation with 87,000 parameters.
 
-Modules have the names of the authors' state dict (clovaai/ext_portrait_segmentation, MIT), which is loaded as it is. The
-network as it was published: 2 and 8 blocks, 2 classes.
+Module names match the authors' state dict (clovaai/ext_portrait_segmentation, MIT), which is loaded as it is. The
+network is the published one: 2 and 8 blocks, 2 classes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SIDE = 224  # it was trained at; any multiple of 32 goes through
-# Of the training pictures: what is taken off and divided by, blue, green, red; then once more by 255, as its authors do.
+SIDE = 224  # of the training images; any multiple of 32 works
+# Mean and standard deviation of the training images, BGR. The result is divided by 255 again, as in the authors' code.
 MEAN_BGR, STD_BGR = (107.304565, 115.69884, 132.35703), (63.97182, 65.1337, 68.29726)
 CLASSES = 2
-# Two branches of every block: side of the kernel, and how far the picture is shrunk for it.
+# The two branches of every block: kernel size and downsampling factor.
 SHALLOW = (((3, 1), (5, 1)), ((3, 1), (3, 1)))
 DEEP = (
     ((3, 1), (5, 1)),
@@ -33,7 +33,7 @@ FIRST, STEM, SHALLOW_WIDTH, DEEP_WIDTH = 12, 16, 48, 96
 
 
 class SINet(nn.Module):
-    """Portrait segmentation; `normalise` makes its input."""
+    """Portrait segmentation network; `normalise` prepares its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,20 +52,20 @@ class SINet(nn.Module):
         self.classifier = nn.Sequential(nn.UpsamplingBilinear2d(scale_factor=2), _conv(CLASSES, CLASSES, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised BGR `[N, 3, H, W]` to logits `[N, 2, H, W]`; class 1 is the person. H and W are multiples of 32."""
+        """Map normalised BGR `[N, 3, H, W]`, sides multiples of 32, to logits `[N, 2, H, W]`; class 1 is the person."""
         encoder = self.encoder
         quarter = encoder.level2_0(encoder.level1(x))
         shallow = encoder.level2(quarter)
         eighth = encoder.level3_0(encoder.BR2(torch.cat([quarter, shallow], 1)))
         deep = encoder.BR3(torch.cat([eighth, encoder.level3(eighth)], 1))
         coarse = self.bn_3(_enlarge(encoder.classifier(deep), 2))
-        # Information blocking: finer features count only where the coarse answer is in doubt.
+        # Information blocking: finer features are used only where the coarse prediction is uncertain.
         doubt = 1 - coarse.softmax(1).amax(1, keepdim=True)
         return self.classifier(self.bn_2(_enlarge(self.level2_C(shallow) * doubt + coarse, 2)))
 
 
 class _Squeeze(nn.Module):
-    """Each channel times a number that follows from all channels' averages (squeeze and excitation)."""
+    """Squeeze and excitation: scales each channel by a factor computed from the averages of all channels."""
 
     def __init__(self, channels: int, divide: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _Squeeze(nn.Module):
 
 
 class _Branch(nn.Module):
-    """A kernel for each channel, on the picture or on a shrunk one, then one pixel's channels together."""
+    """Depthwise convolution, optionally on a downsampled input, then a 1x1 convolution across channels."""
 
     def __init__(self, channels: int, kernel: int, shrink: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Branch(nn.Module):
 
 
 class _Block(nn.Module):
-    """The paper's S2 module: two branches of different reach see the same half of the channels."""
+    """The paper's S2 module: two branches with different receptive fields on the same half-width features."""
 
     def __init__(self, inputs: int, outputs: int, branches: tuple[tuple[int, int], ...]) -> None:
         super().__init__()
@@ -104,13 +104,13 @@ class _Block(nn.Module):
         self.residual = inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        half = self.c1(x).unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)  # the two groups take turns
+        half = self.c1(x).unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)  # interleave the two groups
         both = torch.cat([self.d1(half), self.d2(half)], 1)
         return self.BR(x + both if self.residual else both)
 
 
 def normalise(rgb: Tensor) -> Tensor:
-    """RGB `[N, 3, H, W]` in 0..1 as the network takes it."""
+    """Convert RGB `[N, 3, H, W]` in 0..1 to the network's input."""
     mean, std = (torch.tensor(values, device=rgb.device)[:, None, None] for values in (MEAN_BGR, STD_BGR))
     return (rgb.flip(1) * 255 - mean) / std / 255
 

@@ -81,7 +81,7 @@ class Preprocess(Section):
 
 
 class LossWeights(Section):
-    """LossWeights of the losses of the unpaired recipe; 0 switches a loss off. The defaults are photo2cartoon's."""
+    """Weights of the losses of the unpaired recipe; 0 switches a loss off. The defaults are photo2cartoon's."""
 
     adversarial: NonNegative = Field(1.0, description="least-squares GAN loss on the patches")
     adversarial_cam: NonNegative = Field(1.0, description="least-squares GAN loss on the attention logits")
@@ -92,7 +92,7 @@ class LossWeights(Section):
 
 
 class Paired(Section):
-    """LossWeights of the losses of the paired recipe, 0 switches a loss off; and what else is particular to it."""
+    """Weights of the losses of the paired recipe, 0 switches a loss off; and what else is particular to it."""
 
     l1: NonNegative = Field(1.0, description="L1 to the drawing")
     edges: NonNegative = Field(1.0, description="L1 to the drawing's image gradients, which are its lines")
@@ -222,7 +222,7 @@ class Export(Section):
     opset: Annotated[int, Field(ge=18, le=23)] = Field(18, description="ONNX operator set")
     variant: Literal["fp32", "fp16", "int8"] = Field(
         "fp32",
-        description="arithmetic of the convolutions (norms stay fp32): fp16 is half the size, int8 faster on CPUs",
+        description="arithmetic of the convolutions (norms stay fp32): fp16: half the size, int8: faster on CPUs",
     )
     max_mean_difference: NonNegative | None = Field(
         None, description="maximum mean difference over all values; null: the variant's default"

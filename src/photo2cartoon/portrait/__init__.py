@@ -1,6 +1,7 @@
 """Turns a photograph into an aligned, cut-out portrait.
 
-The preprocess stage and the Triton model share this code, so training and serving cannot drift apart. It imports no torch.
+The preprocess stage and the Triton model share this code, so training and serving cannot drift apart. It does not
+import torch.
 """
 
 from photo2cartoon.portrait.decode import PictureError, decode

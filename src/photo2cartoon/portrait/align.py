@@ -97,7 +97,7 @@ def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def resized(matrix: np.ndarray, before: int, after: int) -> np.ndarray:
-    """Adapt a matrix into a square to a resize of that square; pixel coordinates refer to pixel corners.
+    """Adapt a matrix into a square to a resize of that square, which scales about pixel corners.
 
     Args:
         matrix: float64 `[2, 3]` into a square of side `before`.

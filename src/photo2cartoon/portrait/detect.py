@@ -53,7 +53,7 @@ class Detector(Protocol):
 
 
 class Hog:
-    """dlib's detector on histograms of oriented gradients. It is fast, needs no weights file and misses turned faces."""
+    """dlib's histogram of oriented gradients detector. It is fast, needs no weights file and misses turned faces."""
 
     def __init__(self) -> None:
         import dlib
@@ -112,7 +112,7 @@ class Sfd:
 
 
 class BlazeFace:
-    """BlazeFace (Bazarevsky et al., 2019, arXiv:1907.05047) as face-alignment runs it. It is the fastest; for portraits.
+    """BlazeFace (Bazarevsky et al., 2019, arXiv:1907.05047) as face-alignment runs it; fastest, for portraits.
 
     Args:
         weights: `blazeface.pth`; both files are passed by path, so the package downloads nothing.

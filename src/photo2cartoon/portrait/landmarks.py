@@ -41,8 +41,8 @@ class DlibLandmarks:
     def __call__(self, rgb: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
         """Return the points of each box.
 
-        The trees start from where a face lies in HOG's boxes. Other detectors frame faces differently, which can put the
-        points 15 px off. For their boxes, a first pass estimates HOG's box and a second pass takes the points in it.
+        The trees start from where a face lies in HOG's boxes. Other detectors frame faces differently, which can put
+        the points 15 px off. For their boxes, a first pass estimates HOG's box and a second takes the points in it.
         """
         found = []
         for box in boxes:
@@ -67,7 +67,7 @@ class FanLandmarks:
             import face_alignment
 
             # The "folder" detector detects nothing: the boxes come from our detectors. All of the package's detectors,
-            # including HOG, S3FD and BlazeFace, share one reference scale (195), so it is right for boxes of any of them.
+            # including HOG, S3FD and BlazeFace, share one reference scale (195), so it is right for boxes of any.
             self._fan = face_alignment.FaceAlignment(
                 face_alignment.LandmarksType.TWO_D, device="cpu", face_detector="folder", compile=False
             )

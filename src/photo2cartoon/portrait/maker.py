@@ -22,7 +22,7 @@ LARGEST_CROP = 1024
 
 
 class Choice(Protocol):
-    """Selection of detector, landmarks and segmentation by their names in params.yaml; its `portrait` section is one."""
+    """Selects detector, landmarks and segmentation by their names in params.yaml; its `portrait` section is one."""
 
     detector: str
     landmarks: str

@@ -15,7 +15,7 @@ from photo2cartoon.errors import UserError
 
 
 class Segmenter:
-    """Runs a network on a square RGB image in 0..1, NHWC, that gives each pixel's probability of the person, in 0..1.
+    """Runs a network on a square RGB image in 0..1, NHWC, that scores each pixel as person, in 0..1.
 
     Args:
         side: side of the square in pixels.

@@ -1,4 +1,4 @@
-"""The generators that come with the project: checkpoints of genA2B alone, named wherever a model or checkpoint is asked for."""
+"""Bundled generators: checkpoints of genA2B alone. Their names work wherever a model or checkpoint is expected."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ DEFAULT = "full"
 
 
 def names() -> tuple[str, ...]:
-    """The names of all of them."""
+    """Return the names of the bundled generators."""
     return tuple(sorted(path.parent.name for path in FOLDER.glob(f"*/{CARD}")))
 
 
 def resolve(checkpoint: Path | str) -> Path:
-    """The folder of a checkpoint: the path itself, or that of a generator that comes with the project, by its name."""
+    """Return the folder of a checkpoint: the path itself, or the folder of the bundled generator of that name."""
     path = Path(checkpoint)
     return FOLDER / path if str(checkpoint) in names() and not path.exists() else path

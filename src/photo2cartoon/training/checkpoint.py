@@ -1,4 +1,4 @@
-"""What training saves and resumes from: every network and average, both optimizers, the state of the random generators.
+"""What training saves and resumes from: networks, their EMA, optimizers and the state of the random number generators.
 
 `photo2cartoon.checkpoint` describes the folder, and reads a generator from it.
 """
@@ -19,7 +19,7 @@ from photo2cartoon.training.state import State
 
 
 def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | None = None) -> Path:
-    """Write `folder/step-NNNNNN`, whole or not at all, with the scores its generator got while training.
+    """Write `folder/step-NNNNNN` atomically, with the scores that its averaged generator got during training.
 
     Returns:
         The checkpoint's folder.
@@ -37,7 +37,7 @@ def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | No
 
 
 def load(path: Path, state: State) -> int:
-    """Bring a state to where a checkpoint left it; returns the step it had reached.
+    """Restore a state from a checkpoint; return the step that it had reached.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or of other networks.
@@ -57,15 +57,15 @@ def load(path: Path, state: State) -> int:
 
 
 def start_from(path: Path, state: State) -> list[str]:
-    """Begin a run with another checkpoint's networks: of a run, or of `p2c import-weights`. Optimizers start afresh.
+    """Initialise the networks from another checkpoint, of a run or of `p2c import-weights`; the optimizers start empty.
 
     Args:
-        path: the checkpoint, or the name of one that comes with the project; a generator that is only there as an
-            average is taken from that.
-        state: gets the networks, and their averages.
+        path: the checkpoint, or the name of one that comes with the project; a generator of which it has only the
+            average is initialised from that.
+        state: gets the networks and their EMA.
 
     Returns:
-        Names of the networks that the checkpoint does not hold, which begin with fresh weights.
+        Names of the networks that are not in the checkpoint and stay randomly initialised.
 
     Raises:
         UserError: the checkpoint is missing or damaged, or of networks of other sizes.

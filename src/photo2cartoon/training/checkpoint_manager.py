@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay on disk: the last ones to go on from, and the best ones by the score."""
+"""The checkpoints of a run that stay on disk: the latest ones, to resume from, and the best ones by score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from photo2cartoon.training.state import State
 
 
 class CheckpointManager:
-    """The checkpoints of one run. What it knows it reads from them, so that a run that goes on knows it as well.
+    """Saves, ranks and removes the checkpoints of one run. It keeps no state of its own, so that a resumed run ranks alike.
 
     Args:
         folder: of the checkpoints.
@@ -25,17 +25,17 @@ class CheckpointManager:
         self.folder, self.params = folder, params
 
     def last(self) -> Path | None:
-        """The latest checkpoint."""
+        """The latest checkpoint, or None."""
         found = list_checkpoints(self.folder)
         return found[-1] if found else None
 
     def best(self) -> list[Path]:
-        """Checkpoints that have a score, best first; of equals the earliest."""
+        """Checkpoints with a score, best first; ties go to the earliest."""
         scored = [(self._score(path), path) for path in list_checkpoints(self.folder)]
         return [path for score, path in sorted(scored) if math.isfinite(score)]
 
     def add(self, state: State, step: int, scores: Mapping[str, float]) -> Path:
-        """Save a checkpoint with its scores, and remove those that are neither late nor good."""
+        """Save a checkpoint with its scores, then remove those that are neither among the latest nor among the best."""
         added = checkpoint.save(self.folder, state, step, scores)
         late = list_checkpoints(self.folder)[-self.params.keep :]
         stay = {*late, *self.best()[: self.params.keep_best]}
@@ -45,7 +45,7 @@ class CheckpointManager:
         return added
 
     def should_stop(self) -> bool:
-        """Whether the score has not become better for `train.patience` checkpoints."""
+        """Early stopping: whether the score has not improved for `train.patience` checkpoints."""
         best, last = self.best(), self.last()
         if not self.params.patience or not best:
             return False

@@ -1,10 +1,9 @@
-"""One run on several processes, a GPU each where there are any: the batch is divided, the gradients are averaged.
+"""Data-parallel training: every process takes its share of the batch, and the gradients are averaged.
 
-Every process holds all networks and takes its share of each batch; after each backward pass the gradients are averaged
-over the processes, so that every one makes the same step, and the curve is that of one process with the whole batch.
-Nothing wraps the networks: a discriminator runs twice before its gradients are taken once, which wrappers that watch
-calls mistake for something else, and the vectors of spectral normalisation follow from the weights alone, so they stay
-equal by themselves.
+Every process holds all networks. After each backward pass the gradients are averaged over the processes, so that all of
+them make the same step, and the loss curve is that of one process with the whole batch. The networks are not wrapped in
+DDP: a discriminator runs twice before its gradients are used, which DDP takes for an error, and the vectors of spectral
+normalisation follow from the weights alone, so they stay equal without communication.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from torch import Tensor
 from photo2cartoon.errors import UserError
 from photo2cartoon.ports import free_ports
 
-TIMEOUT = timedelta(minutes=10)  # for a process that waits for another one
-RETRY = 75  # the exit status of a run that was asked to stop (EX_TEMPFAIL): nothing is wrong, try again
+TIMEOUT = timedelta(minutes=10)  # of a collective operation
+RETRY = 75  # EX_TEMPFAIL, the exit status of a run that was asked to stop and can be resumed
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a run, seen from one of them.
+    """The processes of a run, as one of them sees them.
 
     Args:
-        rank: this one, from 0, which alone writes.
-        size: how many there are.
-        device: of this one.
+        rank: of this process; rank 0 is the main process, the only one that writes.
+        size: number of processes.
+        device: of this process.
     """
 
     rank: int
@@ -49,11 +48,11 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes."""
+        """Whether this is the main process, the one that writes."""
         return self.rank == 0
 
     def share(self, batch: int) -> int:
-        """Pictures of a batch that fall to each process.
+        """The number of pictures that each process takes of a batch.
 
         Raises:
             UserError: they cannot be divided evenly.
@@ -63,7 +62,7 @@ class ProcessGroup:
         return batch // self.size
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace each gradient by its mean over the processes, all in one message."""
+        """Replace each gradient by its mean over the processes, with one all-reduce for all of them."""
         if self.size == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -76,7 +75,7 @@ class ProcessGroup:
         return self._reduced(values, dist.ReduceOp.SUM) / self.size if self.size > 1 else values
 
     def any(self, flag: bool) -> bool:
-        """Whether it holds in any process; all of them have to ask."""
+        """Whether the flag is set in any process; every process has to call this."""
         if self.size == 1:
             return flag
         return bool(self._reduced(torch.tensor(float(flag), device=self.device), dist.ReduceOp.MAX))
@@ -85,7 +84,7 @@ class ProcessGroup:
         values = values.clone()
         try:
             dist.all_reduce(values, op=how)
-        except RuntimeError as error:  # torch's own class for a connection that is gone
+        except RuntimeError as error:  # torch raises no narrower class for a lost connection
             raise UserError(f"train: another process is gone ({str(error).splitlines()[0][:120]})") from None
         return values
 
@@ -116,12 +115,12 @@ def in_group() -> bool:
 def launch(processes: int, arguments: list[str]) -> None:
     """Run `p2c` in several processes on this machine, and wait for all of them.
 
-    SIGTERM and Ctrl-C are handed on to them; when this process dies, so do they, and when one of them dies, the rest is
-    stopped. Only the first is heard, unless another one fails.
+    SIGTERM and Ctrl-C are forwarded to them. When this process dies they die too, and when one of them fails the others
+    are stopped. Only the output of rank 0 is shown, and the last line of another rank if that one fails.
 
     Args:
-        processes: how many.
-        arguments: of `p2c`.
+        processes: number of processes.
+        arguments: arguments of `p2c`.
 
     Raises:
         UserError: one of them ended with an error, with its exit status.
@@ -144,7 +143,7 @@ def launch(processes: int, arguments: list[str]) -> None:
             )
             for rank in range(processes)
         ]
-        # Only a main thread may listen to signals; elsewhere they end this process, and the members with it.
+        # Only the main thread can handle signals; elsewhere they end this process, and its children with it.
         listens = threading.current_thread() is threading.main_thread()
         before = {number: signal.signal(number, _hand_on(members)) for number in _STOP} if listens else {}
         try:
@@ -159,7 +158,7 @@ def launch(processes: int, arguments: list[str]) -> None:
             return
         rank, code = failed
         if rank == 0 and code > 0:
-            raise SystemExit(code)  # it has said why itself
+            raise SystemExit(code)  # the process has printed the reason
         told = ""
         if rank:
             heard[rank].seek(0)
@@ -169,7 +168,7 @@ def launch(processes: int, arguments: list[str]) -> None:
 
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
-_GRACE_SECONDS = 20.0  # for the others, once one has ended with an error: to end by themselves and say why
+_GRACE_SECONDS = 20.0  # for the other processes to end by themselves and print why, once one has failed
 
 
 def _hand_on(members: list[subprocess.Popen]) -> Callable[..., None]:
@@ -181,7 +180,7 @@ def _hand_on(members: list[subprocess.Popen]) -> Callable[..., None]:
 
 
 def _wait(members: list[subprocess.Popen]) -> tuple[int, int] | None:
-    """Until all have ended well, or one with an error: its rank and exit status; the first process's where it has one."""
+    """Wait until all processes have ended; return rank and exit status of the one that failed, rank 0 preferred."""
     ended: float | None = None
     failed: tuple[int, int] | None = None
     while any(member.poll() is None for member in members):
@@ -195,12 +194,12 @@ def _wait(members: list[subprocess.Popen]) -> tuple[int, int] | None:
     killed = next((one for one in bad if one[1] < 0), None)
     if killed or not bad:
         return killed
-    # Asked to stop, all of them stop; else the one that ended first knows why, and the others only miss it.
+    # After SIGTERM all of them stop alike; otherwise the first to fail has the reason, the others only lost it.
     return bad[0] if failed is None or failed[1] == RETRY else failed
 
 
 def _die_with_parent() -> None:
     if sys.platform != "linux":
-        return  # elsewhere the connection that is gone ends them, a little later
+        return  # elsewhere the lost connection ends them, a little later
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

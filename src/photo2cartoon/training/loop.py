@@ -1,4 +1,4 @@
-"""The `train` stage: steps, curves, sample pictures and checkpoints, and nothing else."""
+"""The `train` stage: the loop over steps, with loss curves, sample grids, checkpoints, early stopping and resuming."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from photo2cartoon.training.state import State
 def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = False) -> Path:
     """Train all networks on a dataset.
 
-    SIGTERM ends the run after the step it is in: a checkpoint is written, and the exit status is `RETRY`.
+    On SIGTERM the current step finishes, a checkpoint is saved, and the process exits with status `RETRY`.
 
     Args:
-        params: the `train` section; with more than one of `processes` they are started here.
-        data: folder with trainA, trainB, testA, testB.
+        params: the `train` section; if `processes` is more than one, this function starts them.
+        data: dataset with trainA, trainB, testA and testB.
         weights: folder that the `assets` stage filled.
         out: gets `checkpoints/`, `samples/`, `stats.jsonl` and `run.json`, which names the MLflow run.
-        resume: go on from the last whole checkpoint in `out` instead of refusing a folder that holds one.
+        resume: resume from the last intact checkpoint in `out`; without it, a folder with checkpoints is refused.
 
     Returns:
         The last checkpoint.
 
     Raises:
-        UserError: the dataset or weights are missing, `out` holds another run, a loss is no longer a number, the disk is
+        UserError: the dataset or weights are missing, `out` holds another run, a loss is NaN or infinite, the disk is
             full, or the run was asked to stop.
     """
     device = pick_device(params.device)
@@ -66,15 +66,15 @@ def _train(
     torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // group.size))
     torch.manual_seed(params.seed)
     fingerprint = faces_fingerprint(data)
-    recipe = RECIPES[params.recipe](params, data, weights, group)
-    state = recipe.state
+    trainer = RECIPES[params.recipe](params, data, weights, group)
+    state = trainer.state
     scorer = _make_scorer(params, data, weights, group)
     manager = CheckpointManager(out / CHECKPOINTS, params)
-    done = _continue(state, out, resume)
+    done = _resume(state, out, resume)
     if group.any(group.is_main and manager.should_stop()):
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
         return manager.last()
-    logger = RunLogger(params, out, recipe, done, resume, fingerprint) if group.is_main else None
+    logger = RunLogger(params, out, trainer, done, resume, fingerprint) if group.is_main else None
     steps = bar(
         range(done, params.steps),
         initial=done,
@@ -85,19 +85,19 @@ def _train(
     )
     try:
         for step in steps:
-            losses = recipe.step(step)
+            losses = trainer.step(step)
             after = step + 1
             stopping = group.any(shutdown.requested) and after < params.steps
             keep = stopping or after % params.checkpoint_every == 0 or after == params.steps
-            # What is kept was checked: no checkpoint ever holds the step after a loss went astray.
+            # Losses are checked before every checkpoint, so that none is saved after a NaN.
             if keep or after % params.log_every == 0 or after == 1:
                 values = _checked(losses, group, after, manager)
                 if logger:
                     steps.set_postfix_str(logger.losses(values, after), refresh=False)
             if logger and (after % params.sample_every == 0 or after in (1, params.steps)):
-                logger.samples(recipe.grid(), after)
+                logger.samples(trainer.grid(), after)
             if logger and keep:
-                # One that is only there because the run was asked to stop is not scored: it would not be there otherwise.
+                # A checkpoint forced by SIGTERM is not scored: an uninterrupted run would not have it.
                 scores = scorer.of(state.ema["genA2B"]).scores if scorer and not stopping else {}
                 logger.scores(scores, after)
                 manager.add(state, after, scores)
@@ -118,7 +118,7 @@ def _train(
 
 
 def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, processes: int) -> Path:
-    """The same stage in several processes, each of which is told all that this one was."""
+    """Run the same stage in several processes, with the same parameters and paths."""
     with tempfile.TemporaryDirectory() as folder:
         section = Path(folder) / "params.yaml"
         section.write_text(json.dumps({"train": params.model_dump(mode="json")}), encoding="utf-8")
@@ -128,7 +128,7 @@ def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, p
 
 
 class GracefulShutdown:
-    """Notices SIGTERM, with which orchestrators take a machine away, and lets the step that is running end."""
+    """Records SIGTERM, which orchestrators send before they remove a machine, so that the current step can finish."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -148,10 +148,10 @@ class GracefulShutdown:
 
 
 def pick_device(wish: str) -> torch.device:
-    """`auto` takes a GPU where there is one.
+    """The device that `train.device` selects; `auto` selects the GPU if there is one.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: a GPU is requested and there is none.
     """
     if wish == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device: 'cuda', but torch sees no GPU here")
@@ -159,12 +159,12 @@ def pick_device(wish: str) -> torch.device:
 
 
 def count_processes(params: Train, device: torch.device) -> int:
-    """What `train.processes` means on this machine; 0 is one a GPU."""
+    """The number of processes that `train.processes` selects on this machine; 0 means one per GPU."""
     return params.processes or max(1, torch.cuda.device_count() if device.type == "cuda" else 1)
 
 
-def _continue(state: State, out: Path, resume: bool) -> int:
-    """Bring the state to where the run in `out` stopped, and tell the step; a damaged checkpoint is passed over."""
+def _resume(state: State, out: Path, resume: bool) -> int:
+    """Load the last intact checkpoint in `out` into the state; return its step, or 0 for a new run."""
     saved = list_checkpoints(out / CHECKPOINTS)
     if saved and not resume:
         raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
@@ -177,16 +177,15 @@ def _continue(state: State, out: Path, resume: bool) -> int:
             continue
         for other, error in damaged.items():
             note(f"passed over: {error}")
-            if state.group.is_main:  # out of the way of those who take every checkpoint for a good one
+            if state.group.is_main:  # later stages take every step-* folder for an intact checkpoint
                 other.rename(other.with_name(f"damaged-{other.name}"))
         return done
     if damaged:
         raise next(iter(damaged.values()))
     if state.params.start_from:
         fresh = checkpoint.start_from(Path(state.params.start_from), state)
-        note(
-            f"begins with {state.params.start_from}" + (f"; not in it, and fresh: {', '.join(fresh)}" if fresh else "")
-        )
+        missing = f"; not in it, so randomly initialised: {', '.join(fresh)}" if fresh else ""
+        note(f"starts from {state.params.start_from}{missing}")
     return 0
 
 

@@ -26,10 +26,10 @@ def lsgan_generator(fake: Tensor) -> Tensor:
 
 
 def adversarial(outputs: Iterable[Sequence[DiscriminatorOutput]], loss: Callable[..., Tensor]) -> dict[str, Tensor]:
-    """The adversarial terms of all discriminators together: on the patches, and on the attention's logits.
+    """Sum the adversarial losses of all discriminators, on the patches and on the attention logits.
 
     Args:
-        outputs: of each discriminator, what it says of each of the loss's arguments.
+        outputs: for each discriminator, its outputs for each argument of the loss.
         loss: `lsgan_discriminator` or `lsgan_generator`.
     """
     patches, cams = [], []
@@ -40,29 +40,29 @@ def adversarial(outputs: Iterable[Sequence[DiscriminatorOutput]], loss: Callable
 
 
 def cycle(real: Tensor, back: Tensor) -> Tensor:
-    """There and back again is the same picture: mean absolute difference, in units of -1..1."""
+    """Cycle consistency: mean absolute difference of an image and its reconstruction, both in -1..1."""
     return F.l1_loss(back, real)
 
 
 def identity(real: Tensor, same: Tensor) -> Tensor:
-    """A picture that is of the target domain already is left alone: mean absolute difference."""
+    """Identity: mean absolute difference of an image and its translation into its own domain, both in -1..1."""
     return F.l1_loss(same, real)
 
 
 def cam(source: Tensor, target: Tensor) -> Tensor:
-    """A generator's attention should know what to change: logits `[N, 2]` of source pictures are 1, of target ones 0."""
+    """Cross-entropy of a generator's attention logits `[N, 2]`: 1 for source images, 0 for target images."""
     return F.binary_cross_entropy_with_logits(source, torch.ones_like(source)) + F.binary_cross_entropy_with_logits(
         target, torch.zeros_like(target)
     )
 
 
 def face_id(real_features: Tensor, fake_features: Tensor) -> Tensor:
-    """The person stays recognisable: 1 - cosine of face features `[N, D]`, averaged; 0 is the same face, 2 the opposite."""
+    """Face ID: mean of 1 - cosine of face features `[N, D]`; 0 for the same face, at most 2."""
     return (1 - F.cosine_similarity(real_features, fake_features)).mean()
 
 
 def edges(picture: Tensor, target: Tensor) -> Tensor:
-    """L1 of the differences between neighbours, down and across: lines count, whatever the area they cover.
+    """L1 of the image gradients, vertical and horizontal, which weights lines independently of their area.
 
     Args:
         picture, target: `[N, 3, H, W]`.
@@ -74,14 +74,14 @@ def edges(picture: Tensor, target: Tensor) -> Tensor:
 def backward(
     which: str, terms: Mapping[str, Tensor], weights: object, report: dict[str, Tensor], parts: int = 1
 ) -> None:
-    """Add the gradients of the weighted sum of losses, and to the report each loss unweighted, with their weighted total.
+    """Back-propagate the weighted sum of losses; add each loss, unweighted, and the weighted total to the report.
 
     Args:
         which: prefix of the names in the report.
-        terms: losses of one of `parts` parts of the batch, scalars.
-        weights: has an attribute for each loss.
+        terms: scalar losses of one of `parts` parts of the batch.
+        weights: an attribute per loss.
         report: gets `which/name` and `which/total`.
-        parts: of the batch.
+        parts: number of parts that the batch is divided into.
     """
     total = sum(getattr(weights, name) * value for name, value in terms.items())
     for name, value in {**terms, "total": total}.items():

@@ -1,4 +1,4 @@
-"""Where a step's memory comes from."""
+"""The memory allocator during training on a CPU."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ NEVER, AT_A_TIME = -1, 256 * 2**20
 
 
 def keep_freed() -> bool:
-    """Let this process keep the memory that it frees, up to the most it ever held, for what it needs next.
+    """Let this process keep freed memory, up to its peak, for later allocations.
 
-    By default glibc takes every large block from the system and gives it back: a training step frees what the next one needs
-    again, and each time the system has to fill gigabytes of pages with zeros (mallopt(3)).
+    By default glibc maps every large block and unmaps it when it is freed. A training step frees blocks that the next step
+    allocates again, and each time the kernel has to zero gigabytes of pages (mallopt(3)).
 
     Returns:
-        Whether this C library does so; others than glibc are left as they are.
+        Whether the C library supports it: glibc does, others are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

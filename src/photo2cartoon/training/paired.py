@@ -1,7 +1,7 @@
-"""The paired recipe: the generator learns to make given drawings of photographs.
+"""The paired recipe: the generator learns to reproduce given drawings of photographs.
 
-Photographs without a drawing can take part. Their cartoons have to pass for cartoons of the style (adversarial losses) and
-to keep the person (Face ID loss): that is how people of whom there are no drawings get into training.
+Photographs without a drawing can take part: their cartoons have to pass for cartoons of the style (adversarial losses) and
+to keep the person recognisable (Face ID loss). This covers people of whom there are no drawings.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ SHOWN = 6  # portraits with and without a drawing in the sample grid
 
 @dataclass(frozen=True)
 class PairedData:
-    """What training reads.
+    """The data of the paired recipe.
 
     Args:
         pairs: endless batches of a photograph and its drawing, `[N, 6, S, S]`.
         others: of photographs without a drawing.
-        cartoons: of the style, for the discriminators; empty where none takes part.
-        shares: what a process takes of each in a step.
+        cartoons: of the style, for the discriminators; empty if there are none.
+        shares: number of each that a process takes per step.
         shown: pairs `[n, 6, S, S]` and photographs without a drawing `[m, 3, S, S]` of the sample grid, uint8.
     """
 
@@ -83,14 +83,14 @@ class PairedData:
 
 
 class PairedTrainer:
-    """A generator of cartoons, discriminators where they take part, and the step that trains them.
+    """A generator of cartoons, discriminators if their losses are on, and the step that trains them.
 
     Args:
         params: the `train` section.
         face: the frozen face network, or None when its loss is switched off.
         perceptual: the frozen classifier, or None when its loss is switched off.
-        group: the processes that make the same step together.
-        data: what `step` and `grid` read.
+        group: the processes that train together.
+        data: source of `step` and `grid`.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class PairedTrainer:
         return {kind: share * self.group.size for kind, share in zip(self.counts, self.data.shares, strict=True)}
 
     def step(self, number: int) -> dict[str, Tensor]:
-        """Make step `number`, from 0, on this process's share of the batch; returns the losses."""
+        """Run step `number`, from 0, on this process's share of the batch; return the losses."""
         pairs, others, cartoons = self.data.batch(number, self.group)
         return self(*pairs.split(3, dim=1), others, cartoons, number)
 
@@ -163,7 +163,7 @@ class PairedTrainer:
         Args:
             photos, drawings: float32 `[N, 3, S, S]` in -1..1, the same crop of both.
             others: photographs without drawing, `[M, 3, S, S]`; M may be 0.
-            cartoons: of the style, `[K, 3, S, S]`; K may be 0 where no discriminator takes part.
+            cartoons: of the style, `[K, 3, S, S]`; K may be 0 without discriminators.
             step: from 0; sets the learning rate.
 
         Returns:
@@ -203,7 +203,7 @@ class PairedTrainer:
 
 
 def build_networks(params: Train) -> dict[str, nn.Module]:
-    """The generator of cartoons and, where they take part, the discriminators of cartoons, randomly initialised."""
+    """The generator of cartoons and, if their losses are on, the discriminators of cartoons; randomly initialised."""
     discriminators = ("disGB", "disLB") if params.paired.uses_discriminators else ()
     return {"genA2B": build_generator(params)} | {
         name: build_discriminator(name, params.channels) for name in discriminators

@@ -1,4 +1,4 @@
-"""What a run would be: said and tried out for a few steps before days are spent on it. Nothing is written."""
+"""The plan of a run: its size, and the time and memory that it takes, measured on a few steps. Nothing is written."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ TRIED_STEPS = 3
 
 
 def plan(params: Train, data: Path, weights: Path, device: torch.device, processes: int) -> list[str]:
-    """Lines for a person: pictures, networks, checkpoints, and by a few steps made here, memory and time.
+    """Describe a run: pictures, networks, losses, checkpoints, and the memory and time of a few steps run here.
 
     Args:
         params: the `train` section.
         data: the dataset.
         weights: folder that the `assets` stage filled.
-        device: what each process runs on.
-        processes: of the run; one of them is tried out, with its share of the batch.
+        device: device of each process.
+        processes: number of processes; one of them is run here, with its share of the batch.
 
     Raises:
-        UserError: what would end the run at its start.
+        UserError: whatever would stop the run at its start.
     """
-    recipe = RECIPES[params.recipe](params, data, weights, ProcessGroup(0, processes, device))
-    state = recipe.state
-    state.group = ProcessGroup(0, 1, device)  # alone while it is tried
+    trainer = RECIPES[params.recipe](params, data, weights, ProcessGroup(0, processes, device))
+    state = trainer.state
+    state.group = ProcessGroup(0, 1, device)  # gradients are not averaged here
     seconds = []
     for step in range(TRIED_STEPS):
         started = time.perf_counter()
-        report = recipe.step(step)
+        report = trainer.step(step)
         report["generator/total"].item()  # waits for a GPU
         seconds.append(time.perf_counter() - started)
     a_step = min(seconds[1:])
     tried = {name.split("/")[1] for name in report} - {"total"}
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()}
-    # Weights, averages of the generators, two moments of each weight: float32.
+    # Parameters, EMA of the generators, two Adam moments per parameter: float32.
     checkpoint = 4 * (3 * sum(sizes.values()) + sum(size for name, size in sizes.items() if name.startswith("gen")))
-    losses = ", ".join(f"{name} {getattr(recipe.weights, name):g}" for name in sorted(tried))
+    losses = ", ".join(f"{name} {getattr(trainer.weights, name):g}" for name in sorted(tried))
     pictures = ", ".join(
-        f"{count} {kind} ({params.steps * recipe.per_step[kind] / count:.1f} times each)"
-        for kind, count in recipe.counts.items()
+        f"{count} {kind} ({params.steps * trainer.per_step[kind] / count:.1f} times each)"
+        for kind, count in trainer.counts.items()
         if count
     )
-    each_step = " and ".join(f"{count} {kind}" for kind, count in recipe.per_step.items() if count)
+    each_step = " and ".join(f"{count} {kind}" for kind, count in trainer.per_step.items() if count)
     return [
         f"pictures        {pictures}, {params.size} px",
         f"generators      {len(state.generators)} of {sizes['genA2B'] / 1e6:.2f} M weights: {params.channels} channels, "
@@ -77,7 +77,7 @@ def _name(device: torch.device) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A time in the two units that matter."""
+    """A duration in its two largest units."""
     for unit, length, smaller, part in (("days", 86400, "hours", 3600), ("hours", 3600, "minutes", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {unit} {int(seconds % length // part)} {smaller}"

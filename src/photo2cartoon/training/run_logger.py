@@ -1,4 +1,4 @@
-"""What a run tells the world while it goes on: curves, sample pictures, and the same to MLflow."""
+"""Loss curves, sample grids and scores of a run, written to its folder and logged to MLflow."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.training.state import State, learning_rate
 from photo2cartoon.training.trainer import Trainer
 
-# What the progress bar has room for.
-_TOLD = {
+# Labels of the losses in the progress bar.
+_SHOWN = {
     "cycle": "generator/cycle",
     "l1": "generator/l1",
     "face": "generator/face_id",
@@ -28,42 +28,42 @@ _TOLD = {
 
 
 class RunLogger:
-    """Of one run; kept by the process that leads.
+    """The logger of one run; only the main process has one.
 
     Args:
         params: the `train` section.
         out: the run's folder; gets `stats.jsonl`, `samples/` and `run.json`, which names the MLflow run.
-        recipe: whose weights and pictures are counted.
-        done: steps that were done before; later ones in `stats.jsonl`, of a run that went on and was lost, are dropped.
-        resume: go on with the MLflow run in `run.json`.
-        fingerprint: of the dataset.
+        trainer: whose parameters and images are counted.
+        done: steps before this run resumed; rows of later steps in `stats.jsonl` are dropped, they will run again.
+        resume: continue the MLflow run that `run.json` names.
+        fingerprint: hash of the dataset.
     """
 
-    def __init__(self, params: Train, out: Path, recipe: Trainer, done: int, resume: bool, fingerprint: str) -> None:
+    def __init__(self, params: Train, out: Path, trainer: Trainer, done: int, resume: bool, fingerprint: str) -> None:
         self.params, self.out, self.done = params, out, done
-        self.pictures = sum(recipe.per_step.values())
-        self.run = _tracked(params, out, recipe.state, resume, recipe.counts, fingerprint)
+        self.pictures = sum(trainer.per_step.values())
+        self.run = _tracked(params, out, trainer.state, resume, trainer.counts, fingerprint)
         self.run.watch_machine()
         _forget_after(out / STATS, done)
         self._stats = (out / STATS).open("a", encoding="utf-8")
         self._started = time.monotonic()
 
     def losses(self, values: dict[str, float], step: int) -> str:
-        """A row of the curves; returns what the progress bar shows of it."""
+        """Log the losses of a step; return the text for the progress bar."""
         speed = (step - self.done) * self.pictures / (time.monotonic() - self._started)
         values = values | {"pictures_per_second": speed, "learning_rate": learning_rate(step - 1, self.params)}
         self._write(values, step)
-        told = [f"{label} {values[name]:.2f}" for label, name in _TOLD.items() if name in values]
-        return " ".join(told) + f", {speed:.1f} pictures/s"
+        shown = [f"{label} {values[name]:.2f}" for label, name in _SHOWN.items() if name in values]
+        return " ".join(shown) + f", {speed:.1f} pictures/s"
 
     def scores(self, values: Mapping[str, float], step: int) -> None:
-        """Scores of a checkpoint, where it was scored."""
+        """Log the scores of a checkpoint, if it has any."""
         if values:
             values = {f"score/{name}": value for name, value in values.items()}
             self._write(values, step)
 
     def samples(self, picture: np.ndarray, step: int) -> None:
-        """A grid of sample pictures, uint8 RGB `[H, W, 3]`."""
+        """Save and log a grid of samples, uint8 RGB `[H, W, 3]`."""
         with atomic_write(self.out / SAMPLES / f"step-{step:06d}.png") as partial:
             partial.write_bytes(encode_png(picture))
         self.run.image(picture, "samples", step)
@@ -74,7 +74,7 @@ class RunLogger:
         self.run.metrics(values, step)
 
     def close(self, status: str) -> None:
-        """The run is over: FINISHED, FAILED or KILLED."""
+        """Close the run as FINISHED, FAILED or KILLED."""
         self._stats.close()
         self.run.finish(status)
 
@@ -96,7 +96,7 @@ def _tracked(
 
 
 def _forget_after(stats: Path, done: int) -> None:
-    """Drop the rows of steps that will be done again, and one that was cut off when the run was killed."""
+    """Drop the rows of steps that will run again, and a row that was cut off when the run was killed."""
     if not stats.exists():
         return
     kept = []

@@ -1,4 +1,4 @@
-"""What training changes: networks, their averages, optimizers; and the operations that every recipe is made of."""
+"""The state of training (networks, their EMA, optimizers) and the operations that every recipe is made of."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from photo2cartoon.training.memory import keep_freed
 
 
 class State:
-    """Networks by their names in U-GAT-IT: A is photographs, B cartoons, G sees the whole face, L its parts.
+    """Networks, EMA and optimizers, by the names of U-GAT-IT: A photographs, B cartoons, G global, L local.
 
     Args:
-        networks: `gen…` are averaged, `dis…` are not.
+        networks: by name; the generators, `gen…`, get an EMA.
         params: the `train` section.
-        device: where everything lives.
-        group: the processes that make the same step together; this one alone by default.
+        device: device of all networks.
+        group: the processes that train together; this one alone by default.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class State:
         return [parameter for name in names for parameter in self.networks[name].parameters()]
 
     def begin(self, step: int) -> None:
-        """No gradients, and the learning rate of the step, which is counted from 0."""
+        """Reset the gradients, and set the learning rate of this step, counted from 0."""
         torch.compiler.cudagraph_mark_step_begin()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
@@ -65,13 +65,19 @@ class State:
                 group["lr"] = learning_rate(step, self.params)
 
     def generate(self, name: str, pictures: Tensor) -> GeneratorOutput:
-        """What a generator makes of pictures, `[N, 3, S, S]` in -1..1; float32 whatever it was computed in."""
+        """Run a generator on images `[N, 3, S, S]` in -1..1; the output is float32 whatever the precision."""
         with self._precision():
             output = self.networks[name](self._laid_out(pictures))
         return GeneratorOutput(*map(_raised, output))
 
     def discriminate(self, name: str, pictures: Tensor, refresh: bool = True) -> DiscriminatorOutput:
-        """A discriminator's output; its spectral normalisation goes on by one iteration an update, however it is divided."""
+        """Run a discriminator on images `[N, 3, S, S]`.
+
+        Args:
+            name: of the discriminator.
+            pictures: images in -1..1.
+            refresh: run the power iteration of spectral normalisation; once per update, however many parts it has.
+        """
         network = self.networks[name]
         training = network.training
         network.train(training and refresh)
@@ -87,7 +93,7 @@ class State:
         return pictures.contiguous(memory_format=self.layout)
 
     def freeze_discriminators(self, frozen: bool) -> None:
-        """Whether the discriminators take gradients."""
+        """Stop or let the discriminators take gradients."""
         for name in self.discriminators:
             self.networks[name].requires_grad_(not frozen)
 
@@ -98,10 +104,10 @@ class State:
         optimizer.step()
 
     def after_generators(self, pictures: int) -> None:
-        """What follows each update of the generators: mixtures brought back into their range, averages.
+        """Clip the normalisations' mixtures to their range and update the EMA; called after each generators' update.
 
         Args:
-            pictures: that this process's generators have seen in the step.
+            pictures: number of images that the generators of this process have seen in the step.
         """
         for name in self.generators:
             clip_mixtures(self.networks[name], self.params.clip_rho, self.params.clip_w)
@@ -109,29 +115,29 @@ class State:
 
     @torch.no_grad()
     def _update_ema(self, pictures: int) -> None:
-        """Exponential moving average of the generators; its half-life is counted in pictures, as in StyleGAN."""
+        """Update the exponential moving average; its half-life is counted in images, as in StyleGAN."""
         halflife = self.params.ema_halflife
         keep = 0.5 ** (pictures / halflife) if halflife else 0.0
         ema, current = self.ema.state_dict(), self.networks.state_dict()
-        # All at once: on a GPU a kernel or two instead of hundreds.
+        # One fused update for all tensors: one or two kernels on a GPU instead of hundreds.
         update = get_ema_multi_avg_fn(keep)
         update(list(ema.values()), [current[name] for name in ema], None)
 
 
 def _raised(tensor: Tensor) -> Tensor:
-    """Losses are taken in float32, or in float64 where everything is."""
+    """bfloat16 to float32, because losses are computed in float32; other dtypes stay."""
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def precision(params: Train, device: torch.device) -> str:
-    """fp32 or bf16: what `train.precision` means on a device."""
+    """The precision, fp32 or bf16, that `train.precision` selects on a device."""
     if params.precision != "auto":
         return params.precision
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def learning_rate(step: int, params: Train) -> float:
-    """Constant for the first half of the run, then linearly to zero, which the last step has; as in the original."""
+    """The learning rate: constant for half of the run, then linear to zero at the last step, as in photo2cartoon."""
     half = params.steps // 2
     if step < half or not half or not params.decay:
         return params.lr

@@ -1,4 +1,4 @@
-"""What the loop asks of a recipe."""
+"""The interface between the training loop and a recipe."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Trainer(Protocol):
     """A recipe with its data, its losses and its sample grid.
 
     Args:
-        state: what a checkpoint keeps.
-        counts: pictures of each kind in the dataset.
-        per_step: pictures of each kind that a step takes, over all processes.
+        state: the part that checkpoints save.
+        counts: number of pictures of each kind in the dataset.
+        per_step: number of pictures of each kind in a step, over all processes.
         weights: the weight of each loss, as attributes.
     """
 
@@ -30,7 +30,7 @@ class Trainer(Protocol):
     def per_step(self) -> dict[str, int]: ...
 
     def step(self, number: int) -> dict[str, Tensor]:
-        """Make step `number`, from 0, on this process's share of the batch; returns the losses."""
+        """Run step `number`, from 0, on this process's share of the batch; return the losses."""
 
     def grid(self) -> np.ndarray:
-        """The same few portraits every time, as the averaged generators translate them now: uint8 RGB."""
+        """The sample grid: the same few portraits every time, through the averaged generators; uint8 RGB."""

@@ -1,4 +1,4 @@
-"""The unpaired recipe, photo2cartoon's own: photographs and cartoons that have nothing to do with one another.
+"""The unpaired recipe, photo2cartoon's own: photographs and cartoons without any correspondence.
 
 A step updates the discriminators, then the generators, in photo2cartoon's order. The mathematics is the original's; work
 whose result the original discards is left out. The fakes are computed once for both updates, because the generators do not
@@ -35,7 +35,7 @@ SHOWN = 6  # portraits of each domain in the sample grid
 
 @dataclass(frozen=True)
 class UnpairedData:
-    """What training reads.
+    """The data of the unpaired recipe.
 
     Args:
         photos, cartoons: endless batches.
@@ -87,9 +87,9 @@ class UnpairedTrainer:
     Args:
         params: the `train` section.
         face: the frozen face network, or None when its loss is switched off.
-        device: where everything lives.
-        group: the processes that make the same step together; this one alone by default.
-        data: what `step` and `grid` read; a caller that brings its own batches needs none.
+        device: device of all networks.
+        group: the processes that train together; this one alone by default.
+        data: source of `step` and `grid`; not needed by a caller that passes its own batches.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class UnpairedTrainer:
         return dict.fromkeys(self.counts, self.params.batch)
 
     def step(self, number: int) -> dict[str, Tensor]:
-        """Make step `number`, from 0, on this process's share of the batch; returns the losses."""
+        """Run step `number`, from 0, on this process's share of the batch; return the losses."""
         share = self.group.share(self.params.batch)
         first = number * self.params.batch + self.group.rank * share
         return self(self.data.photos.batch(first, share), self.data.cartoons.batch(first, share), number)
@@ -158,7 +158,7 @@ class UnpairedTrainer:
         state.begin(step)
         batches = list(zip(real_A.chunk(parts), real_B.chunk(parts), strict=True))
         report: dict[str, Tensor] = {}
-        # Generated once for both updates, unless memory is short: then only one part's graph is held at a time.
+        # Without accumulation the fakes serve both updates; with it, only one part's graph is held at a time.
         generated = [self._generate(*batch) for batch in batches] if parts == 1 else None
 
         for index, batch in enumerate(batches):
@@ -183,7 +183,7 @@ class UnpairedTrainer:
         return report
 
     def _generate(self, real_A: Tensor, real_B: Tensor) -> Generated:
-        """One call a generator, on what it must change and what it must leave alone."""
+        """Run each generator once, on the images that it must change and on those that it must leave alone."""
         to_B = self.state.generate("genA2B", torch.cat([real_A, real_B]))
         to_A = self.state.generate("genB2A", torch.cat([real_B, real_A]))
         count = len(real_A)

@@ -1,4 +1,4 @@
-"""Triton's `picture` model: cartoons to PNG."""
+"""Triton model `picture`: encodes cartoons as PNG."""
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -7,10 +7,10 @@ from photo2cartoon.pictures import encode_png
 
 
 class TritonPythonModel:
-    """Encodes."""
+    """Encodes cartoons as PNG."""
 
     def execute(self, requests):
-        """uint8 `[N, 256, 256, 3]` to N PNG files."""
+        """Encode uint8 `[N, 256, 256, 3]` as N PNG files."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):

@@ -1,4 +1,4 @@
-"""Triton's `portrait` model: photographs to portraits, by `photo2cartoon.portrait` and nothing else."""
+"""Triton model `portrait`: makes portraits from photographs, entirely with `photo2cartoon.portrait`."""
 
 import os
 
@@ -10,17 +10,17 @@ from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 
 
 class TritonPythonModel:
-    """Answers what no portrait can be made of with INVALID_ARGUMENT and the reason."""
+    """Makes portraits; a photograph it cannot use is answered with INVALID_ARGUMENT and the reason."""
 
     def initialize(self, args):
-        """Load detector, points and segmentation once, as params.yaml's `portrait` section says."""
+        """Load detector, landmarks and segmentation once, as the `portrait` section of params.yaml configures them."""
         portrait = params.load(os.environ.get("P2C_PARAMS") or None).portrait
         self.limits = portrait.max_pixels, portrait.max_bytes
         weights = os.environ.get("P2C_WEIGHTS", "weights")
         self.maker = PortraitMaker.from_params(weights, portrait)
 
     def execute(self, requests):
-        """Each request by itself: a bad picture fails its own request, never a neighbour's."""
+        """Answer each request separately, so a bad image fails only its own request."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The models that come with the project, made again: bash train.sh DATA OUT
-# DATA holds photos/, drawings/ (of some of the photographs, under their names) and cartoons/. What is done already is gone on with.
+# Train the models that come with the project: bash train.sh DATA OUT
+# DATA contains photos/, drawings/ (of some of the photographs, with the same file names) and cartoons/.
+# Finished work is skipped, and an interrupted run resumes.
 set -euo pipefail
 recipes=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=$1 out=$2
@@ -19,6 +20,6 @@ for model in full slim; do
             --out "$out/$model-$part" --resume "${start[@]}"
         start=(--start-from "$(last "$out/$model-$part")")
     done
-    # Between what knows the style and what knows everybody: docs/model-card.md.
+    # Blend part 2, which knows the style, into part 3, which also knows people without drawings: docs/model-card.md.
     python -m photo2cartoon.export.adopt "$(last "$out/$model-world")" "$model" --blend "$(last "$out/$model-256")" --share 0.4
 done
