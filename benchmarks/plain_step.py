@@ -1,8 +1,8 @@
-"""The optimisation step as photo2cartoon orders its work: what ours is measured against, in results and in speed.
+"""The optimisation step in photo2cartoon's order of work: the baseline for this project's results and speed.
 
-Every picture goes through every network by itself and for one purpose at a time; the fakes are drawn anew for the
+Every image passes through every network separately and for one purpose at a time. The fakes are generated again for the
 generators' update, and the discriminators' update back-propagates through the generators too, for gradients that are
-thrown away; the face network computes gradients of its own weights; LIN and AdaLIN take each statistic separately, and
+discarded. The face network computes gradients of its own weights. LIN and AdaLIN compute each statistic separately, and
 spectral normalisation divides the weights.
 """
 
@@ -24,12 +24,12 @@ from photo2cartoon.training.unpaired import DISCRIMINATORS, GENERATORS, build_ne
 
 
 class PlainStep:
-    """The networks and how one step changes them; the same call as `training.unpaired.UnpairedTrainer`.
+    """The networks and their training step; called like `training.unpaired.UnpairedTrainer`.
 
     Args:
         params: the `train` section.
         face: the face network, or None when its loss is switched off.
-        device: where everything lives.
+        device: device of all networks.
     """
 
     def __init__(self, params: Train, face: FaceNetwork | None, device: torch.device) -> None:
@@ -41,7 +41,7 @@ class PlainStep:
             elif isinstance(part, LIN):
                 part.forward = types.MethodType(_lin, part)
             elif isinstance(part, SpectralConv2d):
-                part.forward = types.MethodType(nn.Conv2d.forward, part)  # with the weight divided, as torch does it
+                part.forward = types.MethodType(nn.Conv2d.forward, part)  # divides the weight, as torch does
         if isinstance(face, nn.Module):
             face.to(device).requires_grad_(True)
         options = {"lr": params.lr, "betas": params.betas, "weight_decay": params.weight_decay, "foreach": False}
@@ -52,7 +52,7 @@ class PlainStep:
         return list(chain.from_iterable(self.networks[name].parameters() for name in names))
 
     def __call__(self, real_A: Tensor, real_B: Tensor, step: int) -> dict[str, Tensor]:
-        """Train on one batch of each domain: float32 `[N, 3, S, S]` in -1..1; returns both totals."""
+        """Train on one batch of each domain: float32 `[N, 3, S, S]` in -1..1; returns both total losses."""
         nets, w = self.networks, self.weights
         for optimizer in (self.generators, self.discriminators):
             optimizer.param_groups[0]["lr"] = learning_rate(step, self.params)
@@ -107,7 +107,7 @@ def _cross_entropy(logit: Tensor, target: float) -> Tensor:
 
 
 def _blend(x: Tensor, rho: Tensor, eps: float) -> Tensor:
-    """rho * instance norm + (1 - rho) * layer norm, each with statistics of its own."""
+    """Compute rho * instance norm + (1 - rho) * layer norm, each with its own statistics."""
     mean, variance = x.mean(dim=(2, 3), keepdim=True), x.var(dim=(2, 3), keepdim=True)
     by_channel = (x - mean) / torch.sqrt(variance + eps)
     mean, variance = x.mean(dim=(1, 2, 3), keepdim=True), x.var(dim=(1, 2, 3), keepdim=True)

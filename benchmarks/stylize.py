@@ -1,9 +1,9 @@
-"""How fast the project's models are in each variant, how large they are, and how far from the full model.
+"""Measures the project's models in each variant: speed, size and difference from the full model.
 
     python -m benchmarks.stylize --data data/faces
 
-Graphs run on one portrait each in turns, so that a noisy machine slows all of them alike; the ratio is the median over the
-turns of the full float32 graph's time to the other's in the same turn.
+Graphs take turns on one portrait each, so a noisy machine slows all of them alike. The ratio is the median, over the
+turns, of the full float32 graph's time divided by the variant's time in the same turn.
 """
 
 from __future__ import annotations

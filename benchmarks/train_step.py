@@ -1,9 +1,9 @@
-"""How fast a training step is, and how much memory it takes, beside the plain step of the original's order of work.
+"""Measures the time and memory of a training step, compared with the plain step in the original's order of work.
 
     python -m benchmarks.train_step --size 128 --channels 32
 
-Each way is timed in a process of its own, a step at a time in turns, so that a noisy machine slows all of them alike;
-the ratio is the median over the turns of the plain step's time to the other's in the same turn.
+Each variant (`--ways`) runs in its own process; steps are interleaved, so a noisy machine slows all of them alike. The
+ratio is the median, over the turns, of the plain step's time divided by the variant's time in the same turn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from photo2cartoon.training.memory import keep_freed
 from photo2cartoon.training.unpaired import UnpairedTrainer
 
 PLAIN = "plain"
-# What each way changes in the `train` section. Compiling takes minutes on a CPU, so those ways are timed when they are named.
+# Changes of each variant to the `train` section. Compiling takes minutes on a CPU: those are timed only when named.
 WAYS: dict[str, dict] = {
     PLAIN: {},
     "plain-kept": {"keep_memory": True},
@@ -45,7 +45,7 @@ WAYS: dict[str, dict] = {
 
 
 def main() -> None:
-    """Measure and print a table; with --out, write it down."""
+    """Measure and print a table; with --out, also write it to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--channels", type=int, default=32)
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 class _Worker:
-    """A way in a process of its own, which makes a step for each line it is sent."""
+    """A variant in its own process, which runs one step for each line that it receives."""
 
     def __init__(self, way: str) -> None:
         self.way, self.times = way, []
@@ -131,7 +131,7 @@ class _Worker:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """One way: a step for each line on standard input, answered by its time, memory and loss."""
+    """Run one variant: a step for each line on standard input, answered with its time, memory and loss."""
     device = torch.device(options.device)
     trainer = make(options.serve, options.size, options.channels, options.batch, options.weights, device)
     generator = torch.Generator().manual_seed(1)
@@ -152,7 +152,7 @@ def serve(options: argparse.Namespace) -> None:
 def make(
     way: str, size: int, channels: int, batch: int, weights: Path, device: torch.device
 ) -> UnpairedTrainer | PlainStep:
-    """What makes a step the given way, from fresh weights.
+    """Build the step of a variant, with randomly initialised networks.
 
     Raises:
         UserError: the face network is not in `weights`.
@@ -161,7 +161,7 @@ def make(
     changes = {"precision": "fp32"} | WAYS[way]
     params = Train(size=size, channels=channels, batch=batch, steps=10_000, **changes)
     face = load_face_network("dlib", weights)
-    # The plain step gets its memory as every program does, but for the way that shows what that alone is worth.
+    # The plain step uses memory as any program does; `plain-kept` shows what keeping freed memory alone gains.
     if way == "plain-kept":
         keep_freed()
     return (PlainStep if way.startswith(PLAIN) else UnpairedTrainer)(params, face, device)

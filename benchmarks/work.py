@@ -1,10 +1,10 @@
-"""How much work a training step is, on whatever machine: kernels started, arithmetic, memory read and written.
+"""Counts the work of a training step, independent of the machine: kernel launches, arithmetic, memory read and written.
 
     python -m benchmarks.work --size 256
 
-Time on a CPU says little about a GPU, where at one picture a step the starting of kernels takes longer than the kernels.
-A kernel is an operation of PyTorch's that computes something; views and empty tensors are none. Memory is what goes in and
-out of them, as if no cache helped.
+Time on a CPU says little about a GPU, where at one image per step launching the kernels takes longer than running them.
+A kernel is a PyTorch operation that computes something; views and empty tensors are not counted. Memory is the size of
+all kernel inputs and outputs, as if no cache helped.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ class Kernels(TorchDispatchMode):
 
 
 def work(way: str, size: int, channels: int, weights: Path) -> tuple[int, float, float]:
-    """Kernels, arithmetic in GFLOP and memory in GB of one step at batch 1."""
+    """Return kernels, arithmetic in GFLOP and memory in GB of one step at batch 1."""
     trainer = make(way, size, channels, 1, weights, torch.device("cpu"))
     real_A, real_B = torch.rand(2, 1, 3, size, size) * 2 - 1
-    trainer(real_A, real_B, 0)  # the optimizers' moments are made
+    trainer(real_A, real_B, 0)  # creates the optimizers' moments
     with FlopCounterMode(display=False) as arithmetic, Kernels() as kernels:
         trainer(real_A, real_B, 1)
     return kernels.started, arithmetic.get_total_flops() / 1e9, kernels.bytes / 1e9
 
 
 def main() -> None:
-    """The command."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--channels", type=int, default=32)

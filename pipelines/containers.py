@@ -1,4 +1,4 @@
-"""Docker for the tests of images: an engine where none runs, base images where none can be pulled."""
+"""Docker for the image tests: starts an engine where none runs, builds base images where none can be pulled."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DEBIAN = "ca-certificates,python3,python3-venv,python3-pip,libpython3.11,libgomp
 
 
 def run(*command: str | Path, quiet: bool = False, **options: object) -> str:
-    """A command's output.
+    """Run a command and return its output.
 
     Raises:
-        UserError: it failed.
+        UserError: the command failed.
     """
     words = [str(word) for word in command]
     if not quiet:
@@ -36,7 +36,7 @@ def run(*command: str | Path, quiet: bool = False, **options: object) -> str:
 
 @contextlib.contextmanager
 def engine(folder: Path) -> Iterator[None]:
-    """A Docker engine: the one that runs, or one of our own until the end of the block."""
+    """Provide a Docker engine: the running one, or a temporary one until the end of the block."""
     if shutil.which("docker") is None:
         raise UserError("needs docker (Debian: apt-get install docker.io)")
     if subprocess.run(["docker", "info"], capture_output=True).returncode == 0:
@@ -46,7 +46,7 @@ def engine(folder: Path) -> Iterator[None]:
         raise UserError("no Docker engine answers, and only root can start one (needs dockerd)")
     folder.mkdir(parents=True, exist_ok=True)
     address = f"unix://{folder}/docker.sock"
-    # No network of its own: containers use the host's, so nothing of the machine's firewall is touched.
+    # Use no network of its own: containers use the host's, so the machine's firewall stays untouched.
     places = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/docker.pid"]
     network = ["--iptables=false", "--bridge=none", "--ip-forward=false", "--ip-masq=false"]
     with (folder / "dockerd.log").open("wb") as log:
@@ -62,22 +62,22 @@ def engine(folder: Path) -> Iterator[None]:
     finally:
         daemon.terminate()
         daemon.wait()
-        # It leaves its network's name mounted, and a folder with a mount in it cannot be removed.
+        # dockerd leaves its network namespace mounted, and a folder with a mount in it cannot be removed.
         subprocess.run(["umount", folder / "exec/netns/default"], capture_output=True)
         del os.environ["DOCKER_HOST"]
 
 
 def found_or_pulled(image: str) -> bool:
-    """Whether the engine has an image, or can fetch it."""
+    """Return whether the engine has an image or can pull it."""
     commands = (["docker", "image", "inspect", image], ["docker", "pull", "-q", image])
     return any(subprocess.run(command, capture_output=True).returncode == 0 for command in commands)
 
 
 def base_image(wanted: str, folder: Path) -> str:
-    """The image to build on: the wanted one, or where it cannot be pulled, one of Debian's packages.
+    """Return the image to build on: the wanted one, or one made of Debian's packages if that cannot be pulled.
 
-    The latter gets what this machine's pip needs to reach its index: settings, certificates, folders of wheels. They are
-    in this base alone, never in the project's Dockerfile.
+    The latter gets what this machine's pip needs to reach its index: settings, certificates, folders of wheels. They
+    stay in this base image and never get into the project's Dockerfile.
     """
     if found_or_pulled(wanted):
         return wanted
@@ -116,7 +116,7 @@ def base_image(wanted: str, folder: Path) -> str:
 
 
 def build(folder: Path, tags: Sequence[tuple[str, str]]) -> None:
-    """Targets of the Dockerfile, each with the tag it gets."""
+    """Build targets of the Dockerfile, each with its tag."""
     commit = run("git", "-c", f"safe.directory={PROJECT}", "-C", PROJECT, "rev-parse", "HEAD", quiet=True)
     bases = [f"--build-arg=BASE={base_image(BASE, folder)}", f"--build-arg=SERVE_BASE={base_image(SERVE_BASE, folder)}"]
     for target, tag in tags:

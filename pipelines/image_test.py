@@ -1,7 +1,7 @@
-"""`make image-test`: both images are built, looked at and used, the whole pipeline through containers among it.
+"""`make image-test`: builds both images, inspects them and uses them, including the whole pipeline in containers.
 
-Where no Docker engine runs, one is started for the time of the test (Debian's docker.io, as root); where the base images
-cannot be pulled, bases are made of Debian's packages (mmdebstrap). Nothing of that is left behind, but for the images.
+If no Docker engine runs, one is started for the duration of the test (Debian's docker.io, as root); if the base images
+cannot be pulled, bases are made of Debian's packages (mmdebstrap). Only the images are left behind.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ START_SECONDS = 180
 
 
 def look_inside() -> None:
-    """Nobody special runs it, and no builder, no secret and no project data stayed in it."""
+    """Check that the images do not run as root, contain no build tools and no secrets, and check server health."""
     for tag in (TRAIN, SERVE):
         user = run("docker", "run", "--rm", tag, "id", "-u", quiet=True)
         if user == "0":
@@ -50,7 +50,7 @@ def look_inside() -> None:
 
 
 def pipeline(folder: Path) -> None:
-    """The pipeline in containers, from the sample to a promoted version; and one that has to fail."""
+    """Run the pipeline in containers from the sample to a promoted version, after a run that has to fail."""
     params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     for section, changes in SMALL.items():
         params[section] = params.get(section, {}) | changes
@@ -77,7 +77,7 @@ def pipeline(folder: Path) -> None:
 
 
 def serve(folder: Path) -> None:
-    """The promoted version behind Triton, in its container, healthy, asked for a cartoon."""
+    """Serve the promoted version with Triton in its container and request a cartoon."""
     ports = free_ports(3)
     options = [f"--{name}-port={port}" for name, port in zip(("grpc", "http", "metrics"), ports, strict=True)]
     command = [
@@ -125,7 +125,7 @@ def serve(folder: Path) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Build the images and run every test."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--docker", type=Path, help="where an engine of our own keeps its images, to find them again")
     given = parser.parse_args()

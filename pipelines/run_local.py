@@ -1,7 +1,7 @@
-"""`make pipeline-local`: the very pipeline a cluster would run, here, each component in a process or container of its own.
+"""`make pipeline-local`: runs the cluster's pipeline on this machine, each component in its own process or container.
 
-What a component did before, with the same code, parameters and inputs, comes from the cache: after a step that failed the
-next run goes on from there.
+A component that already ran with the same code, parameters and inputs is taken from the cache: after a failed step, the
+next run resumes there.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from photo2cartoon.urls import is_url, place
 from pipelines.cluster import Cluster
 from pipelines.photo2cartoon import build
 
-USER = 1000  # of the image
+USER = 1000  # uid of the image's user
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -39,10 +39,10 @@ def run(
 
     Args:
         params: a params.yaml.
-        repository: Triton's model repository, a folder or a URL of object storage; an empty one is initialised.
-        profile: overrides the file's own.
-        revision: of the DVC repositories that pictures come from.
-        root: where artifacts go.
+        repository: Triton's model repository, a folder or an object storage URL; an empty one is initialised.
+        profile: overrides the file's own profile.
+        revision: revision of the DVC repositories that images come from.
+        root: folder for artifacts.
         image: run each component in a container of this image instead of a process; needs a Docker engine.
 
     Returns:
@@ -56,16 +56,16 @@ def run(
     root, repository = root.resolve(), repository if is_url(repository) else Path(repository).resolve()
     uri = tracking_uri()
     runner = _containers(uri, repository, root) if image else _processes()
-    # One after the other: each takes all cores that there are.
+    # Run one component at a time: each uses all cores.
     cluster = Cluster(image=image or IMAGE, at_once=1)
-    # kfp's cache knows a component's own few lines, not the code behind them.
+    # kfp's cache key covers a component's own few lines, not the code that they call.
     cache = root / ".cache" / code_fingerprint()
     local.init(runner, pipeline_root=str(root), enable_caching=True, cache_root=str(cache))
     before = set(root.glob("photo2cartoon-*"))
     arguments = {"profile": profile, "revision": revision, "mlflow_uri": uri, "repository": str(repository)}
     try:
         build(cluster)(params_yaml=params.read_text(encoding="utf-8"), **arguments)
-    except RuntimeError as error:  # kfp's only way to say that a component failed
+    except RuntimeError as error:  # kfp's only signal that a component failed
         raise UserError(f"{_plain(error)} What it printed above says why; the next run goes on from there") from None
     for folder in set(root.glob("photo2cartoon-*")) - before:
         must_be_finished(folder)
@@ -73,13 +73,13 @@ def run(
 
 
 def must_be_finished(folder: Path) -> None:
-    """Every component of a run has said what it wrote.
+    """Check that every component of a run has reported its outputs.
 
-    kfp's runner of containers takes one that vanished before it was asked for one that went well
+    kfp's container runner counts a container that vanished before it was polled as successful
     (kubeflow/pipelines#13332).
 
     Raises:
-        UserError: one has not.
+        UserError: a component has not.
     """
     for task in sorted(path for path in folder.iterdir() if path.is_dir()):
         if task.name.startswith(("for-loop-", "condition-")):
@@ -89,12 +89,12 @@ def must_be_finished(folder: Path) -> None:
 
 
 def _plain(error: Exception) -> str:
-    """Without the colours that kfp writes."""
+    """Return the message without the colour codes that kfp writes."""
     return re.sub(r"\x1b\[\d+m", "", str(error))
 
 
 def code_fingerprint() -> str:
-    """sha256 over the project's own code."""
+    """Return a sha256 over the project's own code, 16 hex digits of it."""
     digest = hashlib.sha256()
     for folder in ("src", "components", "pipelines"):
         for path in sorted((PROJECT / folder).rglob("*")):
@@ -104,18 +104,18 @@ def code_fingerprint() -> str:
 
 
 def _processes() -> local.SubprocessRunner:
-    # Components run in a folder of their own, with this environment's interpreter.
+    # Components run in their own folder with this environment's interpreter.
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return local.SubprocessRunner(use_venv=False)
 
 
 def _containers(uri: str, repository: Path | str, root: Path) -> local.DockerRunner:
-    # The database of runs and the model repository are outside the folder of artifacts, which kfp shows the containers.
+    # kfp mounts the artifact folder in the containers; the database of runs and the model repository are outside it.
     places = [] if is_url(repository) else [Path(repository)]
     if uri.startswith("sqlite:///"):
         places.append(Path(uri.removeprefix("sqlite:///")).parent)
     mounts = [{"Type": "bind", "Source": str(folder), "Target": str(folder), "ReadOnly": False} for folder in places]
-    # As whoever runs this, so that the artifacts are theirs; where that is root, as the image's own user.
+    # Run as the current user, who then owns the artifacts; if that is root, run as the image's own user.
     user, group = (os.getuid(), os.getgid()) if os.getuid() else (USER, USER)
     for folder in (root, *places):
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def _containers(uri: str, repository: Path | str, root: Path) -> local.DockerRun
 
 
 def main() -> None:
-    """The command."""
+    """Parse the arguments, run the pipeline and print the versions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--profile", default="", help="of the params file")

@@ -1,11 +1,11 @@
-"""Hand the pipeline to Kubeflow Pipelines: once, or every so often for new data.
+"""Submits the pipeline to Kubeflow Pipelines: once, or on a schedule for new data.
 
     make submit KFP_HOST=https://kubeflow.example.org/pipeline
     make submit KFP_HOST=http://127.0.0.1:8080 ARGS="--profile full --cron '0 0 3 * * *'"
 
-Who you are: a token in KFP_TOKEN, or a cookie in KFP_COOKIE (authservice_session=…), or nothing, through a port that
-`kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` opens. Or whoever `kubectl` is: `--context NAME` instead of an
-address goes through the Kubernetes API server of that context.
+Credentials: a token in KFP_TOKEN or a cookie in KFP_COOKIE (authservice_session=…). None are needed through a port
+that `kubectl port-forward -n kubeflow svc/ml-pipeline-ui 8080:80` opens. With `--context NAME` instead of an address,
+requests go through the Kubernetes API server of that context with your kubectl credentials.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ CANNOT = (
     ValueError,
     RuntimeError,
     TypeError,
-)  # what kfp's client raises when it cannot
+)  # raised by kfp's client on failure
 INSTALLED_IN = "kubeflow"  # the namespace of Kubeflow Pipelines itself
 
 
 def connect(host: str, namespace: str | None = None) -> Any:
-    """A client of Kubeflow Pipelines, with the token or cookie of the environment.
+    """Return a client of Kubeflow Pipelines that uses the token or cookie of the environment.
 
     Raises:
-        UserError: nobody answers there, or the token or cookie is refused.
+        UserError: the host does not answer, or refuses the token or cookie.
     """
     import kfp
 
@@ -62,13 +62,13 @@ def connect(host: str, namespace: str | None = None) -> Any:
 
 
 def connect_through(context: str) -> tuple[Any, str]:
-    """A client that goes through a cluster's API server, as `kubectl` does, and the address of the page behind it.
+    """Return a client that uses a cluster's API server, as `kubectl` does, and the address of the page behind it.
 
     Args:
-        context: of the kubeconfig.
+        context: context of the kubeconfig.
 
     Raises:
-        UserError: no such context, nobody answers there, or who `kubectl` is may not ask.
+        UserError: there is no such context, the server does not answer, or your kubectl credentials are refused.
     """
     import kfp
     import kubernetes
@@ -77,7 +77,7 @@ def connect_through(context: str) -> tuple[Any, str]:
     try:
         api = kubernetes.config.new_client_from_config(context=context)
         cluster = api.configuration.host
-        # Asked once before kfp's client asks five times and shows a stack each time.
+        # Ask once first: kfp's client would ask five times and show a stack trace each time.
         health = f"/api/v1/namespaces/{INSTALLED_IN}/services/ml-pipeline:http/proxy/apis/v2beta1/healthz"
         api.call_api(health, "GET", auth_settings=["BearerToken"], _request_timeout=20)
         client = _through_cluster(kfp.Client)(namespace=INSTALLED_IN, kube_context=context)
@@ -89,8 +89,10 @@ def connect_through(context: str) -> tuple[Any, str]:
 
 
 def _through_cluster(client: type) -> type:
-    """kfp's client, which loses the way to its service: kubernetes' hook for tokens that expire sets the bare server again
-    before every request (kfp 2.17 with kubernetes 30).
+    """Subclass kfp's client, which otherwise loses the path to its service.
+
+    kubernetes' hook for expiring tokens resets the host to the bare server before every request (kfp 2.17 with
+    kubernetes 30).
     """
 
     class ThroughCluster(client):
@@ -114,7 +116,7 @@ def _be_quiet() -> None:
 
 
 def _must_answer(host: str, token: str | None, cookie: str | None) -> None:
-    """Ask once, before kfp's client asks five times and shows a stack each time."""
+    """Ask once first: kfp's client would ask five times and show a stack trace each time."""
     headers = ({"Authorization": f"Bearer {token}"} if token else {}) | ({"Cookie": cookie} if cookie else {})
     try:
         told = requests.get(
@@ -122,7 +124,7 @@ def _must_answer(host: str, token: str | None, cookie: str | None) -> None:
         )
     except requests.RequestException as error:
         raise _refused(host, error) from None
-    # A login page is what a gateway sends to those it does not know.
+    # A gateway sends unauthenticated requests to a login page.
     if told.is_redirect or told.status_code in (401, 403):
         raise UserError(f"{host}: refused ({told.status_code}): KFP_TOKEN or KFP_COOKIE is missing, wrong or too old")
     if not told.ok or "json" not in told.headers.get("Content-Type", ""):
@@ -132,7 +134,7 @@ def _must_answer(host: str, token: str | None, cookie: str | None) -> None:
 def submit(
     client: Any, host: str, arguments: dict[str, str], name: str, namespace: str | None = None, package: Path = COMPILED
 ) -> str:
-    """Start a run of a compiled pipeline; returns its id."""
+    """Start a run of a compiled pipeline; return its id."""
     try:
         run = client.create_run_from_pipeline_package(
             str(package), arguments, run_name=name, experiment_name=EXPERIMENT, namespace=namespace
@@ -151,9 +153,9 @@ def submit_recurring(
     namespace: str | None = None,
     package: Path = COMPILED,
 ) -> str:
-    """Start the pipeline every time a cron expression of six fields, seconds first, says so; returns the schedule's id.
+    """Schedule the pipeline with a cron expression of six fields, seconds first; return the schedule's id.
 
-    One run at a time; caching decides what there is to do when data has not changed.
+    One run is active at a time; caching decides which steps run when data has not changed.
     """
     try:
         experiment = client.create_experiment(EXPERIMENT, namespace=namespace)
@@ -173,10 +175,10 @@ def submit_recurring(
 
 
 def follow(client: Any, host: str, run: str, poll: float = POLL_SECONDS) -> str:
-    """Show which steps are done until the run has ended; returns how.
+    """Show which steps are done until the run has ended; return its final state.
 
     Raises:
-        UserError: it failed or was stopped; the message names the steps that failed.
+        UserError: the run failed or was stopped; the message names the steps that failed.
     """
     done: set[str] = set()
     with bar(desc="pipeline", unit="step", total=None) as shown:
@@ -247,7 +249,7 @@ def _submit(given: argparse.Namespace, package: Path, cluster: Cluster) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Parse the arguments, compile the pipeline and submit it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default=os.environ.get("KFP_HOST"), help="of Kubeflow Pipelines; KFP_HOST")
     parser.add_argument("--context", help="of kubectl: through that cluster's API server, instead of an address")

@@ -30,7 +30,7 @@ echo "Environment in $venv with $("$venv/bin/python" -V), $(grep -cE '^[a-z]' re
 
 # uv does not read pip's settings: pass it pip's folder of local wheels, if there is one.
 [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$PIP_FIND_LINKS}"
-# On a terminal uv shows its progress; in a log it would only list 220 names.
+# On a terminal uv shows its progress; in a log it would only list 250 names.
 quiet=-q; [ -t 2 ] && quiet=
 uv() { "$venv/bin/uv" pip install $quiet --python "$venv/bin/python" "$@"; }
 # --no-deps: the lock is complete, and opencv-python-headless replaces the opencv-python that face-alignment requires.

@@ -1,11 +1,12 @@
-"""Makes the pictures in this folder. What is shown follows rules, not a choice by hand.
+"""Makes the images in this folder. Rules select what is shown; nothing is picked by hand.
 
     python docs/pictures/make.py [--data DATA]
 
-- `sample.jpg`: the photographs of the built-in sample that are in the public domain, all of them (NASA's of Eileen Collins,
-  the US Navy's of Grace Hopper), as portraits, and what each model of the project draws of them.
+- `sample.jpg`: all public-domain photographs of the built-in sample (NASA's of Eileen Collins, the US Navy's of Grace
+  Hopper) as portraits, with the cartoon that each model of the project makes of them.
 - With a dataset that holds the held-out photographs (docs/model-card.md), `MODEL-with-drawing.jpg` and
-  `MODEL-without-drawing.jpg`: drawings of the first 32 by name of each kind. Photographs of a dataset are never in this folder.
+  `MODEL-without-drawing.jpg`: cartoons of the first 32 photographs by name of each kind. Photographs of a dataset are
+  never in this folder.
 """
 
 import argparse

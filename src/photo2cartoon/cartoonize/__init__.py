@@ -1,1 +1,1 @@
-"""Photographs and videos to cartoons for people: what draws, what is drawn on, and where it goes."""
+"""Turns photographs and videos into cartoons, in files and on a web page."""

@@ -1,4 +1,4 @@
-"""One person through the frames of a video: found in each, the 68 points smoothed over time so that nothing trembles."""
+"""Follows one person through the frames of a video and smooths the 68 points over time to prevent jitter."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import numpy as np
 
 from photo2cartoon.portrait.find import Face
 
-# A person unseen for longer is gone; what is shorter is filled in between the two sightings. Seconds.
+# A person unseen for longer than this is gone; shorter gaps are interpolated between the two sightings. Seconds.
 GAP = 1.0
-# Width of the smoothing. dlib's points tremble from frame to frame, heads move in tenths of a second.
+# Width of the smoothing, in seconds. dlib's points jitter between frames; heads move in tenths of a second.
 SIGMA = 0.15
-# A face is the same one if it moved by less than this share of its size at once, and by so much more in a second...
+# A face is the same one if it moved by less than this share of its size, plus this much more per second unseen...
 JUMP, JUMP_PER_SECOND = 0.5, 0.5
-# ... and did not grow or shrink by more.
+# ... and did not grow or shrink by more than this factor.
 ZOOM = 1.6
-# Where it was, a face is looked for in this many times its size, shrunk until it has this many pixels: the points are as
-# good as from more, and HOG is done in less than half of the time.
+# Around its last position, a face is searched for in an area this many times its size, shrunk until the face has
+# this many pixels: the points are as good as from more pixels, and HOG takes less than half the time.
 NEAR, NEAR_FACE = 2.0, 72
-# A change of the picture, in levels of 255 on average, that is taken for a cut to another scene.
+# Mean change of the image, in levels of 255, that counts as a cut to another scene.
 CUT = 30.0
 
 
 class Follower:
-    """Follows the person whose face is the largest where one is first seen.
+    """Follows the person whose face is the largest in the first frame that shows one.
 
-    A face near the last one is the same person. Only after a cut to another scene, or once the person is gone for longer
-    than `GAP`, the largest face is followed anew.
+    A face near the last one is the same person. The follower switches to the largest face only after a cut to another
+    scene, or once the person has been gone for longer than `GAP`.
 
     Args:
-        find: uint8 `[H, W, 3]` RGB to its faces, the largest first.
+        find: maps uint8 `[H, W, 3]` RGB to its faces, the largest first.
     """
 
     def __init__(self, find: Callable[[np.ndarray], list[Face]]) -> None:
@@ -43,11 +43,11 @@ class Follower:
         self._thumbnail: np.ndarray | None = None
 
     def add(self, rgb: np.ndarray, time: float) -> None:
-        """Look at the next frame.
+        """Process the next frame.
 
         Args:
-            rgb: uint8 `[H, W, 3]`, upright; of the same size for every frame.
-            time: when it is shown, seconds; later than the one before.
+            rgb: uint8 `[H, W, 3]`, upright; the same size for every frame.
+            time: presentation time in seconds, later than the previous frame's.
         """
         self.times.append(time)
         thumbnail = cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -61,7 +61,7 @@ class Follower:
             self.sightings.append((len(self.times) - 1, self._scene, points.astype(np.float32)))
 
     def _see(self, rgb: np.ndarray, time: float) -> np.ndarray | None:
-        """The person's points in a frame, or None; after a gap somebody else's."""
+        """Return the person's points in a frame, or None; after a gap, possibly another person's."""
         last = self._last()
         if last is not None and self.sightings[-1][0] == len(self.times) - 2:
             points = self._nearest(self._find_near(rgb, last), time)
@@ -80,7 +80,7 @@ class Follower:
         return time - self.times[self.sightings[-1][0]]
 
     def _nearest(self, faces: list[Face], time: float) -> np.ndarray | None:
-        """The points of the face that is the person's, going by place and size."""
+        """Return the points of the face that matches the person by position and size, or None."""
         last = self._last()
         if last is None or not faces:
             return None
@@ -91,21 +91,21 @@ class Follower:
         return nearest if same_place and 1 / ZOOM < _size(nearest) / size < ZOOM else None
 
     def _find_near(self, rgb: np.ndarray, last: np.ndarray) -> list[Face]:
-        """The faces around where the person was last seen."""
+        """Return the faces around the person's last position."""
         size, middle = _size(last), (last.min(axis=0) + last.max(axis=0)) / 2
         left, top = np.maximum(np.floor(middle - size * NEAR / 2), 0).astype(int)
         right, bottom = np.ceil(middle + size * NEAR / 2).astype(int)
         part = rgb[top:bottom, left:right]
         scale = min(1.0, NEAR_FACE / size)
         if min(part.shape[:2]) * scale < NEAR_FACE / 2:
-            return []  # nearly all of it is beyond the edge
+            return []  # nearly all of the area is outside the frame
         if scale < 1:
             part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         faces = self._find(np.ascontiguousarray(part))
         return [Face((face.points + 0.5) / scale - 0.5 + (left, top), face.score) for face in faces]
 
     def steady(self) -> Iterator[np.ndarray | None]:
-        """For every frame that was added the points to crop by, float64 `[68, 2]`, or None where nobody is to be seen."""
+        """Yield for every added frame the points to crop by, float64 `[68, 2]`, or None where nobody is visible."""
         frame = 0
         times = np.array(self.times)
         for run in self._runs():
@@ -118,7 +118,7 @@ class Follower:
         yield from [None] * (len(times) - frame)
 
     def _runs(self) -> Iterator[list[tuple[int, int, np.ndarray]]]:
-        """The sightings, divided at every change of scene and every long gap."""
+        """Split the sightings at every change of scene and every long gap."""
         run: list[tuple[int, int, np.ndarray]] = []
         for sighting in self.sightings:
             if run and (sighting[1] != run[-1][1] or self.times[sighting[0]] - self.times[run[-1][0]] > GAP):
@@ -134,7 +134,7 @@ def _size(points: np.ndarray) -> float:
 
 
 def between(known: np.ndarray, values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Linear interpolation: `values` `[K, ...]` at the ascending times `known` `[K]`, wanted at `times` `[N]` among them."""
+    """Interpolate `values` `[K, ...]` linearly from the ascending times `known` `[K]` to `times` `[N]` among them."""
     right = np.clip(np.searchsorted(known, times), 1, max(len(known) - 1, 1))
     left = right - 1
     right = np.minimum(right, len(known) - 1)
@@ -144,13 +144,13 @@ def between(known: np.ndarray, values: np.ndarray, times: np.ndarray) -> np.ndar
 
 
 def smooth(times: np.ndarray, values: np.ndarray, sigma: float = SIGMA) -> Iterator[np.ndarray]:
-    """A centred Gaussian over time: each value becomes the middle of the straight line through its neighbours.
+    """Smooth over time: replace each value by that of a straight line fitted to its neighbours with Gaussian weights.
 
-    Among evenly spaced frames this is their weighted mean; at the ends, where there are neighbours on one side only, a
-    mean would lag behind what moves.
+    For evenly spaced frames this is their weighted mean. At the ends, where there are neighbours on one side only, a
+    mean would lag behind movement.
 
     Args:
-        times: `[N]`, seconds, ascending, as uneven as they come.
+        times: `[N]`, seconds, ascending; uneven spacing is allowed.
         values: float64 `[N, ...]`.
         sigma: seconds.
 

@@ -1,6 +1,6 @@
-"""Photographs to cartoons: a file or a folder, as a portrait or in place in the photograph.
+"""Makes cartoons of photographs, a file or a folder: as a portrait or in place in the photograph.
 
-Everything in here hands arrays on. A cartoon is encoded once, where it leaves: in `write_picture`, or by the page.
+The functions here pass arrays. A cartoon is encoded once, on output: in `write_picture`, or by the web page.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ ENCODED = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 @dataclass(frozen=True)
 class Cartoonizer:
-    """An encoded photograph to a cartoon, uint8 RGB `[H, W, 3]`.
+    """Turns an encoded photograph into a cartoon, uint8 RGB `[H, W, 3]`.
 
     Args:
         model: makes the cartoon.
-        limits: the `portrait` section: how large a picture may be.
+        limits: the `portrait` section, which limits the size of images.
         maker: makes the portrait; None leaves that to the model's server.
-        in_place: the whole photograph with the cartoon's head in it, instead of the portrait; needs a maker.
+        in_place: return the whole photograph with the cartoon's head in it, instead of the portrait; needs a maker.
     """
 
     model: LoadedModel
@@ -42,10 +42,10 @@ class Cartoonizer:
     in_place: bool = False
 
     def __call__(self, photo: Path) -> np.ndarray:
-        """The cartoon of a file.
+        """Make the cartoon of a file.
 
         Raises:
-            PictureError: it is outside the limits, or no portrait can be made of it.
+            PictureError: the image is outside the limits, or no portrait can be made from it.
             UserError: the server does not answer.
         """
         if self.maker is None:
@@ -57,18 +57,18 @@ class Cartoonizer:
 
 
 def cartoonize(source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray]) -> list[str]:
-    """Make a cartoon of a picture, or of every picture below a folder.
+    """Make a cartoon of an image, or of every image below a folder.
 
     Args:
         source: a file or a folder.
-        out: a file for a file, else a folder; pictures keep their paths below it and become PNG (`files.png_names`).
+        out: a file for a file, else a folder; images keep their paths below it and become PNG (`files.png_names`).
         cartoonizer: a `Cartoonizer`.
 
     Returns:
-        For a folder, a line for each picture that failed.
+        For a folder, one line for each image that failed.
 
     Raises:
-        UserError: the one picture, or every one of a folder, failed.
+        UserError: the single image failed, or every image of a folder did.
     """
     if not source.exists():
         raise UserError(f"{source}: no such picture or folder")
@@ -106,7 +106,7 @@ def _cartoonize_one(source: Path, out: Path, cartoonizer: Callable[[Path], np.nd
 
 
 def write_picture(path: Path, rgb: np.ndarray) -> None:
-    """Encode uint8 RGB `[H, W, 3]` as the suffix says: one of `ENCODED`.
+    """Encode uint8 RGB `[H, W, 3]` in the format of the suffix, one of `ENCODED`.
 
     Raises:
         UserError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""The model that turns portraits into cartoons: a checkpoint in torch, a graph in onnxruntime, or a Triton server."""
+"""Models that turn portraits into cartoons: a checkpoint in torch, a graph in onnxruntime, or a Triton server."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from photo2cartoon.serving.storage import storage_at
 if TYPE_CHECKING:
     from photo2cartoon.serving.client import Client
 
-# Portraits uint8 [N, 256, 256, 4] to cartoons on white uint8 [N, 256, 256, 3].
+# Maps portraits uint8 [N, 256, 256, 4] to cartoons on white uint8 [N, 256, 256, 3].
 Stylize = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready.
+    """A model that is ready to use.
 
     Args:
-        name: of the model, as a person should read it.
+        name: display name of the model.
         stylize: makes the cartoons.
-        client: of the server, where a server does it; the server can make the portraits too.
+        client: client of the server, if a server makes them; the server can make the portraits too.
     """
 
     name: str
@@ -37,7 +37,7 @@ class LoadedModel:
     client: Client | None = None
 
     def label(self) -> str:
-        """The name, with the version that a server has now.
+        """Return the name, with the server's current version if there is a server.
 
         Raises:
             UserError: the server does not answer.
@@ -47,13 +47,13 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model to use: the one that is named, else the newest promoted version, else the default one of the project.
+    """Selects the model: the one that is named, else the newest promoted version, else the project's default.
 
     Args:
         checkpoint: a folder, or the name of a model that comes with the project; runs in torch.
-        model: an ONNX file, one of `p2c export` or photo2cartoon's own, or such a name; runs in onnxruntime.
-        server: HOST:PORT of Triton's gRPC.
-        repository: where promoted versions lie, a folder or a URL.
+        model: an ONNX file, from `p2c export` or photo2cartoon's own, or such a name; runs in onnxruntime.
+        server: HOST:PORT of Triton's gRPC endpoint.
+        repository: location of the promoted versions, a folder or a URL.
 
     Raises:
         UserError: more than one of the first three is named.
@@ -69,10 +69,10 @@ class ModelChoice:
             raise UserError("cartoonize: --checkpoint, --model and --server exclude one another")
 
     def load(self) -> LoadedModel:
-        """Read the model, or connect to the server.
+        """Load the model, or connect to the server.
 
         Raises:
-            UserError: it cannot be read, or the server's address is wrong.
+            UserError: the model cannot be read, or the server's address is wrong.
         """
         if self.server:
             from photo2cartoon.serving.client import Client
@@ -95,10 +95,10 @@ class ModelChoice:
 
 
 def by_torch(checkpoint: Path) -> Stylize:
-    """With a checkpoint's generator.
+    """Load a checkpoint's generator in torch.
 
     Raises:
-        UserError: it cannot be read or has no generator.
+        UserError: the checkpoint cannot be read or has no generator.
     """
     from photo2cartoon.checkpoint import load_generator
     from photo2cartoon.export.graph import PortraitToCartoon, stylize
@@ -108,10 +108,10 @@ def by_torch(checkpoint: Path) -> Stylize:
 
 
 def by_onnxruntime(graph: Path) -> Stylize:
-    """With a graph from `portrait` to `cartoon`, or with photo2cartoon's own from `input` to `output`.
+    """Load a graph from `portrait` to `cartoon`, or photo2cartoon's own from `input` to `output`, in onnxruntime.
 
     Raises:
-        UserError: it is no such graph.
+        UserError: the file is not such a graph.
     """
     from photo2cartoon.export.session import open_session
 
@@ -130,7 +130,7 @@ def by_onnxruntime(graph: Path) -> Stylize:
 
 
 def _original(session: Any) -> Stylize:
-    """photo2cartoon's graph takes floats `[1, 3, S, S]` in -1..1 on white: what its scripts do around it."""
+    """Wrap photo2cartoon's graph, which takes floats `[1, 3, S, S]` in -1..1 on white, as its own scripts do."""
     side = session.get_inputs()[0].shape[-1]
     side = side if isinstance(side, int) else SIZE
 
@@ -148,9 +148,9 @@ def _original(session: Any) -> Stylize:
 
 
 def _resized(picture: np.ndarray, side: int) -> np.ndarray:
-    """Float32 `[S, S, 3]`, resized as our own graphs do it inside, so that both give the same cartoon at every size."""
+    """Resize float32 `[S, S, 3]` as the exported graphs do inside; both then give the same cartoon at every size."""
     if len(picture) == side:
-        return picture  # the original's size, for which torch need not be imported
+        return picture  # the original's size, which needs no import of torch
     import torch
 
     from photo2cartoon.export.graph import resize

@@ -1,4 +1,4 @@
-"""A video to a cartoon, frame by frame, in two passes: one finds the face everywhere, one draws. The sound is kept."""
+"""Makes a cartoon of a video frame by frame, in two passes: find the face in all frames, stylize. Keeps the sound."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from photo2cartoon.progress import bar, note
 
 VIDEO_SUFFIXES = SUFFIXES
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
-BATCH = 4  # frames that are drawn at once, and at most held
+BATCH = 4  # frames that are stylized at once, and the most that are held in memory
 
 
 @dataclass(frozen=True)
 class Format:
-    """How a file of one kind is written.
+    """Encoding of one kind of video file.
 
     Args:
         muxer: FFmpeg's name of the container.
         video: FFmpeg's name of the encoder.
-        options: of that encoder.
+        options: options of that encoder.
         sound: FFmpeg's name of the encoder for sound that cannot be copied.
-        copied: codecs whose sound is copied as it is, because players expect them in such a file.
+        copied: codecs whose sound is copied unchanged, because players expect them in such a file.
     """
 
     muxer: str
@@ -59,12 +59,12 @@ CONTAINERS = {
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What became of a video.
+    """Summary of a converted video.
 
     Args:
-        frames: written.
-        drawn: of these, with a cartoon in them.
-        seconds: how long they last.
+        frames: number of frames written.
+        drawn: number of these with a cartoon in them.
+        seconds: their total duration.
         sound: `copied`, `encoded`, or `none`.
         damaged: the source ended early or was broken in places.
     """
@@ -85,22 +85,22 @@ def cartoonize_video(
     paste: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> VideoReport:
-    """Draw every frame of a video.
+    """Make a cartoon of every frame of a video.
 
-    The person whose face is the largest where one is first seen is followed, and cropped by points smoothed over time.
+    It follows the person whose face is largest in the first frame with a face, and crops by points smoothed over time.
     A frame without this person becomes white, or with `paste` stays as it is.
 
     Args:
         source: the video.
-        out: its name ends in one of `CONTAINERS`.
-        find: uint8 `[H, W, 3]` RGB to its faces, the largest first.
-        cut: that picture and points `[68, 2]` to the portrait; may raise PictureError.
-        stylize: portraits uint8 `[N, 256, 256, 4]`, N at most `BATCH`, to cartoons uint8 `[N, 256, 256, 3]`.
-        paste: put the cartoon back into the whole frame; else the cartoon alone is the frame.
+        out: output file; its name ends in one of `CONTAINERS`.
+        find: maps uint8 `[H, W, 3]` RGB to its faces, the largest first.
+        cut: makes the portrait from that image and points `[68, 2]`; may raise PictureError.
+        stylize: maps portraits uint8 `[N, 256, 256, 4]`, N at most `BATCH`, to cartoons uint8 `[N, 256, 256, 3]`.
+        paste: paste the cartoon back into the whole frame; otherwise the cartoon alone is the frame.
         max_pixels: largest width times height of a frame.
 
     Raises:
-        UserError: the source cannot be read or shows no face, or `out` cannot be written; `out` is then as it was.
+        UserError: the source cannot be read or shows no face, or `out` cannot be written; `out` is then unchanged.
     """
     if out.suffix.lower() not in CONTAINERS:
         raise UserError(f"{out}: name ends in '{out.suffix}', known for videos are {', '.join(CONTAINERS)}")
@@ -143,10 +143,10 @@ def _cartoons(
     stylize: Callable[[np.ndarray], np.ndarray],
     paste: bool,
 ) -> Iterator[tuple[Frame, bool]]:
-    """The frames drawn, `BATCH` at a time, and whether there is a cartoon in them.
+    """Yield the stylized frames, processed `BATCH` at a time, and whether each has a cartoon in it.
 
     Raises:
-        PictureError: none of them could be drawn; the last one's reason.
+        PictureError: no frame could be stylized; the reason is that of the last one.
     """
     drawn, refused = 0, None
     frames = iter(frames)
@@ -174,12 +174,12 @@ def _cartoons(
 
 
 class Writer:
-    """A video file that is being written, with the times and the sound of a video.
+    """Writes a video file with the timestamps and the sound of a source video.
 
     Args:
         path: the file.
-        kind: how.
-        video: whose times and sound.
+        kind: its encoding.
+        video: source of timestamps and sound.
         size: width and height of the frames; an odd one loses a row or column, as H.264 and VP9 halve the colours.
     """
 
@@ -190,9 +190,9 @@ class Writer:
         context = self._video.codec_context
         context.width, context.height = (side // 2 * 2 for side in size)
         context.pix_fmt = "yuv420p"
-        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709: said, so that no player guesses
+        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, set so that no player guesses
         context.color_range = 1  # 16..235
-        # The times are the source's own: a phone's are uneven.
+        # Keep the source's timestamps: a phone's are uneven.
         self._time_base = context.time_base = self._video.time_base = video.time_base
         self.sound, self._resampler, self._heard = "none", None, None
         self._early = kind.muxer in ("mp4", "mov") or video.format != "mp4"
@@ -228,7 +228,7 @@ class Writer:
         self._container.mux(self._video.encode(picture))
 
     def hear(self, packet: av.Packet) -> None:
-        """Write a packet of the video's sound; it is used up. What is broken is left out."""
+        """Write a packet of the video's sound, which is consumed; broken parts are left out."""
         if self._resampler:
             sounds = []
             with contextlib.suppress(av.FFmpegError):
@@ -241,16 +241,16 @@ class Writer:
             self._container.mux(packet)
 
     def _fits(self, packet: av.Packet) -> bool:
-        """Whether a packet can be copied: the empty one at the end cannot, nor one whose time goes back."""
+        """Return whether a packet can be copied: the empty one at the end cannot, nor one whose time goes back."""
         if packet.dts is None or packet.is_corrupt or (self._heard is not None and packet.dts <= self._heard):
             return False
-        # Sound before time 0, with which AAC in an MP4 warms up, would make Matroska move everything to a later time.
+        # Sound before time 0, as AAC priming in an MP4, would make Matroska shift everything to a later time.
         return self._early or packet.pts is None or packet.pts + (packet.duration or 0) > 0
 
     def _resampled(self, sound: av.AudioFrame) -> list[av.AudioFrame]:
         try:
             return self._resampler.resample(sound)
-        except ValueError:  # from here on another rate or number of channels
+        except ValueError:  # the rate or the number of channels changes here
             rest = self._resampler.resample(None)
             self._resampler = self._new_resampler()
             return rest + self._resampler.resample(sound)
@@ -260,7 +260,7 @@ class Writer:
             self._container.mux(self._sound.encode(sound))
 
     def finish(self) -> None:
-        """Write what the encoders still hold."""
+        """Flush the encoders to the file."""
         self._container.mux(self._video.encode(None))
         if self._resampler:
             self._say([*self._resampler.resample(None), None])

@@ -1,4 +1,4 @@
-"""Reading video files: upright RGB frames with their times, whatever a phone or a camera made of them."""
+"""Reads video files of phones and cameras as upright RGB frames with their times."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from photo2cartoon.errors import UserError
 
 SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi"})
 MAX_PIXELS = 16_000_000  # 5.3K
-# FFmpeg's readers of these files and no others: a playlist or a picture is no video, whatever its name.
+# FFmpeg's readers for these files and no others: a playlist or an image is not a video, whatever its name.
 READERS = "mov,matroska,avi"
 
 
 @dataclass
 class Frame:
-    """A frame of a video.
+    """A video frame.
 
     Args:
-        pts: when it is shown, in the video's time base.
-        duration: how long, likewise; 0 where the file does not say.
-        rgb: uint8 `[H, W, 3]`, upright, pixels square.
+        pts: presentation time, in the video's time base.
+        duration: duration, in the video's time base; 0 if the file does not state it.
+        rgb: uint8 `[H, W, 3]`, upright, with square pixels.
     """
 
     pts: int
@@ -37,36 +37,36 @@ class Frame:
 
 
 class VideoReader:
-    """A video file that is being read.
+    """Reader of an open video file.
 
     Args:
         path: the file.
         max_pixels: largest width times height of a frame.
 
     Attributes:
-        format: `mp4` (and its kin), `matroska` or `avi`.
-        time_base: of the frames' times, seconds.
-        rate: frames a second, on average.
-        expected: number of frames, or None where the file does not say.
-        sound: the stream whose packets `frames` can give, or None.
-        size: width and height of the upright frames, once there was one.
-        seconds: how long the frames so far are shown.
-        trouble: what went wrong first, or nothing.
+        format: `mp4` (and related formats), `matroska` or `avi`.
+        time_base: unit of the frames' times, seconds.
+        rate: frames per second, on average.
+        expected: number of frames, or None if the file does not state it.
+        sound: stream whose packets `frames` can pass on, or None.
+        size: width and height of the upright frames, set by the first one.
+        seconds: total duration of the frames so far.
+        trouble: first error, or an empty string.
 
     Raises:
-        UserError: it is no video, or its frames are too large.
+        UserError: the file is not a video, or its frames are too large.
     """
 
     def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such video")
         try:
-            # `file:` so that a colon in the name is not taken for a protocol.
+            # `file:` keeps a colon in the name from being taken for a protocol.
             self._container = av.open(
                 f"file:{path}", metadata_errors="replace", container_options={"format_whitelist": READERS}
             )
         except av.FFmpegError as error:
-            # What FFmpeg says of a text or a picture, of an MP4 without its index, or of an empty file.
+            # FFmpeg raises these for a text or an image, an MP4 without its index, or an empty file.
             what = "not a video, or cut off" if isinstance(error, ValueError | EOFError) else error.strerror
             raise UserError(f"{path}: {what}") from None
         self.format = self._container.format.name.split(",")[0].replace("mov", "mp4")
@@ -78,7 +78,7 @@ class VideoReader:
             raise
 
     def _choose(self, max_pixels: int) -> None:
-        """Settle on the streams and on the size of every frame."""
+        """Select the streams and the size of every frame."""
         streams = self._container.streams
         moving = [s for s in streams.video if s.codec_context and not s.disposition & Disposition.attached_pic]
         if not moving:
@@ -92,7 +92,7 @@ class VideoReader:
             raise UserError(f"{self.path}: {width}x{height} pixels, at most {max_pixels} are decoded")
         if not width * height:
             raise UserError(f"{self.path}: not one frame of it can be decoded")
-        # What a later frame may claim to be is held to the same limit.
+        # Apply the same limit to the size that a later frame declares.
         self._video.codec_context.options = {"max_pixels": str(max_pixels)}
         self._video.thread_type = "AUTO"
         self._square = width, height
@@ -109,24 +109,24 @@ class VideoReader:
 
     @property
     def damaged(self) -> bool:
-        """After the last frame: something could not be read, or a quarter of a second is missing of what was promised."""
+        """Whether, after the last frame, an error occurred or over 0.25 s of the stated duration is missing."""
         return bool(self.trouble) or (self._promised is not None and self._promised - self.seconds > 0.25)
 
     def frames(self, hear: Callable[[av.Packet], None] | None = None) -> Iterator[Frame]:
-        """Every frame that can be decoded, in the order of showing.
+        """Yield every frame that can be decoded, in presentation order.
 
         Args:
-            hear: gets the packets of the sound as they come.
+            hear: called with each packet of the sound as it is read.
         """
         step = max(round(1 / (self.rate * self.time_base)), 1)
         pts = start = turned = None
         for frame in self._decoded(hear):
             then = frame.pts if frame.pts is not None else frame.dts
-            # A broken file may leave out times or repeat them; an encoder takes neither.
+            # A broken file may omit or repeat times; an encoder accepts neither.
             pts = (then or 0) if pts is None else max(then if then is not None else pts + step, pts + 1)
             start = pts if start is None else start
             self.seconds = float((pts + (frame.duration or step) - start) * self.time_base)
-            # Once for all: a frame that was asked stays in memory until Python looks for cycles.
+            # Read once: a frame whose matrix was read stays in memory until Python's cycle collector runs.
             turned = _turned(frame) if turned is None else turned
             rgb = _upright(frame.to_ndarray(format="rgb24", width=self._square[0], height=self._square[1]), turned)
             self.size = rgb.shape[1], rgb.shape[0]
@@ -135,7 +135,7 @@ class VideoReader:
     def _decoded(self, hear: Callable[[av.Packet], None] | None) -> Iterator[av.VideoFrame]:
         streams = [self._video, self.sound] if hear and self.sound else [self._video]
         packets = self._container.demux(*streams)
-        # An AVI has no times of showing: its frames are shown in an order of their own at the times they are stored for.
+        # An AVI has no presentation times: decoded frames take the times of the stored packets in order.
         slots: deque[int] | None = deque() if self.format == "avi" else None
         while True:
             try:
@@ -160,7 +160,7 @@ class VideoReader:
 
 
 def _promised(stream: av.VideoStream) -> float | None:
-    """How many seconds a file says that a stream lasts; Matroska says it in words."""
+    """Return the duration of a stream in seconds, as stated by the file; Matroska states it as text."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     try:
@@ -171,7 +171,7 @@ def _promised(stream: av.VideoStream) -> float | None:
 
 
 def _turned(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """What its display matrix says is to be done to a frame: x and y change places, then x is mirrored, then y."""
+    """Return the steps that the display matrix asks for: swap x and y, then mirror x, then mirror y."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, False, False
@@ -180,7 +180,7 @@ def _turned(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def _upright(rgb: np.ndarray, turned: tuple[bool, bool, bool]) -> np.ndarray:
-    """A picture as it is meant to be seen."""
+    """Return an image in its display orientation."""
     swap, mirror_x, mirror_y = turned
     rgb = rgb.transpose(1, 0, 2) if swap else rgb
     return np.ascontiguousarray(rgb[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1])

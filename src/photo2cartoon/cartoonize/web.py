@@ -1,4 +1,4 @@
-"""The page on which people try it: a photograph in, a cartoon out. Nothing it shows comes from, or goes to, another place."""
+"""Web page to try the models: a photograph in, a cartoon out. It neither loads from nor sends to other sites."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     import gradio
 
 PORTRAIT, IN_PLACE = "Portrait", "In the photograph"
-KEPT_SECONDS = 3600  # uploads and drawings
-WAITING = 32  # more people than that are told to come back
-AT_ONCE = 4  # what a server is asked at the same time; here, one after another
+KEPT_SECONDS = 3600  # lifetime of uploads and cartoons
+WAITING = 32  # queue length; further people are asked to come back
+AT_ONCE = 4  # concurrent requests to a server; local models run one at a time
 EXAMPLES = 6
 
 
 @dataclass
 class DemoModels:
-    """The models that the page offers.
+    """Models that the page offers.
 
     Args:
-        choices: by the name that the page shows; the first is the default.
+        choices: models by the name that the page shows; the first is the default.
         maker: makes portraits.
-        portrait: the section of params.yaml.
+        portrait: the `portrait` section of params.yaml.
     """
 
     choices: dict[str, ModelChoice]
@@ -53,7 +53,7 @@ class DemoModels:
         return any(choice.server for choice in self.choices.values())
 
     def load(self, name: str) -> LoadedModel:
-        """A model, read when it is first asked for.
+        """Return a model, loading it on first use.
 
         Raises:
             UserError: there is no model of that name, or it cannot be read.
@@ -66,18 +66,18 @@ class DemoModels:
             return self._loaded[name]
 
     def cartoonize(self, photo: Path, name: str, in_place: bool) -> np.ndarray:
-        """The cartoon of a photograph.
+        """Make the cartoon of a photograph.
 
         Args:
-            photo: an encoded picture.
-            name: of a model.
-            in_place: the whole photograph with the cartoon's head in it.
+            photo: an encoded image.
+            name: name of the model.
+            in_place: return the whole photograph with the cartoon's head in it.
 
         Returns:
             uint8 `[H, W, 3]`; a portrait is 256x256.
 
         Raises:
-            PictureError: no portrait can be made of it.
+            PictureError: no portrait can be made from the photograph.
             UserError: the model is unknown, or the server does not answer.
         """
         model = self.load(name)
@@ -85,17 +85,17 @@ class DemoModels:
         return Cartoonizer(model, self.portrait, maker, in_place)(photo)
 
     def _portrait_of(self, rgb: np.ndarray) -> Portrait:
-        with self._lock:  # dlib's objects are not made to be shared
+        with self._lock:  # dlib's objects must not be shared between threads
             return self.maker(rgb)
 
 
 def offer_models(choice: ModelChoice, weights: Path, portrait: PortraitParams) -> DemoModels:
-    """The model that is named alone, or else all of them: the newest promoted version and the project's own models.
+    """Offer the named model only, or else the newest promoted version and all of the project's own models.
 
     Args:
         choice: names a model, or only the repository of promoted versions.
         weights: folder that the `assets` stage filled.
-        portrait: the section of params.yaml.
+        portrait: the `portrait` section of params.yaml.
 
     Raises:
         UserError: the default cannot be loaded.
@@ -113,11 +113,11 @@ def offer_models(choice: ModelChoice, weights: Path, portrait: PortraitParams) -
 
 
 def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
-    """The page.
+    """Build the page.
 
     Args:
-        models: what it offers.
-        examples: a folder; its first pictures are offered to be tried.
+        models: models that it offers.
+        examples: a folder whose first images are offered as examples.
     """
     import gradio
 
@@ -147,7 +147,7 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
                     sources=["upload", "webcam", "clipboard"],
                     height=400,
                 )
-                # The file goes on as it came: what may be decoded, and how, is for `portrait.decode` to say.
+                # Pass the file on unchanged: `portrait.decode` decides what may be decoded, and how.
                 photo.preprocess = lambda given: given and given.path
                 with gradio.Row():
                     show = gradio.Radio([PORTRAIT, IN_PLACE], value=PORTRAIT, label="Show")
@@ -157,7 +157,7 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
             )
         if tried:
             gradio.Examples([[str(path)] for path in tried[:EXAMPLES]], [photo], label="Photographs to try")
-        # A new photograph, or another wish for the one that is there, needs no second click.
+        # A new photograph or a changed setting needs no second click.
         gradio.on(
             [photo.change, show.input, model.input],
             cartoonize,
@@ -170,13 +170,13 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
 
 
 def run(models: DemoModels, examples: Path | None, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve the page until the process is told to end; then nothing is left of what people brought.
+    """Serve the page until the process is asked to end, then delete everything that people uploaded.
 
     Args:
-        models: what it offers.
-        examples: a folder; its first pictures are offered to be tried.
-        host, port: where to listen.
-        ready: told the page's address once it answers.
+        models: models that it offers.
+        examples: a folder whose first images are offered as examples.
+        host, port: address to listen on.
+        ready: called with the page's address once it answers.
 
     Raises:
         UserError: the port is taken.
@@ -210,7 +210,7 @@ def run(models: DemoModels, examples: Path | None, host: str, port: int, ready: 
 
 
 def _advice(error: PictureError) -> str:
-    """What went wrong, and what to try, in a person's words."""
+    """Explain in plain words what went wrong and what to try."""
     ways_out = {
         "no face": "No face was found. Try one where the face looks at the camera, is lit, and not covered.",
         "too small": f"The face or the picture is too small ({error.detail}). Try a larger one.",

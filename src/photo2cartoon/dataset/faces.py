@@ -2,7 +2,7 @@
 
 Drawings of photographs, where there are any, are in `drawnA` under the photographs' names.
 
-The order of the images, their crops and their flips depend only on the seed and the running number of the image, so a
+The order of the images, their crops and their flips depend only on the seed and the image's number in the run, so a
 resumed run sees exactly the images that an uninterrupted one would.
 """
 

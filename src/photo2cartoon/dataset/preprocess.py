@@ -172,7 +172,7 @@ def list_raw(folder: Path) -> list[str]:
 
 
 def _drawings_of(photos: list[str], folder: Path | None) -> dict[str, str]:
-    """Map each photograph that has a drawing to it: their paths differ only in the suffix."""
+    """Map each photograph that has a drawing to that drawing: their paths differ only in the suffix."""
     if folder is None:
         return {}
     by_stem = {name.rsplit(".", 1)[0]: name for name in list_raw(folder)}

@@ -32,7 +32,7 @@ def photographs() -> list[Asset]:
 
 
 def draw_head(number: int) -> np.ndarray:
-    """Render cartoon head `number`, which is deterministic: uint8 RGBA `[256, 256, 4]`."""
+    """Render cartoon head `number`, the same on every call: uint8 RGBA `[256, 256, 4]`."""
     import python_avatars as avatars
     import resvg_py
 

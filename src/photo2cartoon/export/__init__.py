@@ -1,1 +1,1 @@
-"""A checkpoint to a graph that any runtime can draw with, and the proof that it draws the same."""
+"""Exports a checkpoint to an ONNX graph and verifies that its output matches torch's."""

@@ -2,8 +2,9 @@
 
     python -m photo2cartoon.export.adopt CHECKPOINT NAME [--blend CHECKPOINT --share 0.4]
 
-The averaged generator alone, in half precision: a quarter of a thousandth of rounding for half of the size. Blended with
-the checkpoint it went on from, it keeps more of what that one could do (weight-space ensembles, Wortsman et al., 2022).
+Only the averaged generator is kept, in half precision: half the size, for rounding of a quarter of a thousandth.
+Blending it with the checkpoint that its training started from keeps more of what that checkpoint could do (weight-space
+ensembles, Wortsman et al., 2022).
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from photo2cartoon.pretrained import FOLDER
 
 
 def adopt(source: Path, target: Path, blend: Path | None = None, share: float = 0.0) -> None:
-    """Write genA2B's average to `target`, a checkpoint that is enough to draw and to start from.
+    """Write the averaged genA2B to `target`, a checkpoint sufficient for inference and for starting training.
 
     Args:
         source: a checkpoint.
         target: replaced as a whole.
-        blend: another one of the same network, whose weights are mixed in.
-        share: of the other one, 0..1.
+        blend: another checkpoint of the same network, whose weights are mixed in.
+        share: share of the blended checkpoint, 0..1.
 
     Raises:
-        UserError: the two are not of the same network.
+        UserError: the two checkpoints are of different networks.
     """
     card = checkpoint.read_card(source)
     train = card.train.model_copy(update={"start_from": None})

@@ -1,4 +1,7 @@
-"""The `export` stage: a checkpoint to `generator.onnx`, with a report on real portraits, refused when they differ."""
+"""The `export` stage: writes `generator.onnx` from a checkpoint, with a report on real portraits.
+
+The graph is refused when onnxruntime and torch differ beyond the tolerance.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,16 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
 
     Args:
         params: the `export` section.
-        source: a checkpoint; one that `select` wrote is also put to its version in MLflow.
-        data: dataset whose portraits torch and onnxruntime are compared on; without one, scikit-image's astronaut.
+        source: a checkpoint; if `select` wrote it, the graph is also added to its version in MLflow.
+        data: dataset with portraits to compare torch and onnxruntime on; None uses scikit-image's astronaut.
         out: the ONNX file; nothing is written when the comparison fails.
-        report: where the comparison goes as JSON, with a picture beside it.
+        report: JSON file for the comparison; an image is written beside it.
 
     Returns:
         The comparison.
 
     Raises:
-        UserError: the checkpoint is unusable, or the graph draws something else.
+        UserError: the checkpoint is unusable, or the graph's output differs from torch's.
     """
     model = PortraitToCartoon(checkpoint.load_generator(source))
     card = checkpoint.read_card(source)
@@ -76,7 +79,7 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
 
 
 def real_portraits(data: Path | None, count: int) -> np.ndarray:
-    """Portraits to compare on, held-out ones first: uint8 `[N, 256, 256, 4]`."""
+    """Load portraits to compare on, held-out ones first: uint8 `[N, 256, 256, 4]`."""
     if data is None:
         from skimage.data import astronaut
 
@@ -102,7 +105,7 @@ def _tolerance(params: Export) -> Tolerance:
 
 
 def _calibration(data: Path | None) -> np.ndarray:
-    """Portraits that int8 takes its ranges from: those of training, where there are any."""
+    """Load portraits to calibrate int8 ranges on: those of training, if there are any."""
     folder = data / "trainA" if data is not None else None
     if folder is None or not folder.is_dir() or not any(folder.glob("*.png")):
         return real_portraits(data, CALIBRATION)

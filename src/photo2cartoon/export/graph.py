@@ -1,7 +1,7 @@
 """The generator as one graph from portrait to cartoon: bytes in, bytes out.
 
-Laying on white, normalising, shrinking to the size the generator was trained at, drawing, enlarging and cutting out all
-happen inside, so that whoever calls it cannot do any of them wrongly.
+Compositing on white, normalising, resizing to the generator's training size, inference, resizing back and masking the
+background all happen inside the graph, so a caller cannot get any of them wrong.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class PortraitToCartoon(nn.Module):
-    """Draws portraits as cartoons on white.
+    """Turns portraits into cartoons on white.
 
     Args:
-        generator: trained; its `size` is what the portrait is shrunk to.
+        generator: trained; the portrait is resized to its `size`.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -36,10 +36,10 @@ class PortraitToCartoon(nn.Module):
         self.generator = generator.eval()
 
     def forward(self, portrait: Tensor) -> Tensor:
-        """uint8 RGBA `[N, S, S, 4]` to uint8 RGB `[N, S, S, 3]`; background as alpha says, white."""
+        """Map uint8 RGBA `[N, S, S, 4]` to uint8 RGB `[N, S, S, 3]`; the background, given by alpha, is white."""
         x = portrait.permute(0, 3, 1, 2).float()
         alpha = x[:, 3:] / 255
-        # Training reads pictures that were rounded on white first; so does this.
+        # Round on white first, as the images that training reads were.
         x = torch.round(x[:, :3] * alpha + 255 * (1 - alpha))
         side, size = portrait.shape[1], self.generator.size
         if size != side:
@@ -52,14 +52,14 @@ class PortraitToCartoon(nn.Module):
 
 
 def resize(x: Tensor, side: int, size: int) -> Tensor:
-    """Float `[N, C, side, side]` to `[N, C, size, size]`."""
+    """Resize float `[N, C, side, side]` to `[N, C, size, size]`."""
     if size < side and side % size == 0:
-        return F.avg_pool2d(x, side // size)  # what cv2's INTER_AREA does at a whole ratio
+        return F.avg_pool2d(x, side // size)  # equals cv2's INTER_AREA at an integer ratio
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def _forget_where_it_was_made(proto: onnx.ModelProto) -> None:
-    """Drop the exporter's notes: half of the file, and the paths of the machine it was made on."""
+    """Drop the exporter's metadata: half of the file, with paths of the exporting machine."""
     graphs = [proto.graph, *proto.functions]
     for graph in graphs:
         del graph.metadata_props[:]
@@ -77,12 +77,12 @@ def stylize(model: PortraitToCartoon, portraits: np.ndarray) -> np.ndarray:
 
 
 def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str], opset: int, size: int = SIZE) -> None:
-    """Write `portrait` uint8 `[N, S, S, 4]` to `cartoon` uint8 `[N, S, S, 3]`, N free.
+    """Write a graph from `portrait` uint8 `[N, S, S, 4]` to `cartoon` uint8 `[N, S, S, 3]` with dynamic N.
 
     Args:
-        model: what to export.
-        path: the file.
-        metadata: goes into the graph's properties.
+        model: the model to export.
+        path: file to write.
+        metadata: stored in the graph's properties.
         opset: ONNX operator set.
         size: S.
     """

@@ -1,4 +1,4 @@
-"""Does the exported graph draw what torch draws? Compared on real portraits, in levels of 0..255."""
+"""Compares the exported graph's output with torch's on real portraits, in levels of 0..255."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from photo2cartoon.export.session import open_session
 
 @dataclass(frozen=True)
 class Parity:
-    """How far two drawings of the same portraits are apart.
+    """Difference between two sets of cartoons of the same portraits.
 
     Args:
-        portraits: how many were drawn.
+        portraits: number of portraits.
         mean_difference, max_difference: over all pixels and colours, in levels of 0..255.
-        share_different: of the values, how many differ at all.
-        passed: both differences within their tolerance.
+        share_different: share of the values that differ at all.
+        passed: both differences are within their tolerance.
     """
 
     portraits: int
@@ -32,7 +32,7 @@ class Parity:
 def compare(
     model: PortraitToCartoon, graph: Path, portraits: np.ndarray, max_mean: float, max_any: float
 ) -> tuple[Parity, np.ndarray, np.ndarray]:
-    """Draw portraits with torch and with onnxruntime.
+    """Compare the cartoons that torch and onnxruntime make of portraits.
 
     Args:
         model: the reference.
@@ -41,11 +41,11 @@ def compare(
         max_mean, max_any: tolerances in levels.
 
     Returns:
-        The report, torch's drawings, onnxruntime's drawings.
+        The report, torch's cartoons, onnxruntime's cartoons.
     """
     session = open_session(graph)
     expected = np.concatenate([stylize(model, portrait[None]) for portrait in portraits])
-    # One at a time and together: N is free, and must not change the picture.
+    # Run one at a time and as a batch: N is dynamic and must not change the image.
     got = np.concatenate([session.run(["cartoon"], {"portrait": portrait[None]})[0] for portrait in portraits])
     together = session.run(["cartoon"], {"portrait": portraits[:4]})[0]
     gap = np.abs(expected.astype(int) - got)

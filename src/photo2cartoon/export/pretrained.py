@@ -1,4 +1,4 @@
-"""Graphs of the generators that come with the project: exported when first needed, then kept in the user's cache."""
+"""Graphs of the generators that come with the project: exported on first use, then kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from photo2cartoon.progress import note
 
 
 def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) -> Path:
-    """The ONNX graph of a generator that comes with the project. The hash of its weights is in the file's name.
+    """Return the ONNX graph of a generator that comes with the project. Its file name contains the hash of the weights.
 
     Args:
         name: one of `pretrained.names`.
-        cache: the folder that keeps graphs; `photo2cartoon` in the user's cache by default.
+        cache: folder that keeps graphs; by default `photo2cartoon` in the user's cache.
 
     Raises:
-        UserError: there is no such generator, or the graph differs from torch.
+        UserError: there is no such generator, or the graph's output differs from torch's.
     """
     if name not in pretrained.names():
         raise UserError(

@@ -1,4 +1,4 @@
-"""onnxruntime, as everything here runs it. No torch."""
+"""onnxruntime sessions with the project's common settings. Does not import torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def open_session(graph: Path | bytes, threads: int = 0):
-    """An onnxruntime session on the CPU over a file or a serialised graph; 0 threads means every core."""
+    """Open an onnxruntime session on the CPU for a file or a serialised graph; 0 threads means every core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

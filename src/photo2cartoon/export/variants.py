@@ -1,4 +1,4 @@
-"""Smaller and faster graphs of the same generator: half precision, and eight bits.
+"""Smaller and faster variants of a generator's graph: half precision and eight bits.
 
 Normalisations stay in float32 in both: their statistics are sums over tens of thousands of pixels.
 """
@@ -15,24 +15,24 @@ import numpy as np
 
 
 class Tolerance(NamedTuple):
-    """How far a graph may be from torch, in levels of 255: of all values on average, and of any one."""
+    """Largest difference allowed from torch, in levels of 255: the mean over all values, and any single value."""
 
     mean: float
     largest: float
 
 
-# Two to three times what was measured on the models that come with the project (docs/model-card.md).
+# Two to three times the differences measured on the models that come with the project (docs/model-card.md).
 TOLERANCES = {"fp32": Tolerance(0.5, 2), "fp16": Tolerance(0.5, 4), "int8": Tolerance(2.5, 60)}
 
 
 def write_variant(source: Path, variant: str, target: Path, portraits: np.ndarray) -> None:
-    """A graph in another arithmetic.
+    """Write a graph in another precision.
 
     Args:
         source: the float32 graph.
         variant: fp32, fp16 or int8.
-        target: where it goes.
-        portraits: uint8 `[N, S, S, 4]`; int8 takes its ranges from them.
+        target: file to write.
+        portraits: uint8 `[N, S, S, 4]`; int8 is calibrated on them.
     """
     if variant == "fp32":
         shutil.copyfile(source, target)
@@ -43,7 +43,7 @@ def write_variant(source: Path, variant: str, target: Path, portraits: np.ndarra
 
 
 def to_half(source: Path, target: Path) -> None:
-    """The graph with its convolutions, and their weights, in float16."""
+    """Write the graph with its convolutions and their weights in float16."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -72,16 +72,16 @@ def to_half(source: Path, target: Path) -> None:
 
 
 def to_int8(source: Path, target: Path, portraits: np.ndarray) -> None:
-    """The graph with its convolutions and linear layers in eight bits.
+    """Write the graph with its convolutions and linear layers quantised to eight bits.
 
-    Weights are quantised by channel, activations by the ranges they have on real portraits.
+    Weights are quantised per channel, activations by their ranges on real portraits.
 
-    Quantised in the QDQ form, which every runtime reads. The first convolution and the last, 7x7 over three channels, stay
-    in float32: they cost little, and what they round is seen at once.
+    The QDQ form is used, which every runtime reads. The first and the last convolution, 7x7 over three channels, stay
+    in float32: they cost little, and their rounding errors are directly visible.
 
     Args:
         source: the float32 graph.
-        target: where the other one goes.
+        target: file to write.
         portraits: uint8 `[N, S, S, 4]`, to calibrate on.
     """
     import onnx
@@ -119,7 +119,7 @@ def to_int8(source: Path, target: Path, portraits: np.ndarray) -> None:
             calibrate_method=CalibrationMethod.MinMax,
         )
     model = onnx.load(target)
-    # The quantiser drops what the graph says about itself.
+    # The quantiser drops the graph's metadata.
     del model.metadata_props[:]
     model.metadata_props.extend(onnx.load(source, load_external_data=False).metadata_props)
     onnx.save_model(model, str(target))

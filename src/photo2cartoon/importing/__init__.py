@@ -1,1 +1,1 @@
-"""Other people's trained weights, read without running anything of theirs, in the formats used here."""
+"""Converts third-party trained weights to this project's formats without running third-party code."""

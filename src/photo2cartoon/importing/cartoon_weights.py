@@ -1,6 +1,6 @@
-"""photo2cartoon's trained weights to a checkpoint of ours: `.pt`, `.onnx`, and the Paddle port's `.pdparams`.
+"""Converts photo2cartoon's trained weights to a checkpoint: `.pt`, `.onnx`, and the Paddle port's `.pdparams`.
 
-What a file is, is told by what is inside, and so are the variant and its sizes. Nothing pickled is run.
+The file's content determines its kind, the variant and its sizes. No pickled code is run.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from photo2cartoon.networks.discriminator import GLOBAL_LAYERS, LOCAL_LAYERS, bu
 from photo2cartoon.params import Train
 
 DEFAULT_SIZE = 256
-# The farthest that a drawing by the imported weights may be from the file's own, where the file can draw; -1..1.
+# Largest difference allowed between the outputs of the imported weights and of an executable file (ONNX), in -1..1.
 TOLERANCE = 1e-3
 _PADDLE_TABLE = "StructuredToParameterName@@"
-# Biases that a kind of file does without: the port's linear layers have none, and no drawing depends on the attention's.
+# Biases that a kind of file lacks: the port's linear layers have none, and no output depends on the attention's.
 _NOTHING = re.compile("(?!)")
 _LEFT_OUT = {
     "paddle": re.compile(r"(g[am]p_fc|FC\.\d|DecodeBlock\d\.norm\d\.[cs]_\w+(\.\d)?)\.bias$"),
@@ -40,12 +40,12 @@ _LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Imported:
-    """What was found in a file.
+    """Contents of an imported file.
 
     Args:
-        kind: of file.
-        train: the variant and its sizes, as the `train` section says them.
-        networks: names of the networks inside.
+        kind: kind of the file.
+        train: the variant and its sizes, as in the `train` section.
+        networks: names of the networks in the file.
     """
 
     kind: str
@@ -54,23 +54,23 @@ class Imported:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Those of the six that are not inside: training would begin them afresh."""
+        """Names of the six networks that the file lacks; training would initialise them randomly."""
         return tuple(name for name in NETWORKS if name not in self.networks)
 
 
 def import_weights(source: Path, out: Path, size: int | None = None) -> Imported:
-    """Write the networks of a file as a checkpoint, to draw, export and train on with.
+    """Write the networks of a file as a checkpoint for inference, export and further training.
 
     Args:
         source: `.pt`, `.pdparams` or `.onnx`.
         out: the checkpoint's folder; written whole or not at all.
-        size: side that a light generator was trained at, which its weights do not tell; 256 in the original.
+        size: image side that a light generator was trained at, which its weights do not reveal; 256 in the original.
 
     Returns:
-        What was found.
+        The contents of the file.
 
     Raises:
-        UserError: the file is none of these, is damaged, or tensors are missing, left over or of wrong shapes.
+        UserError: the file is of another kind or damaged, or tensors are missing, left over or of the wrong shape.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is there already; name a new folder")
@@ -94,10 +94,10 @@ def import_weights(source: Path, out: Path, size: int | None = None) -> Imported
 
 
 def read_states(source: Path) -> tuple[str, dict[str, dict[str, Tensor]], int | None]:
-    """The kind of file, each network's tensors by the original's names, and the side of its pictures where the file tells.
+    """Return the file's kind, each network's tensors by their original names, and the image side if the file has it.
 
     Raises:
-        UserError: it is none of the known kinds, is damaged, or holds none of the networks.
+        UserError: the file is of no known kind, is damaged, or holds none of the networks.
     """
     if not source.is_file():
         raise UserError(f"{source}: no such file")
@@ -117,7 +117,7 @@ def read_states(source: Path) -> tuple[str, dict[str, dict[str, Tensor]], int | 
         raise UserError(f"{source}: holds a {type(found).__name__}, not weights by their names")
     found = {str(name): value for name, value in found.items()}
     if not any(name in found for name in NETWORKS) and any(name.startswith("EncodeBlock") for name in found):
-        found = {"genA2B": found}  # a generator's state dict by itself
+        found = {"genA2B": found}  # the bare state dict of a generator
     if not any(name in found for name in NETWORKS):
         raise UserError(f"{source}: holds none of {', '.join(NETWORKS)}, but {', '.join(list(found)[:3]) or 'nothing'}")
     surplus = [name for name in found if name not in NETWORKS]
@@ -132,10 +132,10 @@ def read_states(source: Path) -> tuple[str, dict[str, dict[str, Tensor]], int | 
 
 
 def infer(source: Path, states: Mapping[str, Mapping[str, Tensor]], size: int | None = None) -> Train:
-    """Channels, size and variant from the shapes.
+    """Infer channels, size and variant from the tensors' shapes.
 
     Raises:
-        UserError: the networks do not agree with one another, or `size` does not with a full generator.
+        UserError: the networks disagree with one another, or `size` disagrees with a full generator.
     """
     channels: dict[str, int] = {}
     sizes: dict[str, int | None] = {}
@@ -167,7 +167,7 @@ def infer(source: Path, states: Mapping[str, Mapping[str, Tensor]], size: int | 
 
 
 def _full_size(state: Mapping[str, Tensor], channels: int, where: str) -> int | None:
-    """Side of the pictures of a full generator, None for a light one."""
+    """Return the image side of a full generator, or None for a light one."""
     if "FC.0.weight" not in state or state["FC.0.weight"].dim() != 2:
         raise UserError(f"{where}: 'FC.0.weight' is missing, or no linear layer")
     inputs, wide = state["FC.0.weight"].shape[-1], channels * 4
@@ -182,7 +182,7 @@ def _full_size(state: Mapping[str, Tensor], channels: int, where: str) -> int | 
 def _fill(
     network: torch.nn.Module, tensors: Mapping[str, Tensor], names: Mapping[str, str], kind: str, where: str
 ) -> None:
-    """Give a network its weights by the original's names; what does not fit is named."""
+    """Load a network's weights by their original names; an error names the tensor that does not fit."""
     own = network.state_dict()
     filled = {}
     for theirs, ours in names.items():
@@ -217,7 +217,7 @@ def _read_torch(source: Path) -> Any:
             f"{source}: truncated or damaged ({str(error).splitlines()[0] if str(error) else 'ends early'})"
         ) from None
     if isinstance(found, Mapping):
-        # nn.DataParallel, which the original trains with on several GPUs, puts a prefix before every name.
+        # nn.DataParallel, which the original uses on several GPUs, prefixes every name.
         return {
             name: {str(key).removeprefix("module."): value for key, value in state.items()}
             if isinstance(state, Mapping)
@@ -234,7 +234,7 @@ def _tensors(state: Any, where: str) -> dict[str, Tensor]:
     for key, value in state.items():
         if key == _PADDLE_TABLE:
             continue
-        # A copy: what comes out of a graph may not be written to, of which torch would warn.
+        # Copy: arrays from a graph are read-only, and torch warns about those.
         value = torch.from_numpy(np.array(value, order="C")) if isinstance(value, np.ndarray) else value
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise UserError(f"{where}: '{key}' is no tensor of floating-point numbers")
@@ -243,13 +243,13 @@ def _tensors(state: Any, where: str) -> dict[str, Tensor]:
 
 
 def _from_paddle(name: str, value: Tensor) -> Tensor:
-    """Paddle keeps a linear layer's weight as inputs x outputs, torch as outputs x inputs."""
+    """Transpose a linear layer's weight: Paddle stores it as inputs x outputs, torch as outputs x inputs."""
     linear = value.dim() == 2 and name.endswith((".weight", ".weight_orig"))
     return value.T.contiguous() if linear else value
 
 
 def _must_draw_the_same(source: Path, generator: torch.nn.Module, size: int) -> None:
-    """The order of use tells which weight is which; this proves it."""
+    """Check the weights, which are matched by order of use: both generators must give the same output."""
     from photo2cartoon.export.session import open_session
 
     picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1

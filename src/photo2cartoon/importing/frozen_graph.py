@@ -1,5 +1,6 @@
-"""A frozen graph of TensorFlow 1 to ONNX. A program of its own: `segmenters` runs it where TensorFlow is, so nothing of
-ours is imported here.
+"""Converts a frozen TensorFlow 1 graph to ONNX.
+
+`segmenters` runs this file as a program where TensorFlow is installed, so it imports nothing from this project.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ import sys
 from pathlib import Path
 
 INPUT, OUTPUT = "input_1:0", "sigmoid/Sigmoid:0"
-OPSET = 12  # the newest in which onnxruntime enlarges as TensorFlow 1 does without complaining
+OPSET = 12  # the newest in which onnxruntime upsamples like TensorFlow 1 without complaint
 
 
 def main(source: str, probe: str, answer: str, graph: str) -> None:
-    """Convert, and write down what TensorFlow itself makes of a picture.
+    """Convert the graph, and save TensorFlow's own output for a test image.
 
     Args:
-        source: a GraphDef, variables frozen into constants.
-        probe: npy, float32 `[1, S, S, 3]`: the picture, of the size that is converted for.
-        answer: npy, written: TensorFlow's float32 `[1, S, S, 1]` for it.
-        graph: ONNX, written.
+        source: a GraphDef with variables frozen into constants.
+        probe: npy, float32 `[1, S, S, 3]`: the test image, of the size that the graph is converted for.
+        answer: npy to write: TensorFlow's float32 `[1, S, S, 1]` for it.
+        graph: ONNX file to write.
     """
     import numpy as np
     import tensorflow as tf
@@ -27,7 +28,7 @@ def main(source: str, probe: str, answer: str, graph: str) -> None:
     definition = tf.compat.v1.GraphDef()
     try:
         definition.ParseFromString(Path(source).read_bytes())
-    except Exception:  # protobuf's own classes
+    except Exception:  # protobuf raises its own classes
         sys.exit("no frozen graph of TensorFlow")
     nodes = {f"{node.name}:0" for node in definition.node}
     if not {INPUT, OUTPUT} <= nodes:

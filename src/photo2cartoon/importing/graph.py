@@ -1,8 +1,8 @@
-"""Weights out of photo2cartoon's ONNX file, which keeps few of their names.
+"""Reads weights from photo2cartoon's ONNX file, which keeps few of their names.
 
-torch's exporter folds what is constant: a weight may have been expanded, transposed or subtracted from one, and then has
-a number for a name. So the graph is read instead: whatever follows from constants alone is computed, and the constants
-that meet the picture are taken in the order in which the generator uses its weights.
+torch's exporter folds constants: a weight may have been expanded, transposed or subtracted from one, and its name is
+then a number. This module therefore reads the graph: it computes everything that depends on constants alone, and takes
+the constants that are applied to the image in the order in which the generator uses its weights.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ INPUT, OUTPUT = "input", "output"
 
 
 def read_graph(path: Path) -> tuple[dict[str, np.ndarray], int | None]:
-    """A generator's tensors by the original's names, and the side of its pictures where the graph says it.
+    """Return a generator's tensors under their original names, and the image side if the graph states it.
 
-    The attention's biases are missing: no drawing depends on them.
+    The attention's biases are missing: no output depends on them.
 
     Raises:
-        UserError: it is no ONNX graph from `input` to `output`, or not of this generator.
+        UserError: the file is not an ONNX graph from `input` to `output`, or not of this generator.
     """
     import onnx
 
@@ -62,7 +62,7 @@ def read_graph(path: Path) -> tuple[dict[str, np.ndarray], int | None]:
 
 
 def _uses() -> Iterator[tuple[str, str]]:
-    """Each weight in the order of its use and the form in which it meets the picture; `1-` marks its complement."""
+    """Yield each weight in order of use, with the form in which it is applied; `1-` marks its complement."""
     names = generator_names()
     waiting: list[str] = []
     for name in names:
@@ -89,7 +89,7 @@ def _uses() -> Iterator[tuple[str, str]]:
 
 
 def _as(form: str, value: np.ndarray) -> np.ndarray | None:
-    """The value in the shape that the state dict has, or None when it cannot be that form."""
+    """Return the value in its state dict shape, or None if it cannot have that form."""
     if form == "bias":
         return value.reshape(-1) if value.size == max(value.shape, default=0) else None
     if form in ("channels", "vector"):
@@ -99,7 +99,7 @@ def _as(form: str, value: np.ndarray) -> np.ndarray | None:
 
 
 def _constants_in_use(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:
-    """Constants of more than one number that meet a convolution, a linear layer, a product or a sum with the picture."""
+    """Yield constants of more than one number used in a convolution, linear layer, product or sum with the image."""
     nodes = _drawing_nodes(model)
     known = _constants(model, nodes)
     for node in nodes:
@@ -121,7 +121,7 @@ def _constants_in_use(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]
 
 
 def _constants(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, np.ndarray]:
-    """Every value that does not depend on the picture, by name."""
+    """Return every value that does not depend on the image, by name."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -134,7 +134,7 @@ def _constants(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str,
             made.append(node)
             names.update(node.output)
         elif node.op_type == "Expand" and node.input[0] in names:
-            # To as many as the batch has: the constant goes on as it is.
+            # It expands to the batch size: keep the constant unchanged.
             made.append(helper.make_node("Identity", node.input[:1], node.output))
             names.update(node.output)
     outputs = [onnx.ValueInfoProto(name=name) for node in made for name in node.output if name]
@@ -147,7 +147,7 @@ def _constants(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str,
 
 
 def _drawing_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that `output` depends on, in the graph's order."""
+    """Return the nodes that `output` depends on, in the graph's order."""
     wanted, kept = {OUTPUT}, []
     for node in reversed(model.graph.node):
         if wanted.intersection(node.output):

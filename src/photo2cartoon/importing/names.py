@@ -1,11 +1,11 @@
-"""What photo2cartoon and its Paddle port call their tensors, each with our name for it, in the order of the forward pass."""
+"""Maps tensor names of photo2cartoon and its Paddle port to this project's, in the order of the forward pass."""
 
 from __future__ import annotations
 
 import re
 
 NETWORKS = ("genA2B", "genB2A", "disGA", "disGB", "disLA", "disLB")
-# In every multi-scale block the original keeps a 1x1 convolution for unequal widths, which never occur: it is not called.
+# Each multi-scale block of the original has a 1x1 convolution for unequal widths, which never occur: it is unused.
 UNUSED = re.compile(r"(\.|^)ConvBlock4\.2\.weight$")
 
 _BLOCKS = 4
@@ -25,7 +25,7 @@ _NORMED = {
 
 
 def generator_names(paddle: bool = False) -> dict[str, str]:
-    """Theirs to ours for a generator, light or full: the names are the same, the shapes are not."""
+    """Map original names to this project's for a generator; light and full differ in shapes, not in names."""
     names: dict[str, str] = {}
 
     def layer(theirs: str, ours: str, bias: bool = False) -> None:
@@ -91,7 +91,7 @@ def generator_names(paddle: bool = False) -> dict[str, str]:
 
 
 def discriminator_names(layers: int) -> dict[str, str]:
-    """Theirs to ours for a discriminator of 5 or 7 layers; the port has the same names."""
+    """Map original names to this project's for a discriminator of 5 or 7 layers; the port has the same names."""
     names: dict[str, str] = {}
 
     def normed(theirs: str, ours: str, bias: bool = False) -> None:

@@ -1,7 +1,7 @@
-"""Arrays out of a pickle without running what is pickled.
+"""Reads arrays from a pickle without running any code in it.
 
-A pickle is a program that calls what it names. Here the few names that numpy's arrays need are answered by builders of
-our own, which only copy numbers; every other name ends the reading.
+A pickle is a program that calls what it names. The few names that numpy's arrays need are mapped to local builders that
+only copy numbers; any other name aborts the read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _KINDS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 
 class _Kind:
-    """numpy's dtype as it is pickled: a kind, then a state whose second entry is the order of bytes."""
+    """Pickled form of numpy's dtype: a kind, then a state whose second entry is the byte order."""
 
     def __init__(self, kind: str, *_: object) -> None:
         if kind not in _KINDS:
@@ -31,7 +31,7 @@ class _Kind:
 
 
 class _Array:
-    """numpy's array as it is pickled: empty first, then version, shape, dtype, order and bytes."""
+    """Pickled form of numpy's array: created empty, then given version, shape, dtype, order and bytes."""
 
     value: np.ndarray
 
@@ -63,10 +63,10 @@ class _Reader(pickle.Unpickler):
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """A pickled dictionary, nested or not, whose leaves are numpy arrays.
+    """Read a pickled dictionary, nested or not, whose leaves are numpy arrays.
 
     Raises:
-        UserError: it is no pickle, is truncated, or holds anything but arrays, dictionaries and plain values.
+        UserError: the file is not a pickle, is truncated, or holds anything but arrays, dictionaries and plain values.
     """
     try:
         with path.open("rb") as file:

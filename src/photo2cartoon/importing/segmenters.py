@@ -1,7 +1,7 @@
-"""Other people's segmentation networks to ONNX, once, so that `portrait` runs them without torch or TensorFlow.
+"""Converts third-party segmentation networks to ONNX, once; `portrait` then runs them without torch or TensorFlow.
 
-Every graph takes one picture, float32 `[1, S, S, 3]`, RGB in 0..1, and gives float32 `[1, S, S, 1]`: how surely each pixel
-is the person. Each is compared with the original network before it is written.
+Every graph maps one image, float32 `[1, S, S, 3]`, RGB in 0..1, to float32 `[1, S, S, 1]`: the probability that each
+pixel belongs to the person. Each graph is compared with the original network before it is written.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import numpy as np
 from photo2cartoon.errors import UserError
 
 OPSET = 18
-TOLERANCE = 1e-4  # the farthest that a graph's answer may be from the original's
+TOLERANCE = 1e-4  # largest difference allowed between a graph's output and the original's
 PHOTO2CARTOON_SIDE = 384
-# What reads a TensorFlow 1 graph today; never part of our environment, which it would not get along with.
+# Packages that read a TensorFlow 1 graph today; kept out of the project's environment, with which they conflict.
 TENSORFLOW = ("tensorflow-cpu==2.21.0", "tf2onnx==1.17.0", "onnx==1.23.2", "numpy==2.4.6", "protobuf==7.36.2")
 
 
 def sinet(source: Path, target: Path) -> None:
-    """SINet's state dict to a graph of 224 px, normalising and softmax inside.
+    """Convert SINet's state dict to a graph for 224 px that includes normalisation and softmax.
 
     Args:
         source: `SINet.pth`, verified.
         target: the graph to write.
 
     Raises:
-        UserError: it is not SINet's state dict, or the graph does not do what torch does.
+        UserError: the file is not SINet's state dict, or the graph's output differs from torch's.
     """
     import torch
 
@@ -66,23 +66,24 @@ def sinet(source: Path, target: Path) -> None:
         expected = person(picture).numpy()
     proto = program.model_proto
     for item in [proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer]:
-        del item.metadata_props[:]  # the exporter's notes: half of the file, and paths of the machine it was made on
+        del item.metadata_props[:]  # exporter metadata: half of the file, with paths of the exporting machine
     target.write_bytes(proto.SerializeToString())
     _must_agree(source, target, picture.numpy(), expected)
 
 
 def photo2cartoon(source: Path, target: Path) -> None:
-    """photo2cartoon's frozen TensorFlow 1 graph of 384 px, converted by tf2onnx in an environment that is thrown away.
+    """Convert photo2cartoon's frozen TensorFlow 1 graph of 384 px with tf2onnx, in a temporary environment.
 
-    OpenCV reads such graphs without TensorFlow, but only the plainest: of eight U-Nets as Keras freezes them it read one
-    (docs/decisions.md). TensorFlow itself is at hand here, so that the result can be compared with it.
+    OpenCV reads such graphs without TensorFlow, but only the simplest: of eight U-Nets as Keras freezes them it read
+    one (docs/decisions.md). With TensorFlow available, the result can also be compared with the original.
 
     Args:
         source: `seg_model_384.pb`, verified.
         target: the graph to write.
 
     Raises:
-        UserError: there is no uv or no registry, it is no such graph, or the result differs from TensorFlow's.
+        UserError: uv or the package registry is not available, the file is not such a graph, or the result differs from
+            TensorFlow's.
     """
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if uv is None:
@@ -109,7 +110,7 @@ def photo2cartoon(source: Path, target: Path) -> None:
 
 
 def probe(side: int) -> np.ndarray:
-    """A picture to compare on: blots of all sizes and colours, the same every time; float32 `[1, side, side, 3]`, 0..1."""
+    """Make a test image of blots of all sizes and colours, always the same; float32 `[1, side, side, 3]`, 0..1."""
     import cv2
 
     noise = np.random.default_rng(0)
@@ -121,7 +122,7 @@ def probe(side: int) -> np.ndarray:
 
 
 def _reason(told: str) -> str:
-    """uv's `error:` with the line below it, which has the cause; else a program's last line."""
+    """Return uv's `error:` line with the next one, which has the cause; otherwise a program's last line."""
     lines = [line.strip() for line in told.splitlines() if line.strip()] or ["no reason given"]
     first = next((number for number, line in enumerate(lines) if line.startswith("error:")), len(lines) - 1)
     return " ".join(lines[first : first + 2])

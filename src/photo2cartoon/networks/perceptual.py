@@ -36,7 +36,7 @@ class Perceptual(nn.Module):
             self.stages[-1].append(block)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
-        """Map `[N, 3, H, W]` in -1..1, sides multiples of 16, to a map of unit-length features for each of `STRIDES`."""
+        """Map `[N, 3, H, W]` in -1..1, sides multiples of 16, to a map of unit-length features per `STRIDES`."""
         x = self.stem(pictures * (127.5 / 128) + 0.5 / 128)  # it was trained on (level - 127) / 128
         maps = []
         for stage in self.stages:

@@ -1,1 +1,1 @@
-"""How good drawings are: features of pictures, distances between sets of them, and the scorer that takes both."""
+"""Scores generators: features of images, distances between sets of them, and the scorer that uses both."""

@@ -10,8 +10,8 @@ from photo2cartoon.scoring.features import prepare_torchvision
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Frechet distance between Gaussians fitted to two sets (arXiv:1706.08500), computed by pytorch_fid.
 
-    With fewer pictures than features it still orders checkpoints of one run, but is far from its limit: compare only
-    numbers from the same pictures.
+    With fewer images than features it still ranks checkpoints of one run, but is far from its asymptotic value: compare
+    only numbers from the same images.
 
     Args:
         a, b: `[n, D]`, `[m, D]`, at least two of each.
@@ -31,8 +31,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
         a, b: `[n, D]`, `[m, D]`, at least two of each.
 
     Returns:
-        The distance, which may be slightly negative, and half the width of its 95 % interval over the pictures of `a`
-        (jackknife; `b` is taken as given).
+        The distance, which may be slightly negative, and half the width of its 95 % interval over the images of `a`
+        (jackknife; `b` is held fixed).
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
     n, m, dimension = len(a), len(b), a.shape[1]
@@ -50,7 +50,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def face_distance(photos: np.ndarray, cartoons: np.ndarray) -> tuple[float, float]:
-    """1 - cosine between the face features of each photograph and its own cartoon, averaged; 0 is the same face.
+    """Mean of 1 - cosine between the face features of each photograph and of its own cartoon; 0 is the same face.
 
     Args:
         photos, cartoons: `[n, D]` in the same order, rows of length 1.

@@ -1,7 +1,7 @@
-"""Networks that turn pictures into feature vectors for the distances.
+"""Networks that turn images into feature vectors for the distances.
 
-Only `inception` gives what is called FID; the other two can be had from a package registry, and their distances carry
-their own names.
+Only `inception` gives what is called FID. The weights of the other two are available from a package registry, and their
+distances have their own names.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ EFFICIENTNET_SIDE = 224
 
 
 def face_features(weights: Path) -> Extractor:
-    """dlib's face network: `[N, 3, S, S]` in -1..1 to `[N, 128]`, each of length 1."""
+    """Load dlib's face network: `[N, 3, S, S]` in -1..1 to `[N, 128]`, each of length 1."""
     net = DlibFaceNet.from_dat(find_asset("dlib_face", weights))
     return torch.no_grad()(net.features)
 
 
 def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | None = None) -> Extractor:
-    """EfficientNet-Lite0 before its head, averaged over the picture: `[N, 3, S, S]` in -1..1 to `[N, 320]`.
+    """Load EfficientNet-Lite0 without its head, averaged over the image: `[N, 3, S, S]` in -1..1 to `[N, 320]`.
 
     Args:
         weights: folder that the `assets` stage filled.
-        on_map: is shown the maps `[N, 320, 7, 7]` before they are averaged.
+        on_map: called with the maps `[N, 320, 7, 7]` before they are averaged.
     """
     net = load_efficientnet(find_asset("efficientnet_lite0", weights), "efficientnet-lite0")
     kept: list[Tensor] = []
@@ -54,7 +54,7 @@ def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | No
 
 
 def inception_features(weights: Path) -> Extractor | None:
-    """pytorch-fid's Inception, 2048 numbers a picture, or None when its weights are not in the folder."""
+    """Load pytorch-fid's Inception, 2048 features per image; None when its weights are not in the folder."""
     path = find_optional_asset("inception_fid", weights)
     if path is None:
         return None
@@ -66,14 +66,14 @@ def inception_features(weights: Path) -> Extractor | None:
 
     @torch.no_grad()
     def extract(pictures: Tensor) -> Tensor:
-        # pytorch-fid resizes to 299 px and normalises by itself; it expects 0..1.
+        # pytorch-fid resizes to 299 px and normalises internally; it expects 0..1.
         return net((pictures + 1) / 2)[0].mean(dim=(2, 3))
 
     return extract
 
 
 def extractors(weights: Path, fid: bool = True) -> dict[str, Extractor]:
-    """Every extractor that can be had here, by name."""
+    """Return every extractor whose weights are available, by name."""
     found: dict[str, Extractor] = {"face": face_features(weights), "efficientnet": efficientnet_features(weights)}
     inception = inception_features(weights) if fid else None
     return found | ({"inception": inception} if inception else {})
@@ -82,8 +82,8 @@ def extractors(weights: Path, fid: bool = True) -> dict[str, Extractor]:
 def prepare_torchvision() -> None:
     """Make `import torchvision` work beside a CPU torch.
 
-    torchvision's wheel is built for CUDA; its operators do not load beside another torch, and its import then fails on
-    two of them that nothing here uses. They are declared, without an implementation.
+    torchvision's wheel is built for CUDA. Its operators do not load beside another torch, and its import then fails on
+    two of them that nothing here uses. This function declares the two without an implementation.
     """
     import importlib.util
 
@@ -102,7 +102,7 @@ _library: torch.library.Library | None = None
 
 @contextlib.contextmanager
 def _weights_from(module, path: Path):
-    """Let pytorch-fid build its network from a verified file instead of from a download."""
+    """Make pytorch-fid build its network from a verified file instead of a download."""
     original = module.load_state_dict_from_url
     module.load_state_dict_from_url = lambda *_, **__: torch.load(path, weights_only=True)
     try:

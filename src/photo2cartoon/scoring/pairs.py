@@ -1,4 +1,4 @@
-"""Distances between generated cartoons and given drawings of the same photographs, one by one; and skin tones."""
+"""Per-pair distances between generated cartoons and the drawings of the same photographs; and skin tones."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 from photo2cartoon.networks.crop import crop_face
 from photo2cartoon.networks.perceptual import Perceptual
 
-# Individual typology angle, degrees (Chardon et al., 1991; the six classes of Del Bino and Bernerd, 2013, two by two).
+# Individual typology angle, degrees (Chardon et al., 1991; six classes of Del Bino and Bernerd, 2013, merged in pairs).
 TONES = {"light": (41.0, 90.0), "medium": (10.0, 41.0), "dark": (-90.0, 10.0)}
 
 
 def l1(images: Tensor, targets: Tensor) -> np.ndarray:
-    """Mean absolute difference on the scale -1..1: `[N, 3, S, S]` twice to `[N]`."""
+    """Return the mean absolute difference on the scale -1..1: two `[N, 3, S, S]` to `[N]`."""
     return (images - targets).abs().mean(dim=(1, 2, 3)).numpy()
 
 
 def ssim(images: Tensor, targets: Tensor) -> np.ndarray:
-    """Structural similarity (Wang et al., 2004), 1 is the same, by scikit-image with the paper's Gaussian window.
+    """Structural similarity (Wang et al., 2004), 1 is identical; uses scikit-image with the paper's Gaussian window.
 
     Args:
         images, targets: `[N, 3, S, S]` in -1..1.
@@ -41,17 +41,19 @@ def ssim(images: Tensor, targets: Tensor) -> np.ndarray:
 
 
 def perceptual(images: Tensor, targets: Tensor, network: Perceptual, batch: int = 8) -> np.ndarray:
-    """Distance of a classifier's features: `[N, 3, S, S]` twice to `[N]`; `networks.perceptual` says what it is and is not."""
+    """Return the distance of a classifier's features: two `[N, 3, S, S]` to `[N]`; see `networks.perceptual`."""
     with torch.inference_mode():
         parts = zip(images.split(batch), targets.split(batch), strict=True)
         return torch.cat([network(image, target) for image, target in parts]).numpy()
 
 
 def skin_tones(photos: Tensor) -> list[str]:
-    """light, medium or dark, by the angle of the face's median colour in L*a*b*; white balance and light count as skin.
+    """Classify each face as light, medium or dark by the angle of its median colour in L*a*b*.
+
+    White balance and lighting affect the result.
 
     Args:
-        photos: `[N, 3, S, S]` in -1..1, framed as portraits are.
+        photos: `[N, 3, S, S]` in -1..1, framed like portraits.
     """
     from skimage.color import rgb2lab
 

@@ -1,4 +1,4 @@
-"""The score of a generator: its cartoons of the photographs against all cartoons, and against the photographs themselves."""
+"""Scores a generator: its cartoons of the photographs against all cartoons, and against the photographs themselves."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from photo2cartoon.scoring.features import Extractor, extractors
 
 
 class Scored(NamedTuple):
-    """A generator's scores, lower is better in every one, and the images it made, `[N, 3, S, S]` in -1..1."""
+    """Scores of a generator, lower is better for every one, and the images it made, `[N, 3, S, S]` in -1..1."""
 
     scores: dict[str, float]
     images: Tensor
 
 
 class Scorer:
-    """Features of the pictures that every generator is measured by, taken once.
+    """Scores generators on one dataset, whose features are computed once.
 
     Args:
         data: the dataset.
-        size: side of the pictures.
-        splits: of the photographs: `test`, or `train` and `test` where there are few. Cartoons: always all.
+        size: side of the images.
+        splits: splits of the photographs: `test`, or `train` and `test` if there are few. Cartoons: always both splits.
         weights: folder that the `assets` stage filled.
-        fid: true FID as well, where Inception's weights are there.
-        batch: pictures that go through a network together.
-        device: where the generator runs; features are taken on the CPU.
+        fid: also compute true FID, if Inception's weights are there.
+        batch: images per forward pass.
+        device: device of the generator; features are computed on the CPU.
 
     Raises:
-        UserError: there are too few pictures, or weights are missing.
+        UserError: there are too few images, or weights are missing.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class Scorer:
         self.source = self._features(self.photos)
 
     def must_have(self, metric: str) -> None:
-        """Refuse a metric that cannot be had here.
+        """Refuse a metric that is not available.
 
         Raises:
-            UserError: it is true FID, and Inception's weights are missing.
+            UserError: the metric is true FID, and Inception's weights are missing.
         """
         if metric == "fid" and "inception" not in self.nets:
             raise UserError("train.score: fid needs Inception's weights in the weights folder; `p2c assets` says which")
 
     def of_photographs(self) -> dict[str, float]:
-        """The score of changing nothing: the photographs themselves."""
+        """Score the unchanged photographs, as a baseline."""
         return _score(self.source, self.real, self.source["face"])
 
     def of(self, generator: nn.Module) -> Scored:
-        """The score of a generator."""
+        """Score a generator."""
         made = self._batched(lambda pictures: generator(pictures.to(self.device)).image.cpu(), self.photos)
         return Scored(_score(self._features(made), self.real, self.source["face"]), made)
 

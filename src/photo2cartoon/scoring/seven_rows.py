@@ -1,7 +1,7 @@
-"""Pictures of what the generators do, for people to look at: seven rows a direction, as U-GAT-IT shows them.
+"""Image grids that show what the generators do: seven rows per direction, as in U-GAT-IT.
 
-The picture; where the generator of the other direction looks at it, and what it makes of it, which should be the same
-(identity); where the generator looks and what it draws (translation); where the way back looks and what comes back
+The rows are the input; attention and output of the opposite direction's generator, which should reproduce the input
+(identity); attention and output of this direction's generator (translation); attention and output of the way back
 (reconstruction).
 """
 
@@ -22,15 +22,15 @@ DIRECTIONS = {"A2B": ("photograph", "cartoon"), "B2A": ("cartoon", "photograph")
 
 @torch.no_grad()
 def seven_rows(generators: Mapping[str, nn.Module] | nn.ModuleDict, pictures: Tensor, direction: str) -> list[GridRow]:
-    """The seven rows of one direction.
+    """Make the seven rows of one direction.
 
     Args:
         generators: genA2B and genB2A.
-        pictures: uint8 `[N, 3, S, S]`, of the domain that the direction starts from.
+        pictures: uint8 `[N, 3, S, S]`, of the direction's source domain.
         direction: `A2B` or `B2A`.
 
     Returns:
-        A caption and N pictures a row.
+        A caption and N images per row.
     """
     source, target = DIRECTIONS[direction]
     forward, backward = generators[f"gen{direction}"], generators[f"gen{direction[::-1]}"]

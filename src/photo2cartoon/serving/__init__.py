@@ -1,1 +1,1 @@
-"""Versions into and out of the model repository, the server, and calls to it."""
+"""Model repository, Triton server and client."""

@@ -1,4 +1,4 @@
-"""One call: an encoded photograph to Triton, an encoded cartoon back."""
+"""Triton client: sends photographs or portraits over gRPC and receives cartoons."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MOST_AT_ONCE = 8  # the generator's max_batch_size
 
 
 class Client:
-    """Talks to a server; keeps its connection.
+    """gRPC client that keeps its connection to one Triton server.
 
     Args:
-        server: HOST:PORT of its gRPC.
+        server: HOST:PORT of the server's gRPC endpoint.
     """
 
     def __init__(self, server: str) -> None:
@@ -29,17 +29,17 @@ class Client:
             raise UserError(f"{server}: not HOST:PORT: {error}") from None
 
     def cartoonize(self, photo: bytes, timeout: float = TIMEOUT_SECONDS) -> bytes:
-        """Make the cartoon of a photograph.
+        """Make a cartoon from a photograph.
 
         Args:
-            photo: an encoded picture.
+            photo: an encoded image.
             timeout: seconds.
 
         Returns:
             PNG, 256x256.
 
         Raises:
-            PictureError: the server could make no portrait of it.
+            PictureError: the server cannot make a portrait from the photograph.
             UserError: the server cannot be reached or does not answer.
         """
         given = self._grpc.InferInput("photo", [1], "BYTES")
@@ -47,7 +47,7 @@ class Client:
         return self._infer(ENSEMBLE, given, timeout)[0]
 
     def stylize(self, portraits: np.ndarray, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
-        """Make cartoons of portraits that were made here.
+        """Make cartoons from portraits that were made locally.
 
         Args:
             portraits: uint8 `[N, 256, 256, 4]`.
@@ -68,10 +68,10 @@ class Client:
         return np.concatenate(cartoons)
 
     def version(self) -> str:
-        """The newest version of the generator that the server has loaded.
+        """Return the newest version of the generator that the server has loaded.
 
         Raises:
-            UserError: the server cannot be reached, or has none.
+            UserError: the server cannot be reached, or has not loaded the generator.
         """
         from tritonclient.utils import InferenceServerException
 

@@ -1,4 +1,4 @@
-"""Where Triton's server is: NVIDIA's own, as in its container, or the one that its wheel carries."""
+"""Finds the Triton server: NVIDIA's own, as in its container, or the one in the nvidia-pytriton wheel."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pathlib import Path
 
 from photo2cartoon.errors import UserError
 
-CONTAINER = Path("/opt/tritonserver")  # where NVIDIA's images have it; TRITON_HOME says another place
+CONTAINER = Path("/opt/tritonserver")  # location in NVIDIA's images; TRITON_HOME overrides it
 ONNX_BACKEND = Path(__file__).with_name("onnxruntime_backend.py")
 
 
 @dataclass(frozen=True)
 class Triton:
-    """A server that is installed.
+    """An installed Triton server.
 
     Args:
         root: holds `bin/tritonserver` and `caches`.
-        libraries: folders that it needs libraries from.
-        native: whether it has backends of its own; the wheel's has one for python only.
+        libraries: folders with shared libraries that the server needs.
+        native: whether the server ships its own backends; the wheel's ships only the python backend.
     """
 
     root: Path
@@ -34,25 +34,25 @@ class Triton:
     native: bool
 
     def backends(self, folder: Path) -> Path:
-        """The folder of backends; where the server has not got them, they are put together in `folder`."""
+        """Return the folder of backends; a server without its own gets them installed in `folder`."""
         return self.root / "backends" if self.native else _install_backends(self.root, folder)
 
     def environment(self) -> Mapping[str, str]:
-        """This process's, and what the server needs beside."""
+        """Return this process's environment plus what the server needs."""
         libraries = [*map(str, self.libraries), os.environ.get("LD_LIBRARY_PATH", "")]
         return {
             **os.environ,
             "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
-            # Stubs take their interpreter from PATH and their packages from its environment.
+            # The python backend's stubs find the interpreter on PATH and packages in its environment.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
 
 
 def find_triton() -> Triton:
-    """The server of this machine.
+    """Find the Triton server of this machine.
 
     Raises:
-        UserError: there is none, or something it needs is missing; the message says what to install.
+        UserError: there is none, or a dependency is missing; the message says what to install.
     """
     root = Path(os.environ.get("TRITON_HOME", CONTAINER))
     if (root / "bin/tritonserver").exists() and (root / "backends/onnxruntime").is_dir():
@@ -64,10 +64,10 @@ def find_triton() -> Triton:
 
 
 def check_machine() -> None:
-    """Can a server run here?
+    """Check that the wheel's server can run on this machine.
 
     Raises:
-        UserError: something it needs is missing; the message says what to install.
+        UserError: a dependency is missing or unsuitable; the message says what to install.
     """
     import numpy
 
@@ -80,7 +80,7 @@ def check_machine() -> None:
 
 
 def _libpython() -> None:
-    """The stub that runs python models is linked to libpython, which some systems package apart from python."""
+    """Check for libpython, which the python backend's stub links to and some systems package separately."""
     name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
     for place in (Path(sysconfig.get_config_var("LIBDIR") or "") / name, name):
         with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ def _libpython() -> None:
 
 
 def _install_backends(source: Path, folder: Path) -> Path:
-    """The python backend, and an onnxruntime backend made of it, as Triton wants them: copies, not links."""
+    """Install the python backend, and an onnxruntime backend based on it, as Triton expects: copies, not links."""
     stub = source / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}"
     shutil.rmtree(folder, ignore_errors=True)
     python, onnx = folder / "python", folder / "onnxruntime"

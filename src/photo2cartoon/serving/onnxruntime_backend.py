@@ -1,7 +1,7 @@
-"""Triton's `onnxruntime` backend for servers that come without it, as a python-based backend.
+"""Python-based `onnxruntime` backend for Triton servers that come without NVIDIA's.
 
-`server.py` puts a copy of this file where Triton looks for the backend, so it imports nothing of ours. Configurations are
-those of NVIDIA's own backend; every instance of a model has a session of its own.
+`installation.py` copies this file to where Triton looks for the backend, so it imports nothing from this project. It
+uses the same configurations as NVIDIA's backend; every model instance has its own session.
 """
 
 import json
@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 
 
 class TritonPythonModel:
-    """Runs `model.onnx` of a version's folder."""
+    """Runs `model.onnx` from a version's folder."""
 
     def initialize(self, args):
         """Open the graph; `intra_op_thread_count` 0 means every core, as in NVIDIA's backend."""
@@ -27,7 +27,7 @@ class TritonPythonModel:
         self.outputs = [item["name"] for item in config["output"]]
 
     def execute(self, requests):
-        """One run for the whole batch when the requests' shapes allow, else one a request."""
+        """Run the whole batch at once when the requests' shapes allow it, otherwise one request at a time."""
         feeds = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
             for request in requests

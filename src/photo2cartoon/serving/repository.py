@@ -1,4 +1,4 @@
-"""The model repository: numbered versions of the generator, published and rolled back without a moment in between."""
+"""Model repository: publishes and rolls back numbered generator versions without interrupting the server."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from photo2cartoon.tracking import registry
 
 
 def list_versions(repository: Path | str) -> list[int]:
-    """Versions that Triton would see, oldest first; the last is the one it serves."""
+    """List the versions that Triton would see, oldest first; it serves the last."""
     return storage_at(repository).versions()
 
 
 def init_repository(repository: Path | str, model: Path) -> None:
-    """Give an empty place, or one that is not there yet, the configurations of a model repository.
+    """Copy the configurations of a model repository to an empty or missing location.
 
     Args:
-        repository: a fresh volume or bucket, say; left as it is when it holds the generator's configuration already.
-        model: a repository to take them from; versions of the generator stay there.
+        repository: for example a new volume or bucket; left as it is if it already has the generator's configuration.
+        model: repository to copy the configurations from; its generator versions are not copied.
     """
     target = storage_at(repository)
     if target.is_initialised() or not model.is_dir():
         return
     files = [path for path in sorted(model.rglob("*")) if path.suffix in (".pbtxt", ".py") or path.name == ".gitkeep"]
-    # The generator's configuration last: by it an initialised repository is recognised.
+    # Copy the generator's configuration last: its presence marks the repository as initialised.
     for path in sorted(files, key=lambda path: path.parent.name == GENERATOR):
         if path.is_file() and RETIRED not in path.parts:
             target.add(path.relative_to(model).as_posix(), path)
@@ -37,15 +37,15 @@ def init_repository(repository: Path | str, model: Path) -> None:
 def promote(repository: Path | str, params: Select, server: str | None = None) -> int:
     """Deploy the version that `champion` points at; the `promote` stage.
 
-    A server never sees half of the graph (`storage`). A version that is there already, with the same bytes, is left as it is.
+    A server never sees a partial graph (see `storage`). A version that is there with the same bytes is left as it is.
 
     Args:
-        repository: a folder or a URL of object storage, with the configurations in it.
+        repository: a folder or an object storage URL that holds the configurations.
         params: the `select` section, for the model's name.
-        server: HOST:PORT of a running Triton that shall load it at once.
+        server: HOST:PORT of a running Triton that should load the version immediately.
 
     Returns:
-        The version that is now the newest.
+        The promoted version, now the newest in the repository.
 
     Raises:
         UserError: there is no champion, it was never exported, or the server refuses it.
@@ -71,7 +71,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
 
 
 def rollback(repository: Path | str, params: Select, server: str | None = None) -> int:
-    """Go back to the version that was champion before: the aliases change places, and it is deployed.
+    """Deploy the previous champion: swap the aliases `champion` and `previous`, then promote.
 
     Raises:
         UserError: there is no previous version.
@@ -84,7 +84,7 @@ def rollback(repository: Path | str, params: Select, server: str | None = None) 
 
 
 def reload_generator(server: str) -> None:
-    """Tell a running Triton to look at the generator's versions again; what it is answering is finished first.
+    """Make a running Triton look for new versions of the generator; it finishes requests in progress first.
 
     Raises:
         UserError: the server cannot be reached or refuses the version.
@@ -107,7 +107,7 @@ def _publish(target: Storage, model: str, version: int) -> None:
 
 
 def _check_version(graph: Path, version: int) -> None:
-    """A graph says which version it is; one that says another was put there by mistake."""
+    """Refuse a graph whose metadata names another version: it was stored there by mistake."""
     import onnx
 
     named = {item.key: item.value for item in onnx.load(str(graph)).metadata_props}.get("mlflow_version")

@@ -1,4 +1,4 @@
-"""A running Triton, on loopback unless told otherwise, with explicit model control."""
+"""Runs a Triton server with explicit model control, on loopback by default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_SECONDS, STOP_SECONDS = 120, 30
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the server listens."""
+    """Ports that the server listens on."""
 
     grpc: int = 8001
     http: int = 8000
@@ -31,23 +31,23 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Three that nothing listens on just now."""
+        """Choose three ports that are free at the moment."""
         return cls(*free_ports(3))
 
 
 class Server:
-    """A running server; use it in a `with` block.
+    """A running Triton server; use it in a `with` block.
 
     Args:
-        repository: the model repository, a folder or a URL of object storage, with at least one version of the generator.
-        run_folder: for backends and the log; made when it is missing.
-        ports: where to listen.
+        repository: the model repository, a folder or an object storage URL, with at least one version of the generator.
+        run_folder: holds the backends and the log; created if missing.
+        ports: ports to listen on.
         weights: folder that the `assets` stage filled.
-        params: resolved params file for the portrait model; the defaults when None.
-        host: address to listen on; 0.0.0.0 for every one that the machine has, where something else guards them.
+        params: resolved params file for the portrait model; None selects the defaults.
+        host: address to listen on; use 0.0.0.0 (all interfaces) only behind a firewall or an authenticating proxy.
 
     Raises:
-        UserError: a port is taken, a version is missing, or the server does not come up.
+        UserError: a port is taken, a version is missing, or the server does not start.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Server:
 
     @property
     def grpc(self) -> str:
-        """HOST:PORT for gRPC, from this machine."""
+        """HOST:PORT of the gRPC endpoint, as seen from this machine."""
         return f"{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.ports.grpc}"
 
     def __enter__(self) -> Server:
@@ -78,7 +78,7 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Start and wait until the ensemble answers."""
+        """Start the server and wait until the ensemble is ready."""
         triton = find_triton()
         models = storage_at(self.repository)
         if not models.versions():
@@ -138,7 +138,7 @@ class Server:
         return (errors or lines or ["no output"])[-1].split("] ", 1)[-1].strip('"')
 
     def stop(self) -> None:
-        """Let it finish what it is answering, then end it and everything it started."""
+        """Let requests in progress finish, then end the server and every process that it started."""
         if self.process is None:
             return
         if self.process.poll() is None:
@@ -154,7 +154,7 @@ class Server:
 
 
 def _end_with_parent() -> None:
-    """In the child: be told to stop when whoever started us is gone, even by SIGKILL, so that no server is left over."""
+    """Run in the child: request SIGTERM when the parent dies, even by SIGKILL, to leave no orphaned server."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 

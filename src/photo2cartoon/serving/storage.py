@@ -1,4 +1,4 @@
-"""Where a model repository lies: in a folder, or in object storage. Either way a server never sees half a version."""
+"""Storage of the model repository: a folder or object storage. In both, a server never sees a partial version."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from photo2cartoon.urls import as_user_error, file_system, is_url
 
 
 class Storage(Protocol):
-    """A model repository's files."""
+    """Files of a model repository."""
 
     def versions(self) -> list[int]:
-        """Versions of the generator that a server would see, oldest first; the last is the one it serves."""
+        """List the generator versions that a server would see, oldest first; it serves the last."""
 
     def is_initialised(self) -> bool:
-        """Whether the configurations are there."""
+        """Return whether the configurations are present."""
 
     def add(self, name: str, path: Path) -> None:
-        """Put a file of the configurations there, by its name inside the repository."""
+        """Store a configuration file under its name inside the repository."""
 
     def holds(self, version: int, graph: Path) -> bool:
-        """Whether a version is there with these bytes."""
+        """Return whether a version is present with the same bytes as `graph`."""
 
     def publish(self, version: int, graph: Path) -> None:
-        """Put a version there, in place of one of that number."""
+        """Store a version, replacing any version of the same number."""
 
     def retire(self, version: int) -> None:
-        """Take a version out of a server's sight, and keep it."""
+        """Hide a version from servers, but keep it."""
 
     def graph(self, version: int) -> Path:
-        """A version's graph as a file of this machine."""
+        """Return a version's graph as a local file."""
 
     def for_triton(self) -> str:
-        """What Triton is told."""
+        """Return the repository's location as Triton expects it."""
 
 
 def storage_at(place: Path | str) -> Storage:
-    """The repository at a path or URL.
+    """Open the repository at a path or URL.
 
     Raises:
         UserError: a package for that kind of URL is missing.
@@ -54,7 +54,7 @@ def storage_at(place: Path | str) -> Storage:
 
 
 class Folder:
-    """In a folder, which a volume may be."""
+    """Model repository in a folder, which may be a mounted volume."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,7 +78,7 @@ class Folder:
         return there.is_file() and sha256_of(there) == sha256_of(graph)
 
     def publish(self, version: int, graph: Path) -> None:
-        """Written beside and renamed."""
+        """Write to a temporary folder beside the target, then rename it."""
         with atomic_dir(self.graph(version).parent, VERSION_GRAPH) as partial:
             shutil.copyfile(graph, partial / VERSION_GRAPH)
 
@@ -96,7 +96,10 @@ class Folder:
 
 
 class Bucket:
-    """In object storage, by fsspec. An object appears whole or not at all, and a version is one object."""
+    """Model repository in object storage, accessed through fsspec.
+
+    A version is one object, and an object appears whole or not at all.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -113,7 +116,7 @@ class Bucket:
         return self._in(f"{GENERATOR}/{version}/{VERSION_GRAPH}")
 
     def _names(self, folder: str) -> Iterator[str]:
-        """Paths from there of every object below a folder."""
+        """Yield the paths of all objects below a folder, relative to it."""
         self._system.invalidate_cache()
         start = self._in(folder)
         for found in self._system.find(start):
@@ -152,7 +155,7 @@ class Bucket:
             self._system.rm_file(self._object(version))
 
     def graph(self, version: int) -> Path:
-        """Fetched into the user's cache, by its own hash, unless it is there."""
+        """Download the graph into the user's cache, under its own hash, unless it is already there."""
         with as_user_error(self.url, "cannot be read"):
             content = self._system.cat_file(self._object(version))
         target = cache_folder() / f"promoted-{hashlib.sha256(content).hexdigest()[:16]}.onnx"
@@ -162,7 +165,7 @@ class Bucket:
         return target
 
     def for_triton(self) -> str:
-        """Triton writes an endpoint that is not Amazon's into the URL: `s3://http://host:port/bucket/path`."""
+        """Return the URL for Triton, with any endpoint but Amazon's in it: `s3://http://host:port/bucket/path`."""
         parts = urlsplit(self.url)
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         if parts.scheme not in ("s3", "gs"):

@@ -1,1 +1,1 @@
-"""MLflow: runs, the model registry, and where a model comes from."""
+"""MLflow runs, model registry and lineage."""

@@ -1,4 +1,4 @@
-"""Where a model comes from: the commit of the code, noted in MLflow and inside the exported graph."""
+"""Lineage of a model: the code's commit, recorded in MLflow and inside the exported graph."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from photo2cartoon import __version__
 
-KUBEFLOW_RUN = "KFP_RUN_ID"  # what the pipeline's steps find in their environment
+KUBEFLOW_RUN = "KFP_RUN_ID"  # set in the environment of the pipeline's steps
 
 
 def git_commit() -> str:
-    """The commit that the code is at, with `-dirty` behind it when files differ; P2C_GIT_COMMIT where there is no git."""
+    """Return the code's commit, with `-dirty` appended when files differ; P2C_GIT_COMMIT, if set, replaces it."""
     given = os.environ.get("P2C_GIT_COMMIT")
     if given:
         return given
@@ -25,11 +25,11 @@ def git_commit() -> str:
 
 
 def kubeflow_run() -> dict[str, str]:
-    """The run of Kubeflow Pipelines that this is a step of, as a tag; empty elsewhere."""
+    """Return a tag with the Kubeflow Pipelines run that this step belongs to; empty outside Kubeflow."""
     run = os.environ.get(KUBEFLOW_RUN)
     return {"kubeflow_run": run} if run else {}
 
 
 def lineage() -> dict[str, str]:
-    """Code version and commit, and the run of Kubeflow Pipelines where there is one, as tags."""
+    """Return tags with the code's version and commit, and the Kubeflow Pipelines run if there is one."""
     return {"git_commit": git_commit(), "photo2cartoon": __version__, **kubeflow_run()}

@@ -1,4 +1,4 @@
-"""MLflow's model registry: versions, the aliases candidate, champion and previous, and the files of a version."""
+"""MLflow model registry: versions, their files, and the aliases candidate, champion and previous."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 
 
 def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, str]) -> int:
-    """Log a folder to a run and make it a version of the registered model.
+    """Log a folder to a run and register it as a version of the model.
 
-    A generator that is registered already, told by its hash, keeps its version.
+    A generator that is already registered, identified by its hash, keeps its version.
 
     Args:
         model: name of the registered model.
         folder: files of the version.
-        run: the run they come from.
-        place: where they go among the run's artifacts.
-        tags: of the version; `generator_sha256` tells generators apart.
+        run: the run that produced them.
+        place: folder for them among the run's artifacts.
+        tags: tags of the version; `generator_sha256` identifies the generator.
 
     Returns:
         The version number.
@@ -48,7 +48,7 @@ def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, 
 
 
 def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping[str, str]) -> None:
-    """Put more files, by the names they get there, and tags to a version: the exported graph and its report."""
+    """Add tags and files, keyed by their names there, to a version: the exported graph and its report."""
     client = connect().MlflowClient()
     found = client.get_model_version(model, str(version))
     run = Run(client, found.run_id)
@@ -62,7 +62,7 @@ def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping
 
 
 def find_alias(model: str, alias: str) -> Any | None:
-    """The version that an alias points at, or None.
+    """Return the version that an alias points at, or None.
 
     Raises:
         UserError: MLflow cannot be reached.
@@ -71,7 +71,7 @@ def find_alias(model: str, alias: str) -> Any | None:
     try:
         return mlflow.MlflowClient().get_model_version_by_alias(model, alias)
     except mlflow.MlflowException as error:
-        # The first is said of a model that is not there, the second of an alias.
+        # MLflow reports the first for a missing model and the second for a missing alias.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise unreachable(error) from None
@@ -83,7 +83,7 @@ def set_alias(model: str, alias: str, version: int) -> None:
 
 
 def set_champion(model: str, version: int) -> None:
-    """Make a version champion; the one that was becomes `previous`."""
+    """Make a version the champion; the former champion becomes `previous`."""
     before = find_alias(model, CHAMPION)
     if before is not None and int(before.version) != version:
         set_alias(model, PREVIOUS, int(before.version))
@@ -91,7 +91,7 @@ def set_champion(model: str, version: int) -> None:
 
 
 def download(model: str, version: int, name: str, folder: Path) -> Path:
-    """Fetch a file of a version.
+    """Download a file of a version.
 
     Raises:
         UserError: the version has no such file, or MLflow cannot be reached.

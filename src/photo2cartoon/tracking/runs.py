@@ -1,6 +1,6 @@
-"""MLflow: one run from training to export, its pictures, and the model registry with its aliases.
+"""MLflow tracking: one run from training to export, with its images.
 
-By default everything is in `var/` of the working folder, on sqlite; MLFLOW_TRACKING_URI names any server instead.
+By default everything is stored in `var/` of the working folder, in sqlite; MLFLOW_TRACKING_URI selects a server.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri() -> str:
-    """Where runs are tracked."""
+    """Return the URI where runs are tracked."""
     return os.environ.get(URI_VARIABLE) or f"sqlite:///{(DEFAULT_FOLDER / 'mlflow.db').resolve()}"
 
 
 def track_at(uri: str) -> None:
-    """Track at another place from now on; where it is empty, at the same as before."""
+    """Set the tracking URI from now on; an empty one leaves it unchanged."""
     if uri:
         os.environ[URI_VARIABLE] = uri
 
 
 def connect():
-    """The mlflow module, set up and quiet. Imported late: it takes seconds."""
+    """Return the mlflow module, configured and quiet. The import is late because it takes seconds."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    # Through the server: the address of its object storage is the server's own, often unknown outside its network.
+    # Transfer through the server: the address of its object storage is often unknown outside its network.
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -53,7 +53,7 @@ def connect():
 
 
 def unreachable(error: Exception) -> UserError:
-    """What MLflow could not do, in a line that names the server."""
+    """Make a one-line error that names the server and what MLflow could not do."""
     return UserError(f"MLflow at {tracking_uri()}: {error}")
 
 
@@ -62,7 +62,7 @@ class Run:
 
     Args:
         client: `mlflow.MlflowClient`.
-        run_id: of an existing run.
+        run_id: id of an existing run.
     """
 
     def __init__(self, client: Any, run_id: str) -> None:
@@ -70,12 +70,12 @@ class Run:
         self._monitor: Any = None
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, nested sections flattened with dots."""
+        """Log parameters; nested sections are flattened with dots."""
         for key, value in flatten(values).items():
             self.client.log_param(self.run_id, key, value)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers at a step."""
+        """Log metrics at a step."""
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
@@ -84,11 +84,11 @@ class Run:
         self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def image(self, rgb: Any, key: str, step: int) -> None:
-        """Log a picture, uint8 RGB; pictures of one key get a slider over steps."""
+        """Log an image, uint8 RGB; images with the same key get a slider over steps."""
         self.client.log_image(self.run_id, rgb, key=key, step=step)
 
     def files(self, path: Path, folder: str) -> None:
-        """Log a file, or everything in a folder, below `folder` of the run's artifacts."""
+        """Log a file, or everything in a folder, below `folder` in the run's artifacts."""
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         log(self.run_id, str(path), folder)
 
@@ -98,9 +98,10 @@ class Run:
             self.client.set_tag(self.run_id, key, value)
 
     def watch_machine(self) -> None:
-        """Log processor, memory, disk, network and GPUs every ten seconds until the run is finished.
+        """Log CPU, memory, disk, network and GPU use every ten seconds until the run is finished.
 
-        MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL changes how often, MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false switches it off.
+        MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL changes the interval.
+        MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false turns it off.
         """
         from mlflow.environment_variables import MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING as WANTED
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -118,7 +119,7 @@ class Run:
 
 
 def start_run(name: str) -> Run:
-    """A new run.
+    """Start a new run.
 
     Raises:
         UserError: MLflow cannot be reached.
@@ -131,7 +132,7 @@ def start_run(name: str) -> Run:
             experiment = found.experiment_id
         else:
             uri = tracking_uri()
-            # A database has no idea where files could go; beside it is where a person would look.
+            # A database does not say where artifacts go; the folder beside it is where a person would look.
             local = uri.startswith("sqlite:///")
             place = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri() if local else None
             experiment = client.create_experiment(EXPERIMENT, artifact_location=place)
@@ -141,7 +142,7 @@ def start_run(name: str) -> Run:
 
 
 def find_run(run_id: str | None, name: str) -> Run:
-    """A run that an earlier stage began, or a new one where that is gone (a database that was deleted, say)."""
+    """Return the run that an earlier stage started, or a new one if it is gone, as after deleting the database."""
     mlflow = connect()
     client = mlflow.MlflowClient()
     if run_id:
@@ -153,7 +154,7 @@ def find_run(run_id: str | None, name: str) -> Run:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to one, keys joined by dots."""
+    """Flatten nested mappings into one, with keys joined by dots."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -164,10 +165,10 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def run_page(port: int) -> None:
-    """MLflow's page on what is tracked here, on loopback, in place of this process.
+    """Replace this process with MLflow's web page for the local runs, on loopback.
 
     Raises:
-        UserError: nothing was tracked yet, or another server does it already.
+        UserError: nothing was tracked yet, or runs are tracked on another server.
     """
     uri = tracking_uri()
     if not uri.startswith("sqlite:///"):
@@ -177,7 +178,7 @@ def run_page(port: int) -> None:
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Its job runner needs 240 MB and serves features that are not used here.
+        # MLflow's job runner needs 240 MB and serves features that are not used here.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [
