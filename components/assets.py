@@ -1,4 +1,4 @@
-"""`assets`: third-party weights, verified."""
+"""`assets` component: collects and verifies third-party weights."""
 
 from kfp.dsl import Model, Output
 
@@ -7,11 +7,11 @@ from components import component
 
 @component()
 def assets(params: str, weights: Output[Model]):
-    """Fetch and verify the weights.
+    """Collect the third-party weights and verify their hashes.
 
     Args:
-        params: the section `assets`.
-        weights: the weights folder.
+        params: section `assets`, as JSON.
+        weights: receives the weights files.
     """
     from pathlib import Path
 

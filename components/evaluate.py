@@ -1,4 +1,4 @@
-"""`evaluate`: a score for every checkpoint, each on a machine of its own, then collected."""
+"""`evaluate` components: score every checkpoint in its own pod, then collect the scores."""
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
@@ -7,15 +7,15 @@ from components import component
 
 @component()
 def candidates(params: str, run: Input[Model]) -> list[str]:
-    """A work item for the photographs themselves and for every checkpoint.
+    """List the work items: one for the photographs themselves, as a baseline, and one for every checkpoint.
 
     Args:
-        params: the section `evaluate`.
-        run: what training wrote.
+        params: section `evaluate`, as JSON.
+        run: output of `train`.
 
     Returns:
-        Work items as JSON. They hold all parameters of `evaluate`: inside a loop, kfp's local runner takes parameters from
-        nowhere else.
+        Work items as JSON. They carry all parameters of `evaluate`, because inside a loop kfp's local runner
+        passes on no parameters but the loop item.
     """
     import json
     from pathlib import Path
@@ -29,14 +29,14 @@ def candidates(params: str, run: Input[Model]) -> list[str]:
 
 @component()
 def evaluate(work_item: str, run: Input[Model], faces: Input[Dataset], weights: Input[Model], part: Output[Artifact]):
-    """Score one of them; lower is better.
+    """Score one checkpoint, or the photographs; lower is better.
 
     Args:
-        work_item: from `candidates`.
-        run: what training wrote.
+        work_item: one item from `candidates`.
+        run: output of `train`.
         faces: the dataset.
-        weights: the weights folder.
-        part: its scores and drawings.
+        weights: output of `assets`.
+        part: receives the scores and sample images.
     """
     import json
     from pathlib import Path
@@ -46,8 +46,8 @@ def evaluate(work_item: str, run: Input[Model], faces: Input[Dataset], weights: 
     from photo2cartoon.params import check
 
     with exit_on_user_error("evaluate"):
-        wish, train = json.loads(work_item), Path(run.path)
-        section, name = check({"evaluate": wish["evaluate"]}, "work_item").evaluate, wish["candidate"]
+        item, train = json.loads(work_item), Path(run.path)
+        section, name = check({"evaluate": item["evaluate"]}, "work_item").evaluate, item["candidate"]
         scorer = prepare(section, train, Path(faces.path), Path(weights.path))
         part.metadata |= evaluate_one(scorer, section, train, name, Path(part.path)) | {"candidate": name}
 
@@ -62,16 +62,16 @@ def collect_scores(
     metrics: Output[Metrics],
     drawings: Output[HTML],
 ):
-    """Put the scores together, and into MLflow.
+    """Collect the scores of all checkpoints and log them to MLflow.
 
     Args:
-        params: the section `evaluate`.
-        run: what training wrote.
-        parts: what `evaluate` wrote.
-        mlflow_uri: where the run is tracked; empty for the environment's.
-        scores: scores.json, scores.csv, drawings.png.
-        metrics: the last checkpoint's scores, for Kubeflow's page.
-        drawings: what each checkpoint drew, beside its scores, for Kubeflow's page.
+        params: section `evaluate`, as JSON.
+        run: output of `train`.
+        parts: outputs of `evaluate`, one per work item.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        scores: receives scores.json, scores.csv and drawings.png.
+        metrics: scores of the last checkpoint, for Kubeflow's page.
+        drawings: scores and sample cartoons of each checkpoint, for Kubeflow's page.
     """
     from pathlib import Path
 

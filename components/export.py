@@ -1,4 +1,4 @@
-"""`export`: the chosen generator as ONNX, compared with torch."""
+"""`export` component: writes the selected generator as ONNX and compares it with torch."""
 
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
@@ -14,15 +14,15 @@ def export(
     graph: Output[Model],
     parity: Output[Metrics],
 ):
-    """Write the graph, or fail when it draws something else.
+    """Export the selected generator as ONNX; fail if its output differs from torch's.
 
     Args:
-        params: the section `export`.
-        selected: the chosen checkpoint.
-        faces: the dataset, whose portraits are compared on.
-        mlflow_uri: where the version is registered; empty for the environment's.
-        graph: generator.onnx.
-        parity: how far it is from torch, in levels of 255.
+        params: section `export`, as JSON.
+        selected: the selected checkpoint, output of `select`.
+        faces: dataset whose portraits are used for the comparison.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        graph: receives the ONNX graph.
+        parity: mean and maximum difference from torch, in levels of 0..255.
     """
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`ingest`: raw pictures from their source, at the version that the source has now."""
+"""`ingest` components: copy raw images from their source, at the version that the source has now."""
 
 from kfp.dsl import Dataset, Output
 
@@ -7,32 +7,32 @@ from components import component
 
 @component()
 def version(params: str) -> str:
-    """What the source holds now, as a hash: DVC's own where DVC keeps it. Never from the cache.
+    """Return the current version of the source: a hash, DVC's own where DVC tracks the images. Never cached.
 
     Args:
-        params: the section `ingest`.
+        params: section `ingest`, as JSON.
 
     Returns:
-        The hash, by which `ingest` is cached.
+        The version, which is part of the cache key of `ingest`.
     """
     from photo2cartoon.dataset.version import data_version
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Ingest
 
     with exit_on_user_error("ingest"):
-        told = data_version(Ingest.model_validate_json(params))
-        print(told)
-        return told
+        found = data_version(Ingest.model_validate_json(params))
+        print(found)
+        return found
 
 
 @component()
 def ingest(params: str, data_version: str, raw: Output[Dataset]):
-    """Bring the pictures, or fail when they are no longer those of the version.
+    """Copy the raw images from their source; fail if they no longer match the version.
 
     Args:
-        params: the section `ingest`.
-        data_version: from `version`.
-        raw: photos/, cartoons/, drawings/ and CARD.md.
+        params: section `ingest`, as JSON.
+        data_version: output of `version`.
+        raw: receives photos/, cartoons/, drawings/ and CARD.md.
     """
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`preprocess`: raw pictures to aligned, cut-out portraits, in shards on as many machines as there are, then collected."""
+"""`preprocess` components: make aligned, cut-out portraits of raw images, one pod per shard, then merge the shards."""
 
 from kfp.dsl import Dataset, Input, Model, Output
 
@@ -7,31 +7,32 @@ from components import component
 
 @component()
 def shard(portrait: str, params: str, shards: int) -> list[str]:
-    """A work item for every shard.
+    """List the work items, one per shard.
 
     Args:
-        portrait, params: the sections `portrait` and `preprocess`.
-        shards: how many there are.
+        portrait: section `portrait`, as JSON.
+        params: section `preprocess`, as JSON.
+        shards: number of shards.
 
     Returns:
-        Work items as JSON. They hold all parameters of `preprocess`: inside a loop, kfp's local runner takes parameters from
-        nowhere else.
+        Work items as JSON. They carry all parameters of `preprocess`, because inside a loop kfp's local runner
+        passes on no parameters but the loop item.
     """
     import json
 
-    wish = {"portrait": json.loads(portrait), "preprocess": json.loads(params), "shards": shards}
-    return [json.dumps({**wish, "number": number}) for number in range(shards)]
+    item = {"portrait": json.loads(portrait), "preprocess": json.loads(params), "shards": shards}
+    return [json.dumps({**item, "number": number}) for number in range(shards)]
 
 
 @component()
 def preprocess(work_item: str, raw: Input[Dataset], weights: Input[Model], faces: Output[Dataset]):
-    """Make the portraits of one shard of the pictures.
+    """Make the portraits of one shard of the raw images.
 
     Args:
-        work_item: from `shard`.
-        raw: raw pictures.
-        weights: the weights folder.
-        faces: portraits, and what became of every picture.
+        work_item: one item from `shard`.
+        raw: raw images, output of `ingest`.
+        weights: output of `assets`.
+        faces: receives the portraits and a table with the result for every image.
     """
     import json
     from collections import Counter
@@ -42,22 +43,22 @@ def preprocess(work_item: str, raw: Input[Dataset], weights: Input[Model], faces
     from photo2cartoon.params import check
 
     with exit_on_user_error("preprocess"):
-        wish = json.loads(work_item)
-        params = check({name: wish[name] for name in ("portrait", "preprocess")}, "work_item")
+        item = json.loads(work_item)
+        params = check({name: item[name] for name in ("portrait", "preprocess")}, "work_item")
         photos, cartoons, drawings = raw_folders(Path(raw.path))
         places = photos, cartoons, Path(weights.path), Path(faces.path)
-        rows = preprocess_shard(*places, params.portrait, params.preprocess, drawings, wish["number"], wish["shards"])
+        rows = preprocess_shard(*places, params.portrait, params.preprocess, drawings, item["number"], item["shards"])
         faces.metadata |= Counter(row.result for row in rows)
 
 
 @component()
 def collect_faces(params: str, shards: Input[list[Dataset]], faces: Output[Dataset]):
-    """Put the shards together and hold some people out.
+    """Merge the shards into the dataset and hold out some people for testing.
 
     Args:
-        params: the section `preprocess`.
-        shards: what `preprocess` made.
-        faces: trainA, trainB, testA, testB, drawnA and pictures.csv.
+        params: section `preprocess`, as JSON.
+        shards: outputs of `preprocess`, one per shard.
+        faces: receives trainA, trainB, testA, testB, drawnA and pictures.csv.
     """
     from collections import Counter
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""`promote`: the champion into Triton's model repository, when this run has made a new one."""
+"""`promote` components: deploy the champion to Triton's model repository if this run produced it."""
 
 from kfp.dsl import Input, Model
 
@@ -7,15 +7,15 @@ from components import component
 
 @component()
 def gate(params: str, graph: Input[Model], mlflow_uri: str) -> bool:
-    """Whether the version that was exported is the one to deploy. Never from the cache: people move aliases.
+    """Check whether the exported version is the champion. Never cached, because people move aliases.
 
     Args:
-        params: the section `select`.
-        graph: the export, which must have passed.
-        mlflow_uri: where the registry is; empty for the environment's.
+        params: section `select`, as JSON.
+        graph: output of `export`, which must have succeeded.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
 
     Returns:
-        True where the alias `champion` is at this run's version.
+        True if the alias `champion` points at this run's version.
     """
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Select
@@ -33,17 +33,17 @@ def gate(params: str, graph: Input[Model], mlflow_uri: str) -> bool:
 
 @component()
 def promote(params: str, graph: Input[Model], mlflow_uri: str, repository: str, server: str) -> int:
-    """Deploy what the alias `champion` points at.
+    """Deploy the version that the alias `champion` points at.
 
     Args:
-        params: the section `select`.
-        graph: the export, which must have passed.
-        mlflow_uri: where the registry is; empty for the environment's.
-        repository: the model repository, on a volume that the server reads or in object storage; initialised if empty.
-        server: HOST:PORT of a running Triton that shall load it now; empty for none.
+        params: section `select`, as JSON.
+        graph: output of `export`, which must have succeeded.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        repository: Triton's model repository, on a volume that Triton reads or in object storage; initialised if empty.
+        server: HOST:PORT of a running Triton that should load the version immediately; empty for none.
 
     Returns:
-        The version in place.
+        The promoted version.
     """
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.layout import MODEL_REPOSITORY

@@ -1,4 +1,4 @@
-"""`resolve`: check the run's parameters before any work starts, and hand each stage its own."""
+"""`resolve` component: validates the run's parameters before any work starts and gives each stage its own section."""
 
 from typing import NamedTuple
 
@@ -19,15 +19,15 @@ def resolve(params_yaml: str, profile: str, revision: str) -> NamedTuple(
         ("export", str),
     ],
 ):
-    """Every parameter with its default filled in, or a refusal that names the key.
+    """Validate the parameters and fill in the defaults; fail with an error that names the wrong key.
 
     Args:
-        params_yaml: the text of a params.yaml.
-        profile: overrides the text's own; empty keeps it.
-        revision: of the DVC repositories that pictures come from; empty keeps what the text says.
+        params_yaml: text of a params.yaml.
+        profile: overrides the profile in the text; empty keeps it.
+        revision: git revision of the DVC repositories that images come from; empty keeps the one in the text.
 
     Returns:
-        Each section as JSON.
+        Each stage's section, as JSON.
     """
     import tempfile
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""`select`: the best checkpoint, registered in MLflow."""
+"""`select` component: registers the best checkpoint in MLflow."""
 
 from kfp.dsl import Artifact, Input, Markdown, Model, Output
 
@@ -14,15 +14,15 @@ def select(
     selected: Output[Model],
     summary: Output[Markdown],
 ):
-    """Choose and register.
+    """Select the best checkpoint and register its generator in MLflow.
 
     Args:
-        params: the section `select`.
-        run: what training wrote.
-        scores: what evaluation wrote.
-        mlflow_uri: where the registry is; empty for the environment's.
-        selected: the chosen generator, as a checkpoint.
-        summary: the choice and its place in MLflow, for Kubeflow's page.
+        params: section `select`, as JSON.
+        run: output of `train`.
+        scores: output of `collect_scores`.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        selected: receives the selected generator, as a checkpoint.
+        summary: the selection, with its version and run in MLflow, for Kubeflow's page.
     """
     from dataclasses import asdict
     from pathlib import Path

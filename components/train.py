@@ -1,4 +1,4 @@
-"""`train`: all networks, on the GPUs of one pod, or of several as a TrainJob."""
+"""`train` components: train all networks, on the GPUs of one pod or on several machines as a TrainJob."""
 
 from kfp.dsl import Dataset, Input, Model, Output
 
@@ -15,16 +15,16 @@ def train(
     mlflow_uri: str,
     run: Output[Model],
 ):
-    """Train, or resume the same training where an earlier attempt stopped.
+    """Train all networks, or resume the same training where an earlier attempt stopped.
 
     Args:
-        params: the section `train`.
+        params: section `train`, as JSON.
         faces: the dataset.
-        weights: the weights folder.
+        weights: output of `assets`.
         checkpoints: folder on a volume that outlives the pod; empty for none.
         gpus: GPUs of the pod. One process per GPU is started, unless `train.processes` names another number.
-        mlflow_uri: where the run is tracked; empty for the environment's.
-        run: checkpoints, samples, curves.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        run: receives checkpoints, samples and curves.
     """
     import shutil
     from pathlib import Path
@@ -62,20 +62,20 @@ def train_distributed(
     mlflow_uri: str,
     run: Output[Model],
 ):
-    """Train on several machines: a TrainJob of Kubeflow Trainer, which this step submits and waits for.
+    """Train on several machines: submit a TrainJob of Kubeflow Trainer and wait for it.
 
-    Dataset and weights are laid on the volume; a try that comes after finds the job, or goes on from its checkpoints.
+    Dataset and weights are copied to the volume. A retry finds the job, or resumes from its checkpoints.
 
     Args:
-        params: the section `train`.
+        params: section `train`, as JSON.
         faces: the dataset.
-        weights: the weights folder.
-        checkpoints: where this pod sees the volume.
-        pvc: persistent volume claim of that volume, writable by all machines.
-        spec: the section `train_job` of the cluster file, as JSON.
-        image: of this project.
-        mlflow_uri: where the run is tracked; empty for the environment's.
-        run: checkpoints, samples, curves.
+        weights: output of `assets`.
+        checkpoints: where this pod mounts the volume.
+        pvc: persistent volume claim (PVC) of that volume, writable by all machines.
+        spec: section `train_job` of the cluster file, as JSON.
+        image: the project's image.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        run: receives checkpoints, samples and curves.
     """
     import json
     import os

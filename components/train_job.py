@@ -1,10 +1,10 @@
-"""Training across machines: a Kubeflow Trainer TrainJob, made and submitted by the Kubeflow SDK.
+"""Trains across machines: builds a TrainJob of Kubeflow Trainer and submits it with the Kubeflow SDK.
 
-A claimed volume that all nodes can write (ReadWriteMany) holds `faces/` and `weights/` and gets the run:
+A volume that all nodes can write (ReadWriteMany) holds `faces/` and `weights/` and receives the run:
 
     make train-job ARGS="--image REGISTRY/photo2cartoon:TAG --volume CLAIM --nodes 2 --gpus 4"
 
-With --print nothing is submitted, and no cluster is needed: the manifest appears, for `kubectl create -f -`.
+With --print the manifest is printed, for `kubectl create -f -`. Nothing is submitted, and no cluster is needed.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ RUNTIME = constants.DEFAULT_TRAINING_RUNTIME
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What is asked of the cluster.
+    """Settings of a TrainJob.
 
     Args:
-        image: of this project, with torch for the nodes' hardware.
-        volume: claim that is mounted at `/data` on all nodes.
+        image: the project's image, with torch for the nodes' hardware.
+        volume: PVC that is mounted at `/data` on all nodes.
         params: text of a params.yaml.
-        nodes: machines.
-        gpus, cpus, memory: of each; a process a GPU; without GPUs the runtime decides how many.
-        folder: on the volume, in which all of it lies; empty for the volume itself.
-        run: folder of the run in that one; a run that is there is gone on with.
-        name: of the job.
-        namespace: of the job; None for that of the pod this runs in.
-        mlflow_uri: where the run is tracked; empty for the image's own environment.
+        nodes: number of machines.
+        gpus, cpus, memory: of each machine. One process runs per GPU; without GPUs the runtime decides how many run.
+        folder: folder on the volume that holds everything; empty for the volume itself.
+        run: the run's folder inside `folder`; an existing run is resumed.
+        name: name of the job.
+        namespace: namespace of the job; None for that of the pod in which this code runs.
+        mlflow_uri: MLflow tracking URI; empty for the image's own environment.
         node_selector: labels that nodes must have.
-        shared_memory: of /dev/shm, which nccl uses between the GPUs of a node.
+        shared_memory: size of /dev/shm, which NCCL uses between the GPUs of a node.
     """
 
     image: str
@@ -70,9 +70,10 @@ class TrainJob:
 
 
 def train_member(together=None, **each):
-    """Runs in every process of the job, cut out of this file by the SDK: whatever it needs, it imports itself.
+    """Run p2c train in each process of the job.
 
-    Kubernetes hands over arguments by name, the SDK's local backend as one dictionary.
+    The SDK copies this function's source into the job, so it imports everything it needs itself. Kubernetes passes the
+    arguments by name, the SDK's local backend as one dictionary.
     """
     import base64
     import sys
@@ -81,27 +82,27 @@ def train_member(together=None, **each):
 
     from photo2cartoon.cli import main
 
-    wish = together or each
+    arguments = together or each
     with tempfile.TemporaryDirectory() as folder:
         params = Path(folder) / "params.yaml"
-        params.write_bytes(base64.b64decode(wish["params"]))
-        places = ["--data", wish["data"], "--weights", wish["weights"], "--out", wish["out"]]
+        params.write_bytes(base64.b64decode(arguments["params"]))
+        places = ["--data", arguments["data"], "--weights", arguments["weights"], "--out", arguments["out"]]
         sys.argv = ["p2c", "train", "--params", str(params), *places, "--resume"]
         main()
 
 
 def trainer(job: TrainJob, root: str = MOUNT) -> CustomTrainer:
-    """What each node runs.
+    """Build the SDK's description of what each node runs.
 
     Args:
-        job: what is asked for.
-        root: where the nodes see the volume.
+        job: settings of the job.
+        root: where the nodes mount the volume.
     """
-    # The SDK writes the arguments into a shell script; base64 has nothing a shell would take for its own.
+    # The SDK writes the arguments into a shell script; base64 contains nothing that a shell would interpret.
     params = base64.b64encode(job.params.encode()).decode()
     base = f"{root}/{job.folder}".rstrip("/")
     places = {"data": f"{base}/faces", "weights": f"{base}/weights", "out": f"{base}/{job.run}"}
-    # As words: the SDK would make decimals of numbers, which the schema of a quantity does not take.
+    # Strings, because the SDK would turn numbers into decimals, which the schema of a quantity rejects.
     resources = {"cpu": str(job.cpus), "memory": job.memory} | ({"gpu": str(job.gpus)} if job.gpus else {})
     return CustomTrainer(
         func=train_member,
@@ -114,7 +115,7 @@ def trainer(job: TrainJob, root: str = MOUNT) -> CustomTrainer:
 
 
 def options(job: TrainJob) -> list[Any]:
-    """Name, volumes and where the nodes may be."""
+    """Build the job's options: name, label, volumes, security context and node selector."""
     mounts = [{"name": "data", "mountPath": MOUNT}, {"name": "shm", "mountPath": "/dev/shm"}]
     pods = kubernetes.PodSpecPatch(
         volumes=[
@@ -140,7 +141,7 @@ def options(job: TrainJob) -> list[Any]:
 
 
 class _OnPaper(KubernetesBackend):
-    """The SDK's own backend, which keeps what it would send; no cluster is asked."""
+    """The SDK's own backend, except that it records the request instead of sending it to a cluster."""
 
     def __init__(self, namespace: str) -> None:
         self.namespace, self.custom_api, self.sent = namespace, self, {}
@@ -148,12 +149,12 @@ class _OnPaper(KubernetesBackend):
     def create_namespaced_custom_object(
         self, group: str, version: str, namespace: str, plural: str, body: dict
     ) -> None:
-        """Keep it."""
+        """Record the request."""
         self.sent = body | {"metadata": body["metadata"] | {"namespace": namespace}}
 
 
 def manifest(job: TrainJob) -> dict[str, Any]:
-    """The TrainJob as Kubernetes is given it, with Kubeflow's own runtime for torch."""
+    """Return the TrainJob manifest as Kubernetes receives it, with Kubeflow's own runtime for torch."""
     framework = types.RuntimeTrainer(types.TrainerType.CUSTOM_TRAINER, "torch", job.image)
     framework.set_command(constants.TORCH_COMMAND)
     runtime = types.Runtime(RUNTIME, framework, types.RuntimeKind.CLUSTER_TRAINING_RUNTIME)
@@ -163,35 +164,37 @@ def manifest(job: TrainJob) -> dict[str, Any]:
 
 
 def train_section(train: Train) -> str:
-    """The text of a params.yaml with this section alone."""
+    """Return the text of a params.yaml that holds only this section."""
     return yaml.safe_dump({"train": train.model_dump(mode="json")})
 
 
 def check_division(train: Train, nodes: int, gpus: int) -> None:
-    """Every process gets the same share of the batch.
+    """Check that the batch divides evenly among all processes.
 
     Raises:
-        UserError: it cannot.
+        UserError: it does not.
     """
     if train.batch % (nodes * max(gpus, 1)):
         raise UserError(f"train.batch: {train.batch} pictures cannot be divided among all processes")
 
 
 def submit(job: TrainJob, client: TrainerClient) -> None:
-    """Hand the job to the cluster, show what its first process says, and wait for its end.
+    """Submit the job, print the log of its first process, and wait for the job to end.
 
     Raises:
-        UserError: the cluster refuses it, or the job failed.
+        UserError: the cluster refuses the job, or the job failed.
     """
     _follow(job, client, lambda: _start(job, client))
 
 
 def submit_or_resume(job: TrainJob) -> None:
-    """The same from a pod that may itself be lost and tried again: a job of that name that still runs or is complete is
-    waited for; one that failed is put aside first, and its run gone on with.
+    """Submit the job from a pod that may itself be lost and retried.
+
+    If a job of that name is still running or complete, wait for it. If it failed, delete it and submit it again; the
+    run resumes.
 
     Raises:
-        UserError: as `submit`.
+        UserError: as for `submit`, or the batch does not divide evenly among all processes.
     """
     check_division(Train.model_validate(yaml.safe_load(job.params)["train"]), job.nodes, job.gpus)
     client = _client(job.namespace)
@@ -232,22 +235,24 @@ def _follow(job: TrainJob, client: TrainerClient, begin: Callable[[], str]) -> N
 
 
 def main() -> None:
-    """The command."""
+    """Parse the arguments, then submit the job or print its manifest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", required=True, help="of this project, where the cluster can pull it")
-    parser.add_argument("--volume", required=True, help="claim with faces/ and weights/, writable by all nodes")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="its train section counts")
-    parser.add_argument("--profile", help="of the params file")
-    parser.add_argument("--nodes", type=int, default=TrainJob.nodes, help="machines")
-    parser.add_argument("--gpus", type=int, default=TrainJob.gpus, help="of each machine; a process each")
-    parser.add_argument("--cpus", type=int, default=TrainJob.cpus, help="of each machine")
-    parser.add_argument("--memory", default=TrainJob.memory, help="of each machine")
-    parser.add_argument("--run", default=TrainJob.run, help="folder on the volume; a run there is gone on with")
+    parser.add_argument("--image", required=True, help="the project's image, where the cluster can pull it")
+    parser.add_argument("--volume", required=True, help="PVC with faces/ and weights/, writable by all nodes")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="params file; only its train section is used"
+    )
+    parser.add_argument("--profile", help="profile of the params file")
+    parser.add_argument("--nodes", type=int, default=TrainJob.nodes, help="number of machines")
+    parser.add_argument("--gpus", type=int, default=TrainJob.gpus, help="GPUs of each machine; one process per GPU")
+    parser.add_argument("--cpus", type=int, default=TrainJob.cpus, help="CPUs of each machine")
+    parser.add_argument("--memory", default=TrainJob.memory, help="memory of each machine")
+    parser.add_argument("--run", default=TrainJob.run, help="folder on the volume; an existing run is resumed")
     parser.add_argument("--name", default=TrainJob.name)
     parser.add_argument("--namespace", default=TrainJob.namespace)
-    parser.add_argument("--mlflow-uri", default="", help="where the run is tracked")
+    parser.add_argument("--mlflow-uri", default="", help="MLflow tracking URI")
     parser.add_argument("--node-selector", action="append", default=[], metavar="LABEL=VALUE")
-    parser.add_argument("--print", action="store_true", help="the manifest, and nothing else")
+    parser.add_argument("--print", action="store_true", help="print the manifest and do not submit")
     given = vars(parser.parse_args())
     printed, file, profile = given.pop("print"), given.pop("params"), given.pop("profile")
     try:

@@ -1,7 +1,7 @@
-"""What a cluster gives each step: image, processors, GPUs, volumes, secrets, where it may run, how often it is tried again.
+"""Cluster settings of each pipeline step: image, CPUs, memory, GPUs, volumes, secrets, node placement and retries.
 
-A YAML file says it (`pipelines/cluster.yaml` is one, with every setting explained); `make submit ARGS="--cluster FILE"`
-makes the pipeline for it.
+A YAML file holds them; `pipelines/cluster.yaml` is an example that explains every setting.
+`make submit ARGS="--cluster FILE"` compiles the pipeline for that cluster.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]i?)?$")]
 
 
 class Toleration(Section):
-    """A taint of nodes that a step puts up with."""
+    """Node taint that a step tolerates."""
 
     key: str | None = None
     operator: Literal["Equal", "Exists"] = "Equal"
@@ -39,59 +39,61 @@ class Toleration(Section):
 
 
 class Step(Section):
-    """What one step gets."""
+    """Settings of one step."""
 
-    cpu: Quantity | None = Field(None, description="limit of processors")
-    memory: Quantity | None = Field(None, description="limit of memory")
+    cpu: Quantity | None = Field(None, description="CPU limit")
+    memory: Quantity | None = Field(None, description="memory limit")
     gpus: Annotated[int, Field(ge=0)] = 0
-    gpu_resource: str = Field("nvidia.com/gpu", description="what a GPU is called there")
-    shared_memory: Quantity | None = Field(None, description="of /dev/shm, which processes of one pod share")
+    gpu_resource: str = Field("nvidia.com/gpu", description="resource name of a GPU in the cluster")
+    shared_memory: Quantity | None = Field(None, description="size of /dev/shm, which the processes of a pod share")
     node_selector: dict[str, str] = Field({}, description="labels that nodes must have")
     tolerations: tuple[Toleration, ...] = ()
-    retries: Annotated[int, Field(ge=0)] = Field(0, description="how often it is tried again")
+    retries: Annotated[int, Field(ge=0)] = Field(0, description="number of retries")
     retry_wait: Annotated[str, Field(pattern=r"^\d+s$")] = Field(
-        "60s", description="before the first; doubled each time"
+        "60s", description="wait before the first retry; doubled each time"
     )
-    timeout: Annotated[int, Field(gt=0)] | None = Field(None, description="seconds")
+    timeout: Annotated[int, Field(gt=0)] | None = Field(None, description="timeout in seconds")
 
 
 class Secret(Section):
-    """Keys of a Kubernetes secret as environment variables of every step: MLflow's password, object storage."""
+    """Secret whose keys become environment variables of every step, for MLflow's password or object storage."""
 
     name: str
-    env: dict[str, str] = Field(description="key in the secret: environment variable")
+    env: dict[str, str] = Field(description="environment variable for each key of the secret")
     optional: bool = False
 
 
 class TrainJobSpec(Section):
-    """What training gets as a TrainJob."""
+    """Settings of training as a TrainJob."""
 
-    nodes: Annotated[int, Field(ge=1)] = Field(2, description="machines")
-    gpus: Annotated[int, Field(ge=0)] = Field(1, description="of each, a process each")
-    cpus: Annotated[int, Field(ge=1)] = Field(8, description="of each")
-    memory: Quantity = Field("32Gi", description="of each")
-    shared_memory: Quantity = Field("8Gi", description="of each one's /dev/shm")
-    node_selector: dict[str, str] = Field({}, description="labels that they must have")
-    namespace: str | None = Field(None, description="of the job; null for the pipeline's own")
+    nodes: Annotated[int, Field(ge=1)] = Field(2, description="number of machines")
+    gpus: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of each machine; one process per GPU")
+    cpus: Annotated[int, Field(ge=1)] = Field(8, description="CPUs of each machine")
+    memory: Quantity = Field("32Gi", description="memory of each machine")
+    shared_memory: Quantity = Field("8Gi", description="size of /dev/shm on each machine")
+    node_selector: dict[str, str] = Field({}, description="labels that the machines must have")
+    namespace: str | None = Field(None, description="namespace of the job; null for the pipeline's own")
 
 
 class Cluster(Section):
-    """All of a cluster file."""
+    """Contents of a cluster file."""
 
-    image: str = Field(IMAGE, description="of this project, where the cluster can pull it")
+    image: str = Field(IMAGE, description="the project's image, where the cluster can pull it")
     pull_secrets: tuple[str, ...] = ()
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    shards: Annotated[int, Field(ge=1, le=100)] = Field(2, description="machines that make portraits at once")
-    at_once: Annotated[int, Field(ge=1)] | None = Field(None, description="of the shards and checkpoints; null for all")
-    checkpoints_pvc: str | None = Field(None, description="claim of a volume that training keeps its checkpoints on")
-    train_job: TrainJobSpec | None = Field(
-        None, description="train across machines, as a TrainJob; they share the checkpoints_pvc"
+    shards: Annotated[int, Field(ge=1, le=100)] = Field(2, description="number of preprocess shards; one pod each")
+    at_once: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="shards or checkpoints processed at once; null for all"
     )
-    repository_pvc: str | None = Field(None, description="claim of the volume that Triton reads its models from")
+    checkpoints_pvc: str | None = Field(None, description="PVC where training keeps its checkpoints")
+    train_job: TrainJobSpec | None = Field(
+        None, description="train across machines, as a TrainJob; they share checkpoints_pvc"
+    )
+    repository_pvc: str | None = Field(None, description="PVC that Triton reads its models from")
     env: dict[str, str] = Field({}, description="environment variables of every step")
     secrets: tuple[Secret, ...] = ()
     every_step: Step = Step()
-    steps: dict[StepName, dict[str, Any]] = Field({}, description="what differs from every_step")
+    steps: dict[StepName, dict[str, Any]] = Field({}, description="settings that differ from every_step")
 
     @model_validator(mode="after")
     def _nodes_share_a_volume(self) -> Cluster:
@@ -100,7 +102,7 @@ class Cluster(Section):
         return self
 
     def step(self, name: str) -> Step:
-        """What the step of a name gets."""
+        """Return the settings of a step."""
         return Step.model_validate(self.every_step.model_dump() | self.steps.get(name, {}), strict=False)
 
     def check_batch(self, train: Train) -> None:
@@ -118,17 +120,17 @@ class Cluster(Section):
 
     @property
     def checkpoints(self) -> str:
-        """The folder that training keeps its checkpoints in; empty for none that outlives the pod."""
+        """Folder where training keeps its checkpoints; empty if there is none that outlives the pod."""
         return CHECKPOINTS if self.checkpoints_pvc else ""
 
 
-# Settings of the previous release, read for one more.
+# Setting names of the previous release, accepted for one more release.
 _RENAMED = {"parts": "shards", "checkpoints_claim": "checkpoints_pvc", "repository_claim": "repository_pvc"}
 _RENAMED_STEPS = {"split": "shard"}
 
 
 def _renamed(values: Any, path: Path) -> Any:
-    """The settings by the names of this release, with a note for each that has the name of the previous one."""
+    """Rename settings of the previous release to their current names, with a note for each."""
     if not isinstance(values, dict):
         return values
     places = [(values, _RENAMED)] + (
@@ -146,7 +148,7 @@ def load_cluster(path: Path = DEFAULT) -> Cluster:
     """Read a cluster file.
 
     Raises:
-        UserError: it is missing, no YAML, or a setting is wrong; the message names it.
+        UserError: the file is missing or is not YAML, or a setting is wrong; the message names it.
     """
     place: tuple[str, ...] = ()
     try:
@@ -166,7 +168,7 @@ def load_cluster(path: Path = DEFAULT) -> Cluster:
 
 
 def apply_resources(task: PipelineTask, name: StepName, cluster: Cluster) -> PipelineTask:
-    """Give a task what the cluster has for its step."""
+    """Apply the cluster's settings for a step to its task."""
     step = cluster.step(name)
     task.set_container_image(cluster.image)
     if step.cpu:
@@ -198,6 +200,6 @@ def apply_resources(task: PipelineTask, name: StepName, cluster: Cluster) -> Pip
     if name == "promote" and cluster.repository_pvc:
         kubernetes.mount_pvc(task, cluster.repository_pvc, REPOSITORY)
     kubernetes.set_security_context(task, run_as_user=1000, run_as_group=1000, run_as_non_root=True)
-    # MLflow is told which run of Kubeflow a model comes from.
+    # Lets MLflow record which Kubeflow run a model comes from.
     kubernetes.use_field_path_as_env(task, KUBEFLOW_RUN, "metadata.labels['pipeline/runid']")
     return task

@@ -29,8 +29,8 @@ def run(*command: str | Path, quiet: bool = False, **options: object) -> str:
         print("+", " ".join(words), flush=True)
     done = subprocess.run(words, capture_output=True, text=True, **options)
     if done.returncode:
-        told = (done.stdout + done.stderr)[-1500:]
-        raise UserError(f"{' '.join(words[:4])} … ended with {done.returncode}: {told}")
+        output = (done.stdout + done.stderr)[-1500:]
+        raise UserError(f"{' '.join(words[:4])} … ended with {done.returncode}: {output}")
     return done.stdout.strip()
 
 

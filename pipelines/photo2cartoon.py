@@ -1,6 +1,6 @@
-"""The pipeline: the stages of dvc.yaml as Kubeflow components, on many machines where that helps.
+"""Kubeflow pipeline: the stages of dvc.yaml as components, on several machines where that helps.
 
-`python -m pipelines.photo2cartoon` writes the YAML that a cluster is given; a test fails when the committed one is stale.
+`python -m pipelines.photo2cartoon` writes the YAML for the cluster; a test fails if the committed file is stale.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ COMPILED = Path(__file__).with_suffix(".yaml")
 
 
 def build(cluster: Cluster) -> Callable:
-    """The pipeline for a cluster."""
+    """Return the pipeline function for a cluster."""
 
     @dsl.pipeline(name="photo2cartoon", description="Portraits, training, scores, selection, export, promotion.")
     def photo2cartoon(
@@ -34,32 +34,34 @@ def build(cluster: Cluster) -> Callable:
         repository: str = "triton_repo",
         server: str = "",
     ):
-        """Every stage, from raw pictures to a promoted version.
+        """Run every stage, from raw images to a promoted version.
 
         Args:
-            params_yaml: the text of a params.yaml.
-            profile: overrides the text's own.
-            revision: git revision of the DVC repositories that pictures come from; empty keeps what the text says.
-            mlflow_uri: MLflow's tracking server; empty for the environment's.
-            repository: Triton's model repository.
-            server: HOST:PORT of a running Triton that shall load the version.
+            params_yaml: text of a params.yaml.
+            profile: overrides the profile in the text; empty keeps it.
+            revision: git revision of the DVC repositories that images come from; empty keeps the one in the text.
+            mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+            repository: Triton's model repository, a folder or an object storage URL.
+            server: HOST:PORT of a running Triton that should load the version immediately; empty for none.
         """
-        told = apply_resources(
+        sections = apply_resources(
             resolve(params_yaml=params_yaml, profile=profile, revision=revision), "resolve", cluster
         ).outputs
-        weights = apply_resources(assets(params=told["assets"]), "assets", cluster).outputs["weights"]
+        weights = apply_resources(assets(params=sections["assets"]), "assets", cluster).outputs["weights"]
 
-        now = apply_resources(version(params=told["ingest"]), "version", cluster).set_caching_options(False)
-        raw = apply_resources(ingest(params=told["ingest"], data_version=now.output), "ingest", cluster).outputs["raw"]
-        work_items = shard(portrait=told["portrait"], params=told["preprocess"], shards=cluster.shards)
+        now = apply_resources(version(params=sections["ingest"]), "version", cluster).set_caching_options(False)
+        raw = apply_resources(ingest(params=sections["ingest"], data_version=now.output), "ingest", cluster).outputs[
+            "raw"
+        ]
+        work_items = shard(portrait=sections["portrait"], params=sections["preprocess"], shards=cluster.shards)
         with dsl.ParallelFor(
             apply_resources(work_items, "shard", cluster).output, name="shards", parallelism=cluster.at_once
         ) as work_item:
             made = apply_resources(preprocess(work_item=work_item, raw=raw, weights=weights), "preprocess", cluster)
-        collected = collect_faces(params=told["preprocess"], shards=dsl.Collected(made.outputs["faces"]))
+        collected = collect_faces(params=sections["preprocess"], shards=dsl.Collected(made.outputs["faces"]))
         faces = apply_resources(collected, "collect", cluster).outputs["faces"]
 
-        inputs = {"params": told["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
+        inputs = {"params": sections["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
         if cluster.train_job:
             spec, pvc = cluster.train_job.model_dump_json(), cluster.checkpoints_pvc
             where = {"checkpoints": cluster.checkpoints, "pvc": pvc, "spec": spec, "image": cluster.image}
@@ -68,7 +70,7 @@ def build(cluster: Cluster) -> Callable:
             trained = train(**inputs, checkpoints=cluster.checkpoints, gpus=cluster.step("train").gpus)
         run = apply_resources(trained, "train", cluster).outputs["run"]
 
-        listed = candidates(params=told["evaluate"], run=run)
+        listed = candidates(params=sections["evaluate"], run=run)
         with dsl.ParallelFor(
             apply_resources(listed, "candidates", cluster).output, name="checkpoints", parallelism=cluster.at_once
         ) as work_item:
@@ -76,20 +78,20 @@ def build(cluster: Cluster) -> Callable:
                 evaluate(work_item=work_item, run=run, faces=faces, weights=weights), "evaluate", cluster
             )
         parts = dsl.Collected(scored.outputs["part"])
-        gathered = collect_scores(params=told["evaluate"], run=run, parts=parts, mlflow_uri=mlflow_uri)
+        gathered = collect_scores(params=sections["evaluate"], run=run, parts=parts, mlflow_uri=mlflow_uri)
         scores = apply_resources(gathered, "collect", cluster).outputs["scores"]
 
-        chosen = select(params=told["select"], run=run, scores=scores, mlflow_uri=mlflow_uri)
+        chosen = select(params=sections["select"], run=run, scores=scores, mlflow_uri=mlflow_uri)
         selected = apply_resources(chosen, "select", cluster).outputs["selected"]
-        exported = export(params=told["export"], selected=selected, faces=faces, mlflow_uri=mlflow_uri)
+        exported = export(params=sections["export"], selected=selected, faces=faces, mlflow_uri=mlflow_uri)
         graph = apply_resources(exported, "export", cluster).outputs["graph"]
 
-        # Both ask the registry, which their inputs do not show.
-        passed = gate(params=told["select"], graph=graph, mlflow_uri=mlflow_uri)
+        # Neither `gate` nor `promote` is cached: both read the registry, which is not among their inputs.
+        passed = gate(params=sections["select"], graph=graph, mlflow_uri=mlflow_uri)
         apply_resources(passed, "gate", cluster).set_caching_options(False)
         with dsl.If(passed.output == True, name="champion"):  # noqa: E712  # kfp builds the condition from it
             promoted = promote(
-                params=told["select"], graph=graph, mlflow_uri=mlflow_uri, repository=repository, server=server
+                params=sections["select"], graph=graph, mlflow_uri=mlflow_uri, repository=repository, server=server
             )
             apply_resources(promoted, "promote", cluster).set_caching_options(False)
 
@@ -97,7 +99,7 @@ def build(cluster: Cluster) -> Callable:
 
 
 def compile_to(path: Path = COMPILED, cluster: Cluster | None = None) -> None:
-    """Write the pipeline as YAML, for a cluster or for the one that `pipelines/cluster.yaml` describes."""
+    """Write the pipeline as YAML, for the given cluster or else for the one that `pipelines/cluster.yaml` describes."""
     compiler.Compiler().compile(build(cluster or load_cluster()), str(path))
 
 

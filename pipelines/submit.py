@@ -119,16 +119,18 @@ def _must_answer(host: str, token: str | None, cookie: str | None) -> None:
     """Ask once first: kfp's client would ask five times and show a stack trace each time."""
     headers = ({"Authorization": f"Bearer {token}"} if token else {}) | ({"Cookie": cookie} if cookie else {})
     try:
-        told = requests.get(
+        answer = requests.get(
             f"{host.rstrip('/')}/apis/v2beta1/healthz", headers=headers, timeout=20, allow_redirects=False
         )
     except requests.RequestException as error:
         raise _refused(host, error) from None
     # A gateway sends unauthenticated requests to a login page.
-    if told.is_redirect or told.status_code in (401, 403):
-        raise UserError(f"{host}: refused ({told.status_code}): KFP_TOKEN or KFP_COOKIE is missing, wrong or too old")
-    if not told.ok or "json" not in told.headers.get("Content-Type", ""):
-        raise UserError(f"{host}: no Kubeflow Pipelines answers there (it answered {told.status_code} {told.reason})")
+    if answer.is_redirect or answer.status_code in (401, 403):
+        raise UserError(f"{host}: refused ({answer.status_code}): KFP_TOKEN or KFP_COOKIE is missing, wrong or too old")
+    if not answer.ok or "json" not in answer.headers.get("Content-Type", ""):
+        raise UserError(
+            f"{host}: no Kubeflow Pipelines answers there (it answered {answer.status_code} {answer.reason})"
+        )
 
 
 def submit(
@@ -184,22 +186,22 @@ def follow(client: Any, host: str, run: str, poll: float = POLL_SECONDS) -> str:
     with bar(desc="pipeline", unit="step", total=None) as shown:
         while True:
             try:
-                told = client.get_run(run)
+                answer = client.get_run(run)
             except (ApiException, HTTPError) as error:
                 raise _refused(host, error) from None
-            tasks = {task.display_name: task.state for task in _tasks(told)}
+            tasks = {task.display_name: task.state for task in _tasks(answer)}
             ended = {name for name, state in tasks.items() if state in ENDED}
             shown.total = len(tasks) or None
             shown.update(len(ended - done))
             done |= ended
             shown.set_postfix_str(", ".join(name for name, state in tasks.items() if state == "RUNNING"))
-            if told.state in ENDED:
+            if answer.state in ENDED:
                 break
             time.sleep(poll)
-    if ENDED[told.state]:
+    if ENDED[answer.state]:
         failed = ", ".join(name for name, state in tasks.items() if state == "FAILED")
-        raise UserError(f"run {run} {told.state}{f' in {failed}' if failed else ''}: {_page(host, run)}")
-    return told.state
+        raise UserError(f"run {run} {answer.state}{f' in {failed}' if failed else ''}: {_page(host, run)}")
+    return answer.state
 
 
 def _tasks(run: Any) -> list[Any]:

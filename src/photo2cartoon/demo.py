@@ -1,4 +1,4 @@
-"""`make demo`: from nothing to a served cartoon, and nothing left running."""
+"""`make demo`: runs everything from raw images to a served cartoon, and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ CARTOON, SIDE_BY_SIDE = "cartoon.png", "side-by-side.png"
 
 
 def demo(out: Path) -> None:
-    """Run every stage that has changed, promote, serve, draw one photograph over gRPC, and say where everything is.
+    """Run every changed stage, promote, serve, cartoonize one photograph over gRPC and print where everything is.
 
     Args:
-        out: where `cartoon.png` and `side-by-side.png` go.
+        out: folder for `cartoon.png` and `side-by-side.png`.
 
     Raises:
-        UserError: it is not run in the project's folder, or a stage failed.
+        UserError: the working directory is not the project's folder, or a stage failed.
     """
     if not Path("dvc.yaml").exists():
         raise UserError("demo: run it in the project's folder, beside dvc.yaml")
-    find_triton()  # now, not after minutes of training
+    find_triton()  # fail now, not after minutes of training
     started = time.monotonic()
     _say("1/4  Every stage, as `dvc repro` runs them; what has not changed is skipped")
     if not Path(".dvc/config.local").exists():
@@ -69,7 +69,7 @@ def _promote() -> int:
 
 
 def _photograph() -> Path:
-    """NASA's portrait of Eileen Collins, public domain, shipped by scikit-image; in the sample she is held out."""
+    """Return NASA's portrait of Eileen Collins (public domain, in scikit-image), held out in the sample."""
     import skimage
 
     return Path(skimage.__file__).parent / "data" / "astronaut.png"
@@ -108,7 +108,7 @@ def _tell(out: Path, version: int, seconds: float, total: float) -> None:
     selection = read_json(SELECTED / SELECTION)
     print(
         f"\nThe picture:    {out / CARTOON}, beside the photograph in {out / SIDE_BY_SIDE}"
-        f"\nDrawn by:       version {version}: the project's slim model, gone on with here on the built-in sample"
+        f"\nDrawn by:       version {version}: the project's slim model, fine-tuned here on the built-in sample"
         f" ({selection['checkpoint']}, {selection['metric']} {selection['score']:.3g};"
         f" the photographs themselves: {selection['photographs_score']:.3g})."
         "\n                docs/model-card.md says how it was made and where it fails; `profile: full` is the paper's run."

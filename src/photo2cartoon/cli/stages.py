@@ -111,10 +111,10 @@ def preprocess(
         photos, cartoons, drawings = raw_folders(raw)
     rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess, drawings)
     counts = Counter(row.result for row in rows)
-    told = ", ".join(
+    summary = ", ".join(
         f"{count} {result}" for result, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
-    typer.echo(f"{out}: {told}; {out / TABLE} says what became of each picture")
+    typer.echo(f"{out}: {summary}; {out / TABLE} says what became of each picture")
 
 
 @app.command(rich_help_panel=STAGES)

@@ -105,10 +105,10 @@ def load_pairs(data: Path, split: str, side: int) -> tuple[Faces, Faces]:
         raise UserError(
             f"{drawings}: holds no drawing of a photograph in {split}A; `p2c preprocess --drawings` makes it"
         )
-    photos, drawn = _load(paired, side), _load([drawings / path.name for path in paired], side)
+    photos, targets = _load(paired, side), _load([drawings / path.name for path in paired], side)
     others = [path for path in listed if not (drawings / path.name).is_file()]
     unpaired = _load(others, side) if others else Faces((), torch.empty(0, 3, side, side, dtype=torch.uint8))
-    return Faces(photos.stems, torch.cat([photos.pictures, drawn.pictures], dim=1)), unpaired
+    return Faces(photos.stems, torch.cat([photos.pictures, targets.pictures], dim=1)), unpaired
 
 
 def held_out_split(data: Path) -> str:

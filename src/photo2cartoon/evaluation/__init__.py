@@ -1,1 +1,1 @@
-"""How good a checkpoint is, in numbers that carry their own names, and which one is chosen."""
+"""Scores checkpoints and models with explicitly named metrics, and selects a checkpoint."""

@@ -1,6 +1,6 @@
-"""The `evaluate` stage: a score for every checkpoint, and the pictures behind the scores.
+"""The `evaluate` stage: scores every checkpoint, and keeps sample images beside the scores.
 
-Checkpoints are scored one by one, here or each on a machine of its own, and the scores collected.
+Checkpoints are scored one by one, in this process or each on its own machine; then the scores are collected.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ SHOWN = 8
 def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path) -> dict:
     """Score every checkpoint of a training run; lower is better in every column.
 
-    Cartoons made of the photographs are compared with all real cartoons. The photographs themselves are scored as well:
-    a checkpoint that does no better than they do has learnt nothing.
+    Cartoons made from the photographs are compared with all real cartoons. The photographs themselves are scored as a
+    baseline: a checkpoint that scores no better has learnt nothing.
 
     Args:
         params: the `evaluate` section.
-        train: what the `train` stage wrote.
+        train: output folder of the `train` stage.
         data: the dataset.
         weights: folder that the `assets` stage filled.
-        out: gets `scores.json`, `scores.csv` and `drawings.png`.
+        out: receives `scores.json`, `scores.csv` and `drawings.png`.
 
     Returns:
-        What is in `scores.json`.
+        The contents of `scores.json`.
 
     Raises:
-        UserError: there are no checkpoints, or too few pictures.
+        UserError: there are no checkpoints, or too few images.
     """
     names = candidates(train)
     scorer = prepare(params, train, data, weights)
@@ -57,7 +57,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
 
 
 def candidates(train: Path) -> list[str]:
-    """What is to be scored: the photographs themselves, then every checkpoint.
+    """List the candidates to score: the photographs themselves, then every checkpoint.
 
     Raises:
         UserError: there are no checkpoints.
@@ -69,19 +69,19 @@ def candidates(train: Path) -> list[str]:
 
 
 def prepare(params: Evaluate, train: Path, data: Path, weights: Path) -> Scorer:
-    """What every candidate is measured by."""
+    """Build the scorer that is used for every candidate."""
     size = checkpoint.read_card(checkpoint.list_checkpoints(train / CHECKPOINTS)[0]).train.size
     return Scorer(data, size, _splits(params), weights, params.fid, params.batch)
 
 
 def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: Path) -> dict[str, float]:
-    """Score one of the candidates.
+    """Score one candidate.
 
     Args:
         scorer: from `prepare`.
         params, train: as for `evaluate`.
-        name: of the candidate.
-        out: gets `part.json` and `drawn.png`, for `collect`.
+        name: name of the candidate.
+        out: receives `part.json` and `drawn.png`, for `collect`.
 
     Returns:
         The scores.
@@ -90,7 +90,7 @@ def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: 
         values, images = scorer.of_photographs(), scorer.photos
     else:
         values, images = scorer.of(checkpoint.load_generator(train / CHECKPOINTS / name, which=params.generator))
-    told = {
+    part = {
         "candidate": name,
         "photographs": len(scorer.photos),
         "splits": list(_splits(params)),
@@ -98,32 +98,32 @@ def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: 
         "scores": values,
     }
     with atomic_dir(out, PART) as partial:
-        write_json(partial / PART, told)
-        # One below the other, so that each can be cut out again.
+        write_json(partial / PART, part)
+        # Stacked vertically; `_read_grid` separates them again.
         (partial / PART_GRID).write_bytes(encode_png(np.concatenate(list(to_uint8(images[:SHOWN])))))
     return values
 
 
 def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict:
-    """Put the candidates' scores and pictures together, and into MLflow.
+    """Merge the candidates' scores and sample images, and log them to MLflow.
 
     Args:
         params, train, out: as for `evaluate`.
-        parts: what `evaluate_one` wrote of each.
+        parts: folders that `evaluate_one` wrote, one per candidate.
 
     Returns:
-        What is in `scores.json`.
+        The contents of `scores.json`.
     """
-    told = {path: read_json(path / PART, "`evaluate_one` writes it") for path in parts}
-    parts = sorted(parts, key=lambda path: told[path]["candidate"])  # photographs, step-000100, step-000200
+    read = {path: read_json(path / PART, "`evaluate_one` writes it") for path in parts}
+    parts = sorted(parts, key=lambda path: read[path]["candidate"])  # photographs, step-000100, step-000200
     run_info = read_json(train / RUN, "`p2c train` writes it")
-    scores = {told[path]["candidate"]: told[path]["scores"] for path in parts}
-    result = {name: told[parts[0]][name] for name in ("photographs", "splits", "cartoons")} | {
+    scores = {read[path]["candidate"]: read[path]["scores"] for path in parts}
+    result = {name: read[parts[0]][name] for name in ("photographs", "splits", "cartoons")} | {
         "generator": params.generator,
         "data_sha256": run_info["data_sha256"],
         "scores": scores,
     }
-    picture = grid([(told[path]["candidate"], _read_grid(path / PART_GRID)) for path in parts])
+    picture = grid([(read[path]["candidate"], _read_grid(path / PART_GRID)) for path in parts])
     with atomic_dir(out, SCORES) as partial:
         write_json(partial / SCORES, result)
         _write_csv(partial / SCORES_TABLE, scores)

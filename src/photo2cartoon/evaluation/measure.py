@@ -1,7 +1,7 @@
-"""How well models stylize: several of them, side by side, on photographs that none has seen.
+"""Measures how well models stylize: several models side by side, on photographs that none has seen.
 
-Against the teacher's drawings where there are any, against the style, and against the person; for everybody, and for each
-group apart.
+Cartoons are compared with the teacher's drawings where there are any, with the style, and with the person. Each group
+of photographs is reported separately.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from photo2cartoon.scoring.features import efficientnet_features
 
 PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
 SIDE, BATCH, SHOWN = 256, 8, 32
-SMALLEST_SET = 2  # images that a kernel distance needs on either side
+SMALLEST_SET = 2  # images that a kernel distance needs in each set
 Stylize = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
-# Which way is better, and what it is, for the tables.
+# Description of each measure, for the tables; it says where higher is better.
 COLUMNS = {
     "l1": "L1 to the teacher's drawing, -1..1",
     "ssim": "SSIM to it; higher is better",
@@ -44,18 +44,18 @@ Cell = tuple[float, float]  # a mean or distance, and half the width of its 95 %
 
 
 def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path, photographs: bool = False) -> dict:
-    """Measure models on the held-out photographs of a dataset, and lay their drawings out.
+    """Measure models on the held-out photographs of a dataset, and write contact sheets of their cartoons.
 
     Args:
-        models: by name; the photographs themselves are measured as well, as the drawings of one that does nothing, and those
-            of somebody else, as of one that draws another person.
+        models: by name. Two baselines are measured as well: the photographs themselves (a model that does nothing) and
+            photographs of somebody else (a model that makes a cartoon of another person).
         data: a dataset; where some of its held-out photographs have drawings, cartoons are compared with these too.
-        weights: folder that the `assets` stage filled; MobileFaceNet takes part where its weights are there.
-        out: gets `measures.json`, `measures.md` and contact sheets.
-        photographs: lay the photographs, and the teacher's drawings, beside ours.
+        weights: folder that the `assets` stage filled; MobileFaceNet is used if its weights are there.
+        out: receives `measures.json`, `measures.md` and contact sheets.
+        photographs: show the photographs and the teacher's drawings beside the cartoons on the contact sheets.
 
     Returns:
-        What is in `measures.json`: model, group, measure, and a number with half the width of its 95 % interval.
+        The measures in `measures.json`: model, group, measure, and a number with half the width of its 95 % interval.
 
     Raises:
         UserError: there are too few photographs, or weights are missing.
@@ -67,7 +67,7 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
     if not groups:
         raise UserError(f"{data}: testA holds {len(photos)} photographs, three or more are needed to measure")
     features = efficientnet_features(weights)
-    # Drawings of the photographs that are measured stay out of the set that these are compared with.
+    # Only drawings of the train split: the reference excludes those of the measured photographs.
     sets = {"kernel_cartoons": _cartoons(data), "kernel_drawings": _load_pairs(data, "train")[0].pictures[:, 3:]}
     reference = {
         name: _batched(features, to_float(pictures)) for name, pictures in sets.items() if len(pictures) >= SMALLEST_SET
@@ -104,7 +104,7 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
 
 
 def table(result: Mapping[str, Mapping[str, Mapping[str, Cell]]], sizes: Mapping[str, int]) -> str:
-    """The measures as Markdown, one table per group; a measure that nothing could be compared for has no column."""
+    """Format the measures as Markdown, one table per group; a measure that was not computed has no column."""
     measured = {name for by_group in result.values() for cells in by_group.values() for name in cells}
     text = ["\n".join(f"- `{name}`: {what}" for name, what in COLUMNS.items() if name in measured)]
     for group, size in sizes.items():
@@ -118,7 +118,7 @@ def table(result: Mapping[str, Mapping[str, Mapping[str, Cell]]], sizes: Mapping
 
 
 def _groups(stems: list[str], paired: int, photos: Tensor) -> dict[str, list[int]]:
-    """Places of each group: those with a drawing, those without, these by the sex in their names and by tone of skin."""
+    """Return the indices of each group: with a drawing; without; without, by sex (from the name) and by skin tone."""
     others = range(paired, len(stems))
     groups = {"with drawing": list(range(paired)), "without drawing": list(others)}
     for sex in ("female", "male"):
@@ -146,7 +146,7 @@ def _cells(
 
 
 def _load_pairs(data: Path, split: str) -> tuple[Faces, Faces]:
-    """As `load_pairs`, but without a complaint where there are no drawings: pairs, and photographs without one."""
+    """Load pairs, and photographs without a drawing, like `load_pairs`, but accept a split that has no drawings."""
     folder = data / f"{split}A"
     if any((data / DRAWN / path.name).is_file() for path in folder.glob("*.png")):
         return load_pairs(data, split, SIDE)
@@ -157,7 +157,7 @@ def _load_pairs(data: Path, split: str) -> tuple[Faces, Faces]:
 
 
 def _cartoons(data: Path) -> Tensor:
-    """The cartoons of both splits, uint8 `[N, 3, S, S]`; N may be 0."""
+    """Load the cartoons of both splits, uint8 `[N, 3, S, S]`; N may be 0."""
     folders = [folder for folder in (data / "trainB", data / "testB") if any(folder.glob("*.png"))]
     return torch.cat(
         [torch.empty(0, 3, SIDE, SIDE, dtype=torch.uint8), *(load_faces(f, SIDE).pictures for f in folders)]
@@ -170,7 +170,7 @@ def _batched(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
 
 
 def _stylized(stylize: Stylize, photos: Tensor) -> Tensor:
-    """uint8 `[N, 3, S, S]` to the same; models are given RGBA, of which nothing is background any more."""
+    """Stylize photographs, uint8 `[N, 3, S, S]` to the same; models receive RGBA with alpha 255 everywhere."""
     rgb = photos.permute(0, 2, 3, 1).numpy()
     portraits = np.concatenate([rgb, np.full((*rgb.shape[:3], 1), 255, np.uint8)], axis=3)
     parts = [stylize(portraits[first : first + BATCH]) for first in range(0, len(portraits), BATCH)]
@@ -180,7 +180,7 @@ def _stylized(stylize: Stylize, photos: Tensor) -> Tensor:
 def _write_sheets(
     folder: Path, cartoons: Mapping[str, Tensor], targets: Tensor, paired: int, photographs: bool
 ) -> None:
-    """Contact sheets, eight in a row: the first by name of those with a drawing, and of those without."""
+    """Write contact sheets, eight images in a row: the first by name with a drawing, and the first without one."""
     for kind, places in (("with-drawing", slice(0, paired)), ("without-drawing", slice(paired, None))):
         for name, pictures in cartoons.items():
             if name in (PHOTOGRAPHS, STRANGERS):

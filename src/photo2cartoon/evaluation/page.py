@@ -1,4 +1,4 @@
-"""Scores and drawings as pages for people: one HTML file that needs no other, and a summary in Markdown."""
+"""Writes pages for people: a self-contained HTML file with scores and cartoons, and a Markdown summary."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STYLE = "body{font-family:sans-serif}td,th{padding:2px 10px;text-align:right}img
 
 
 def write_page(scores: Path, out: Path) -> None:
-    """What the `evaluate` stage wrote, as one HTML file.
+    """Write the results of the `evaluate` stage as one HTML file.
 
     Args:
-        scores: the stage's folder.
-        out: the file.
+        scores: the stage's output folder.
+        out: the HTML file.
     """
     result = read_json(scores / SCORES, "`p2c evaluate` writes it")
     names = list(next(iter(result["scores"].values())))
@@ -39,11 +39,11 @@ def write_page(scores: Path, out: Path) -> None:
 
 
 def write_summary(chosen: Selection, out: Path) -> None:
-    """A choice in a few lines, with links where MLflow is a server.
+    """Summarise a selection in a few lines of Markdown, with links if MLflow is a server.
 
     Args:
-        chosen: by the `select` stage.
-        out: the file.
+        chosen: result of the `select` stage.
+        out: the Markdown file.
     """
     version, run = f"{chosen.model} version {chosen.version}", chosen.mlflow_run
     if tracking_uri().startswith("http"):

@@ -1,7 +1,7 @@
-"""The `select` stage: the best checkpoint becomes a version of the registered model.
+"""The `select` stage: registers the best checkpoint as a version of the model in MLflow.
 
-It takes the alias `candidate`, and `champion` too when `select.champion` says so; a person moves the aliases in MLflow's
-page as they like, and `promote` deploys what `champion` points at.
+The version takes the alias `candidate`, and also `champion` if `select.champion` allows it. People can move the aliases
+in MLflow's page; `promote` deploys the version that `champion` points at.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from photo2cartoon.tracking.lineage import kubeflow_run
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen and why; `selection.json`.
+    """Selected checkpoint and the reason, as in `selection.json`.
 
     Args:
         checkpoint: name of the checkpoint.
-        metric: what decided; lower is better.
-        score: its value.
-        photographs_score: the same of the photographs themselves.
-        version: of the registered model.
-        champion: did it take that alias?
-        model, mlflow_run, data_sha256: where it belongs.
+        metric: metric that decided; lower is better.
+        score: the checkpoint's score by that metric.
+        photographs_score: score of the photographs themselves.
+        version: version of the registered model.
+        champion: whether the version took that alias.
+        model, mlflow_run, data_sha256: the registered model, the MLflow run and the dataset's hash.
     """
 
     checkpoint: str
@@ -47,14 +47,14 @@ class Selection:
 
 
 def best(scores: dict[str, dict[str, float]], metric: str) -> str:
-    """The checkpoint with the lowest score, or one that cannot be told from it and keeps the person more recognisable.
+    """Return the checkpoint with the lowest score, or an equivalent one that keeps the person more recognisable.
 
-    Where the metric has an interval, every checkpoint within the best one's interval is as good as it by that metric (the
-    one-standard-error rule of Breiman et al., 1984, with 95 %); of those, the lowest face distance decides. The earliest
-    of equals wins.
+    If the metric has an interval, every checkpoint within the best one's interval counts as equivalent (the
+    one-standard-error rule of Breiman et al., 1984, with 95 %); of those, the one with the lowest face distance wins.
+    A tie goes to the earliest.
 
     Raises:
-        UserError: nothing was scored by this metric.
+        UserError: no checkpoint has a score by this metric.
     """
     candidates = {
         name: values[metric]
@@ -72,13 +72,13 @@ def best(scores: dict[str, dict[str, float]], metric: str) -> str:
 
 
 def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selection:
-    """Choose, copy the generator to `out`, register it.
+    """Choose the best checkpoint, copy its generator to `out` and register it.
 
     Args:
         params: the `select` section.
-        scores_folder: what the `evaluate` stage wrote.
-        train: what the `train` stage wrote.
-        out: becomes a checkpoint of the chosen generator alone, with `selection.json`.
+        scores_folder: output folder of the `evaluate` stage.
+        train: output folder of the `train` stage.
+        out: receives a checkpoint that holds only the selected generator, with `selection.json`.
 
     Raises:
         UserError: scores are missing, or MLflow cannot be reached.
@@ -87,7 +87,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     run_info = read_json(train / RUN, "`p2c train` writes it")
     name = best(result["scores"], params.metric)
     score = result["scores"][name][params.metric]
-    # Only scores with the same of all these can be compared.
+    # Scores can be compared only if all of these are the same.
     measured = {
         "metric": params.metric,
         "data_sha256": result["data_sha256"],
@@ -132,12 +132,15 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
 
 
 def _which(result: dict) -> str:
-    """The generators that were scored; the previous release called them `weights: average` or `raw`."""
+    """Return which generators were scored; the previous release stored this as `weights: average` or `raw`."""
     return result.get("generator") or {"average": "ema", "raw": "raw"}[result["weights"]]
 
 
 def _becomes_champion(params: Select, version: int, score: float, measured: Mapping[str, str]) -> bool:
-    """Whether the pick is at least as good as the champion. Scores that were measured differently are left to a person."""
+    """Return whether the version becomes champion.
+
+    Under `better` it must score at least as well as the champion. If they were measured differently, a person decides.
+    """
     if params.champion != "better":
         return params.champion == "always"
     current = registry.find_alias(params.model_name, registry.CHAMPION)

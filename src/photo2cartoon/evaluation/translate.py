@@ -1,4 +1,4 @@
-"""U-GAT-IT's test phase: every held-out picture in seven rows, both directions."""
+"""U-GAT-IT's test phase: translates every image of a split in both directions and shows each in seven rows."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ OVERVIEW_COLUMNS = 6
 
 
 def translate_dataset(source: Path, data: Path, out: Path, which: str = "ema", split: str = "test") -> dict[str, int]:
-    """Draw a dataset's pictures with both generators of a checkpoint.
+    """Translate a dataset's images with both generators of a checkpoint.
 
     Args:
         source: the checkpoint.
         data: the dataset.
-        out: replaced as a whole; gets `A2B/STEM.png` and `B2A/STEM.png`, seven pictures under one another, and
-            `overview.png` with the first few of each.
-        which: `ema`, or `raw` for the last step's.
+        out: replaced as a whole; receives `A2B/STEM.png` and `B2A/STEM.png`, each with seven images stacked vertically,
+            and `overview.png` with the first few of each direction.
+        which: `ema` for the averaged generators, or `raw` for those of the last step.
         split: `test` or `train`.
 
     Returns:
-        How many pictures were drawn in each direction.
+        Number of images translated in each direction.
 
     Raises:
-        UserError: the checkpoint has not both generators, or the dataset has no pictures.
+        UserError: the checkpoint lacks one of the generators, or the dataset has no images.
     """
     generators: dict[str, Generator] = {
         f"gen{direction}": checkpoint.load_generator(source, f"gen{direction}", which) for direction in DIRECTIONS

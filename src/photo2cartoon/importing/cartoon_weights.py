@@ -155,8 +155,8 @@ def infer(source: Path, states: Mapping[str, Mapping[str, Tensor]], size: int | 
             sizes[name] = _full_size(state, channels[name], f"{source}: {name}")
     for kind, values in (("channels", channels), ("size", sizes)):
         if len(set(values.values())) > 1:
-            told = ", ".join(f"{name} {value}" for name, value in values.items())
-            raise UserError(f"{source}: the networks differ in {kind}: {told}")
+            listed = ", ".join(f"{name} {value}" for name, value in values.items())
+            raise UserError(f"{source}: the networks differ in {kind}: {listed}")
     full = next(iter(sizes.values()), None)
     if full and size and full != size:
         raise UserError(f"{source}: a full generator for {full} px; --size {size} does not fit")

@@ -121,9 +121,9 @@ def probe(side: int) -> np.ndarray:
     return np.clip(np.mean(blots, axis=0) * 2 - 0.5, 0, 1)[None].astype(np.float32)
 
 
-def _reason(told: str) -> str:
+def _reason(output: str) -> str:
     """Return uv's `error:` line with the next one, which has the cause; otherwise a program's last line."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["no reason given"]
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no reason given"]
     first = next((number for number, line in enumerate(lines) if line.startswith("error:")), len(lines) - 1)
     return " ".join(lines[first : first + 2])
 

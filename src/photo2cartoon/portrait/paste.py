@@ -26,8 +26,8 @@ def paste(rgb: np.ndarray, portrait: Portrait, cartoon: np.ndarray) -> np.ndarra
     alpha = portrait.rgba[..., 3:].astype(np.float32) / 255
     fade = _fade()[..., None]
     # The cartoon is composited on white already; subtract the white so the photograph shows through in its place.
-    drawn = (cartoon.astype(np.float32) - 255 * (1 - alpha)) * fade
-    layer = np.dstack([drawn, alpha * fade])
+    faded = (cartoon.astype(np.float32) - 255 * (1 - alpha)) * fade
+    layer = np.dstack([faded, alpha * fade])
     left, top, right, bottom = _place(portrait.matrix, width, height)
     if right <= left or bottom <= top:
         return rgb.copy()

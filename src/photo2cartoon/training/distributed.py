@@ -126,7 +126,7 @@ def launch(processes: int, arguments: list[str]) -> None:
         UserError: one of them ended with an error, with its exit status.
     """
     with contextlib.ExitStack() as open_files:
-        heard = [None, *(open_files.enter_context(tempfile.TemporaryFile()) for _ in range(processes - 1))]
+        errors = [None, *(open_files.enter_context(tempfile.TemporaryFile()) for _ in range(processes - 1))]
         common = os.environ | {
             "WORLD_SIZE": str(processes),
             "MASTER_ADDR": "127.0.0.1",
@@ -138,7 +138,7 @@ def launch(processes: int, arguments: list[str]) -> None:
                 command,
                 env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stdout=None if rank == 0 else subprocess.DEVNULL,
-                stderr=heard[rank],
+                stderr=errors[rank],
                 preexec_fn=_die_with_parent,
             )
             for rank in range(processes)
@@ -159,12 +159,12 @@ def launch(processes: int, arguments: list[str]) -> None:
         rank, code = failed
         if rank == 0 and code > 0:
             raise SystemExit(code)  # the process has printed the reason
-        told = ""
+        reason = ""
         if rank:
-            heard[rank].seek(0)
-            told = heard[rank].read().decode(errors="replace").strip().rsplit("\n", 1)[-1].removeprefix("p2c: ")
+            errors[rank].seek(0)
+            reason = errors[rank].read().decode(errors="replace").strip().rsplit("\n", 1)[-1].removeprefix("p2c: ")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
-        raise UserError(f"train: process {rank} of {processes} {how}{f': {told}' if told else ''}", max(code, 1))
+        raise UserError(f"train: process {rank} of {processes} {how}{f': {reason}' if reason else ''}", max(code, 1))
 
 
 _STOP = (signal.SIGTERM, signal.SIGINT)

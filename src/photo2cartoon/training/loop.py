@@ -147,15 +147,15 @@ class GracefulShutdown:
             signal.signal(signal.SIGTERM, self._before)
 
 
-def pick_device(wish: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
     """The device that `train.device` selects; `auto` selects the GPU if there is one.
 
     Raises:
         UserError: a GPU is requested and there is none.
     """
-    if wish == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and not torch.cuda.is_available():
         raise UserError("train.device: 'cuda', but torch sees no GPU here")
-    return torch.device("cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def count_processes(params: Train, device: torch.device) -> int:
