@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: threads that wait for one another must not keep a core busy meanwhile.
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 ROOT = Path(__file__).parents[1]
 
 
