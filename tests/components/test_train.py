@@ -3,10 +3,13 @@
 import json
 from types import SimpleNamespace
 
+import pytest
+
 from components.train import train
 from photo2cartoon.tracking import runs
 
 
+@pytest.mark.long
 def test_one_process_per_gpu(faces, weights, tmp_path):
     """On the CPU here: the number of processes follows from the GPUs that the cluster gives the step."""
     section = {"size": 128, "channels": 4, "steps": 1, "batch": 2, "hourglasses": False, "blocks": 1}

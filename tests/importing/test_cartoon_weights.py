@@ -262,9 +262,12 @@ def test_what_is_none_of_these_files(tmp_path, p2c):
         ("list.pdparams", "holds a list, not weights by their names"),
         ("empty.pdparams", "holds none of genA2B"),
     ):
-        done = p2c("import-weights", name, "--out", "out", code=1)
-        assert done.stderr.startswith(f"p2c: {name}: {reason}"), done.stderr
-        assert len(done.stderr.splitlines()) == 1
+        with pytest.raises(UserError) as refused:
+            import_weights(tmp_path / name, tmp_path / "out")
+        assert str(refused.value).startswith(f"{tmp_path / name}: {reason}")
+    done = p2c("import-weights", "list.pdparams", "--out", "out", code=1)
+    assert done.stderr == "p2c: list.pdparams: holds a list, not weights by their names\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weights, hopper):
@@ -284,7 +287,7 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
     (tmp_path / "params.yaml").write_text(json.dumps({"train": section}))
     given = ["--data", faces, "--weights", weights]
     done = p2c("train", *given, "--out", "run", "--start-from", "imported")
-    assert "begins with imported" in done.stderr
+    assert "starts from imported" in done.stderr
     before = checkpoint.load_generator(tmp_path / "imported").state_dict()
     after = checkpoint.load_generator(tmp_path / "run/checkpoints/step-000002", which="raw").state_dict()
     moved = max(float((after[name] - value).abs().max()) for name, value in before.items())

@@ -108,6 +108,7 @@ def test_a_place_in_use_is_not_furnished_again(place, tmp_path):
 )
 def test_what_cannot_be_reached_is_said(p2c, weights, url, said):
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    keys["AWS_MAX_ATTEMPTS"] = "1"
     done = p2c("serve", "--repository", url, "--weights", weights, code=1, **keys)
     assert url in done.stderr and said in done.stderr
 

@@ -21,7 +21,8 @@ from photo2cartoon.training.loop import RETRY, train
 from photo2cartoon.training.unpaired import UnpairedTrainer
 
 SECTION = {
-    "size": 128, "channels": 4, "steps": 6, "batch": 2, "lr": 1e-4, "ema_halflife": 4.0, "checkpoint_every": 2,
+    "size": 128, "channels": 4, "hourglasses": False, "blocks": 1, "steps": 6, "batch": 2, "lr": 1e-4,
+    "ema_halflife": 4.0, "checkpoint_every": 2,
     "sample_every": 100, "log_every": 1, "loss": {"cam": 10.0},
 }  # fmt: skip
 
@@ -93,7 +94,9 @@ def three_steps(folder):
     """Steps in float64 on this process's share of two pairs of pictures; its losses and weights go to `folder`."""
     group = init(torch.device("cpu"))
     torch.manual_seed(0)
-    trainer = UnpairedTrainer(Train(size=128, channels=4, steps=8, batch=2), None, group.device, group)
+    trainer = UnpairedTrainer(
+        Train(size=128, channels=4, hourglasses=False, blocks=1, steps=8, batch=2), None, group.device, group
+    )
     for part in (trainer.state.networks, trainer.state.ema):
         part.double()
     random = torch.Generator().manual_seed(1)

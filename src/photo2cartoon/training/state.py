@@ -58,7 +58,8 @@ class State:
 
     def begin(self, step: int) -> None:
         """Reset the gradients, and set the learning rate of this step, counted from 0."""
-        torch.compiler.cudagraph_mark_step_begin()
+        if self.params.compile != "none":  # importing torch's compiler takes seconds
+            torch.compiler.cudagraph_mark_step_begin()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
