@@ -37,12 +37,11 @@ class LoadedModel:
     client: Client | None = None
 
     def label(self) -> str:
-        """Return the name, with the server's current version if there is a server.
-
-        Raises:
-            UserError: the server does not answer.
-        """
-        return f"version {self.client.version()} of {self.name}" if self.client else self.name
+        """The name, with the version that a server has loaded, if the server answers."""
+        try:
+            return f"version {self.client.version()} of {self.name}" if self.client else self.name
+        except UserError:
+            return self.name
 
 
 @dataclass(frozen=True)
