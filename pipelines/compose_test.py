@@ -80,7 +80,7 @@ def compose_program(folder: Path) -> list[str | Path]:
     return [folder / "compose/compose/docker-compose"]
 
 
-class Team:
+class Services:
     """The services of compose.yaml, on their own ports.
 
     Args:
@@ -113,7 +113,7 @@ class Team:
         }
 
 
-def pipeline(team: Team, folder: Path) -> Path:
+def pipeline(services: Services, folder: Path) -> Path:
     """Run the pipeline from the sample to a version in object storage; return a photograph of the sample."""
     params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     for section, changes in SMALL.items():
@@ -122,7 +122,7 @@ def pipeline(team: Team, folder: Path) -> Path:
     places = ["--params", folder / "params.yaml", "--root", folder / "root", "--repository", "s3://models/triton"]
     words = [str(word) for word in (sys.executable, "-m", "pipelines.run_local", *places)]
     done = subprocess.run(
-        words, cwd=PROJECT, env=team.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words, cwd=PROJECT, env=services.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode:
         raise UserError(f"the pipeline ended with {done.returncode}: {done.stdout[-3000:]}")
@@ -130,14 +130,16 @@ def pipeline(team: Team, folder: Path) -> Path:
     return next((folder / "root").glob("*/ingest/raw/photos/*"))
 
 
-def looked_at(team: Team) -> None:
+def looked_at(services: Services) -> None:
     """Check that the registry is in PostgreSQL, and the artifacts and the promoted version in object storage."""
-    os.environ["PGPASSWORD"] = team.settings["POSTGRES_PASSWORD"]
+    os.environ["PGPASSWORD"] = services.settings["POSTGRES_PASSWORD"]
     ask = ["exec", "-T", "-e", "PGPASSWORD", "db", "psql", "-h", "127.0.0.1", "-U", "mlflow", "-tAc"]
-    rows = team(*ask, "select count(*) from model_versions", quiet=True)
+    rows = services(*ask, "select count(*) from model_versions", quiet=True)
     listing = "import sys; from photo2cartoon.urls import file_system as f; s, r = f(sys.argv[1]); print(*s.find(r), sep='\\n')"
     stored = {
-        bucket: run(sys.executable, "-c", listing, f"s3://{bucket}", env=team.environment(), quiet=True).splitlines()
+        bucket: run(
+            sys.executable, "-c", listing, f"s3://{bucket}", env=services.environment(), quiet=True
+        ).splitlines()
         for bucket in ("mlflow", "models")
     }
     if rows != "1" or not any(name.endswith(GRAPH) for name in stored["mlflow"]):
@@ -149,20 +151,20 @@ def looked_at(team: Team) -> None:
     )
 
 
-def asked(team: Team, photo: Path, folder: Path) -> None:
+def asked(services: Services, photo: Path, folder: Path) -> None:
     """Check that Triton and the page return the same cartoon."""
     from gradio_client import Client, handle_file
 
-    command = [sys.executable, "-m", "photo2cartoon", "cartoonize", photo, "--server", team.at("GRPC_PORT")]
+    command = [sys.executable, "-m", "photo2cartoon", "cartoonize", photo, "--server", services.at("GRPC_PORT")]
     deadline = time.monotonic() + START_SECONDS
     while True:
         done = subprocess.run([*command, "--out", folder / "cartoon.png"], capture_output=True, text=True)
         if done.returncode == 0:
             break
         if time.monotonic() > deadline:
-            raise UserError(f"Triton does not draw: {done.stderr} {team('logs', 'triton', quiet=True)[-1500:]}")
+            raise UserError(f"Triton does not draw: {done.stderr} {services('logs', 'triton', quiet=True)[-1500:]}")
         time.sleep(3)
-    client = Client(f"http://{team.at('WEB_PORT')}/", verbose=False, download_files=folder / "page")
+    client = Client(f"http://{services.at('WEB_PORT')}/", verbose=False, download_files=folder / "page")
     for show in ("Portrait", "In the photograph"):
         shown = Path(client.predict(handle_file(str(photo)), show=show, api_name="/cartoonize"))
         print(f"the page, {show.lower()}: {shown.stat().st_size} bytes of {photo.name}")
@@ -188,19 +190,19 @@ def main() -> None:
         folder = Path(temporary)
         with engine((given.docker or folder / "docker").resolve()):
             build(folder, [(target, f"{name}:{TAG}") for target, name in TARGETS.items()])
-            team = Team(compose_program(folder), postgres(folder))
+            services = Services(compose_program(folder), postgres(folder))
             try:
-                team("up", "-d", "--no-build", "--wait", "mlflow", "web")
-                team("up", "-d", "--no-build", "triton")
-                photo = pipeline(team, folder)
-                looked_at(team)
-                asked(team, photo, folder)
+                services("up", "-d", "--no-build", "--wait", "mlflow", "web")
+                services("up", "-d", "--no-build", "triton")
+                photo = pipeline(services, folder)
+                looked_at(services)
+                asked(services, photo, folder)
             except UserError as error:
                 raise UserError(
-                    f"{error} {team('ps', '-a', quiet=True)} {team('logs', '--tail', '15', quiet=True)}"
+                    f"{error} {services('ps', '-a', quiet=True)} {services('logs', '--tail', '15', quiet=True)}"
                 ) from None
             finally:
-                team("down", "--volumes", "--timeout", "20", quiet=True)
+                services("down", "--volumes", "--timeout", "20", quiet=True)
         print("compose-test: passed")
 
 
