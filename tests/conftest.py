@@ -1,4 +1,4 @@
-"""What the tests stand on: real photographs out of installed packages, real weights, a real (tiny) training run."""
+"""Shared fixtures: real photographs from installed packages, real weights, and a real (tiny) training run."""
 
 from __future__ import annotations
 

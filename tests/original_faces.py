@@ -1,4 +1,4 @@
-"""The two MobileFaceNets by the names of their state dicts, as functions of those tensors; see `original.py`."""
+"""Reference: the two MobileFaceNets as functions of the tensors of their state dicts; see `original.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint says what it is, is never pickled, and one generator of it is enough to draw with."""
+"""A checkpoint describes itself, is never pickled, and one of its generators is enough to make cartoons."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What people who come from photo2cartoon are promised can be typed: each row a command, with options and settings that exist."""
+"""Every row of the page for photo2cartoon's users has a command whose options and settings exist."""
 
 import re
 import shlex

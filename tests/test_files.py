@@ -1,4 +1,4 @@
-"""What is written is whole or not there, and what was there stays until then."""
+"""Files and folders are written atomically; until then the previous content stays."""
 
 import pytest
 

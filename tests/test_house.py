@@ -1,4 +1,4 @@
-"""The house rules that a test can hold: imports run one way, errors are sentences, nothing names a machine."""
+"""Rules of the house: imports run one way, public names are described, no machine and no registry is named."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""params.yaml is refused before any work when something in it is wrong, and the key is named."""
+"""A wrong params.yaml is refused before any work, and the message names the key."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""`dvc repro` runs every stage once, then nothing, then only what a change or a loss asks for."""
+"""`dvc repro` runs every stage once, then nothing, then only the stages affected by a change or a loss."""
 
 import json
 import os

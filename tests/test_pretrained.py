@@ -1,4 +1,4 @@
-"""Nobody has to train: the models that come with the project draw, and keep the person."""
+"""The bundled models make cartoons without any training, and keep the person recognisable."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Weights come from where the catalogue says, and only with the hash it says."""
+"""Weights come from the place that the catalogue names, and only with the hash that it names."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""The benchmark runs both steps, and they begin as the same one."""
+"""The benchmark times every variant, and all variants start from the same loss."""
 
 import json
 import subprocess

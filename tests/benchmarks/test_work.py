@@ -1,4 +1,4 @@
-"""A step's work is counted as PyTorch does it, and ours asks for less of each kind."""
+"""The work of a step is counted as PyTorch executes it, and our step needs less than the plain one."""
 
 import pytest
 import torch

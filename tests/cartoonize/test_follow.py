@@ -1,4 +1,4 @@
-"""Points are smoothed without lag, and taken between the looks."""
+"""Landmarks are smoothed without lag and interpolated between detections."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""`p2c cartoonize` draws a file or a folder, by torch or onnxruntime, and says in a sentence what it cannot."""
+"""`p2c cartoonize` handles a file or a folder, in torch or onnxruntime, and reports failures in one line."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""A video keeps its frames, times and sound, its crop does not tremble, and what cannot be drawn is a sentence."""
+"""A video keeps its frames, times and sound; its crop is steady; failures are reported in one line."""
 
 import gc
 import itertools

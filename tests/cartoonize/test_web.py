@@ -1,4 +1,4 @@
-"""The page draws what the command draws, says in a sentence what it cannot, and keeps to this machine."""
+"""The page makes the same cartoons as the command, reports failures in one line, and contacts no other machine."""
 
 import os
 import re

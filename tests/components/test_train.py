@@ -1,4 +1,4 @@
-"""A pod with several GPUs trains in as many processes."""
+"""A pod with several GPUs trains with one process per GPU."""
 
 import json
 from types import SimpleNamespace

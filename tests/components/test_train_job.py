@@ -1,4 +1,4 @@
-"""Training across machines: the manifest is of Kubeflow's schema, a cluster gets it, and its program trains."""
+"""The TrainJob manifest matches Kubeflow's schema, a cluster receives it, and its program trains."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Training sees the same pictures in the same order whenever it is run or resumed."""
+"""Training reads the same images in the same order, whether it runs through or resumes."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Pictures come in from folders, URLs, DVC repositories and a git commit, each with a card."""
+"""Pictures are ingested from folders, URLs, DVC repositories and a git commit, each with a card of its sources."""
 
 import os
 import shutil

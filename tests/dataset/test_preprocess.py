@@ -1,4 +1,4 @@
-"""A row for every picture: kept, or why not; people stay on one side of the split."""
+"""Every picture has a row: kept, or the reason why not; a person is never in both splits."""
 
 import cv2
 import numpy as np

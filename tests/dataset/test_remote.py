@@ -1,4 +1,4 @@
-"""One command makes a folder, or object storage, the place where DVC keeps its second copy."""
+"""One command sets a folder or object storage as the DVC remote."""
 
 import subprocess
 import sys

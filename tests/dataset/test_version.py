@@ -1,4 +1,4 @@
-"""A version changes when the pictures do, and only then."""
+"""The data version changes exactly when the pictures change."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every checkpoint gets every score, the photographs too, and MLflow holds them."""
+"""Every checkpoint and the photographs themselves get every score, and MLflow has them."""
 
 import base64
 import csv

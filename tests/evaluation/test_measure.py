@@ -1,4 +1,4 @@
-"""Models side by side: the teacher's own drawings are perfect, the photographs are not, and the tables say so."""
+"""Models are compared: the drawings themselves score perfectly, the photographs do not, and the tables show it."""
 
 import json
 import shutil

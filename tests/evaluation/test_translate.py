@@ -1,4 +1,4 @@
-"""The test phase shows every held-out picture in U-GAT-IT's seven rows, both ways."""
+"""`p2c translate` shows every held-out picture in U-GAT-IT's seven rows, in both directions."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The graph keeps its contract and draws what torch draws, on real portraits, or is not written."""
+"""The graph keeps its contract and equals torch on real portraits, or is not written."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Half precision and eight bits: smaller, the same pictures within what each is allowed, norms untouched."""
+"""fp16 and int8 graphs are smaller, within their tolerance of fp32, and leave the norms in fp32."""
 
 import json
 

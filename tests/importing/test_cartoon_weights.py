@@ -1,4 +1,4 @@
-"""photo2cartoon's files become checkpoints that draw what they drew; what is not one of them is refused by name."""
+"""photo2cartoon's files become checkpoints with the same output; other files are refused with the reason."""
 
 import collections
 import json

@@ -1,4 +1,4 @@
-"""Two discriminators: five layers see patches, seven see faces; every convolution's gain is bounded."""
+"""Five layers see patches, seven see faces, and spectral normalisation bounds the gain of every convolution."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The face network is dlib's, number for number, and tells people apart on our portraits."""
+"""The face network equals dlib's, number for number, and distinguishes people on our portraits."""
 
 import cv2
 import dlib

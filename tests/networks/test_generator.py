@@ -1,4 +1,4 @@
-"""The generator is the published one in size and shape, light and full."""
+"""The generator has the published size and shape, light and full."""
 
 import pytest
 import torch

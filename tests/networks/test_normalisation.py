@@ -1,4 +1,4 @@
-"""LIN, AdaLIN and Soft-AdaLIN are their papers' formulas, to rounding, gradients included."""
+"""LIN, AdaLIN and Soft-AdaLIN equal the formulas of their papers, gradients included."""
 
 import pytest
 import torch

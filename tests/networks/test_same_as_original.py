@@ -1,4 +1,4 @@
-"""The same weights draw the same: our networks against photo2cartoon's definitions, tensor for tensor."""
+"""With the same weights our networks equal photo2cartoon's definitions, tensor for tensor."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""SINet's shape, its authors' tensors, and that it knows a person from what is behind."""
+"""SINet has its authors' tensors and shape, and separates a person from the background."""
 
 import numpy as np
 import pytest

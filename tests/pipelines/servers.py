@@ -1,4 +1,4 @@
-"""What answers as a cluster does: HTTP with JSON, on loopback, for one test."""
+"""An HTTP server with JSON answers on loopback, in place of a cluster's API."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What a cluster file says reaches the pods, in words that Kubeflow and Kubernetes know; what it gets wrong is named."""
+"""The settings of a cluster file reach the pods as Kubeflow and Kubernetes expect them; wrong settings are named."""
 
 import json
 

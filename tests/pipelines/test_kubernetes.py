@@ -1,4 +1,4 @@
-"""The manifests are what Kubernetes' own models of its schema say, to the last field."""
+"""The manifests match Kubernetes' own models of its schema, field by field."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The compiled pipeline is the pipeline, its stages are dvc.yaml's, and it runs without a cluster to the same scores."""
+"""The compiled pipeline is current, has the stages of dvc.yaml, and gives the same scores without a cluster."""
 
 import json
 import shutil

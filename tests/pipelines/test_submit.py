@@ -1,4 +1,4 @@
-"""A run is handed over with its parameters and followed to its end; what can go wrong is said in a sentence."""
+"""A run is submitted with its parameters and followed to its end; failures are reported in one line."""
 
 import os
 import subprocess

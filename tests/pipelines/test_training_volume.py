@@ -1,4 +1,4 @@
-"""A pod that is lost while it trains: the next one goes on from the volume, and ends with the same bytes."""
+"""After a training pod is lost, the next one resumes from the volume and ends with the same bytes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The crop is photo2cartoon's: eyes level, box grown and squared as it says, white where the picture ends."""
+"""The crop is photo2cartoon's: eyes level, box grown and squared, white beyond the picture."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Whatever a camera, a scanner or a web page made of a picture, it comes out upright in RGB on white, or is refused."""
+"""Pictures from cameras, scanners and web pages decode to upright RGB on white, or are refused."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Every detector sees the face in real photographs; face-alignment's find their weights in the folder and nowhere else."""
+"""Every detector finds the face in real photographs; face-alignment's read their weights from the folder only."""
 
 import cv2
 import numpy as np

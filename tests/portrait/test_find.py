@@ -1,4 +1,4 @@
-"""A finder is any detector with any landmark model; the largest face comes first."""
+"""A finder combines any detector with any landmark model; the largest face comes first."""
 
 import numpy as np
 import pytest

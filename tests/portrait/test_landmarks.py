@@ -1,4 +1,4 @@
-"""dlib's points do not depend on who found the box; face-alignment takes dlib's place when its weights are there."""
+"""dlib's landmarks do not depend on the detector; face-alignment replaces dlib if its weights are there."""
 
 import dataclasses
 

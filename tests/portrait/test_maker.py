@@ -1,4 +1,4 @@
-"""A photograph becomes an aligned, cut-out portrait, whichever way it was held."""
+"""A photograph in any orientation becomes an aligned, cut-out portrait."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A drawn head goes back to where the portrait was taken, whichever way the photograph was turned."""
+"""The cartoon's head is pasted where the portrait was taken, whatever the photograph's rotation."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Who is the person: the segmenters agree, and each sees the picture as it was taught to."""
+"""The segmentation models agree, and each gets its input as in its training."""
 
 from pathlib import Path
 

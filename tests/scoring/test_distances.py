@@ -1,4 +1,4 @@
-"""The distances agree with independent references, and their names with what they are."""
+"""The distances agree with independent references."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Features are what their networks' own packages compute; FID is pytorch-fid's when Inception's weights are there."""
+"""Features equal those of the networks' own packages; FID equals pytorch-fid's if Inception's weights are there."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Measures of pairs are what their papers say, and tones of skin are those of real faces."""
+"""Pairwise measures equal the formulas of their papers, and skin tones are right for real faces."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""A real Triton serves the whole ensemble in one call, takes new versions while it runs, and refuses in plain words."""
+"""A real Triton serves the ensemble in one call, loads new versions while running, and refuses bad input clearly."""
 
 import concurrent.futures
 import json

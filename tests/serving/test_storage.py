@@ -1,4 +1,4 @@
-"""A model repository is the same thing in a folder and in object storage; what cannot be reached is said in a line."""
+"""A model repository behaves the same in a folder and in object storage; unreachable storage is reported clearly."""
 
 import uuid
 

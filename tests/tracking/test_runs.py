@@ -1,4 +1,4 @@
-"""MLflow is found where it is said to be, and an unreachable one is named in a line."""
+"""MLflow is used where MLFLOW_TRACKING_URI points, and an unreachable server is named in one line."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The last checkpoints stay and the best ones do; a run whose score stands still ends, and stays ended."""
+"""The latest and the best checkpoints stay; early stopping ends a run, and a resumed run stays ended."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Two processes make the steps of one; whatever kills a run, it goes on to the same bytes."""
+"""Two processes make the same steps as one; a run that was killed resumes to the same bytes."""
 
 import json
 import os

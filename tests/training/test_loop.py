@@ -1,4 +1,4 @@
-"""A run leaves curves, pictures, checkpoints and an MLflow run, and ends in a sentence when it must."""
+"""A run leaves curves, sample grids, checkpoints and an MLflow run, and fails with a one-line error."""
 
 import json
 import math

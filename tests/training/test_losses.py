@@ -1,4 +1,4 @@
-"""Each loss is its formula, worked out here with numpy."""
+"""Each loss equals its formula, computed here with numpy."""
 
 import numpy as np
 import pytest

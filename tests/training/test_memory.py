@@ -1,4 +1,4 @@
-"""Promise: what a step frees, the next one gets back without asking the system."""
+"""Memory freed in a step is reused by the next one without a system call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paired recipe learns drawings; people without drawings take part by the other losses; going on is exact."""
+"""The paired recipe learns the drawings; photographs without one take part; resuming is exact."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`--dry-run` says what a run would be, by trying it, and leaves nothing behind."""
+"""`--dry-run` prints the plan of a run, measured on a few steps, and writes nothing."""
 
 import json
 import subprocess

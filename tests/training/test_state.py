@@ -1,4 +1,4 @@
-"""Switches for speed: what each may change, and what it may not."""
+"""Each speed switch changes only what it may change."""
 
 import pytest
 import torch

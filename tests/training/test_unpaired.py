@@ -1,4 +1,4 @@
-"""The step saves work and changes nothing: one step of the original's order of work gives the same gradients."""
+"""The step skips work that the original discards, and its gradients equal the original's."""
 
 import copy
 from itertools import pairwise
