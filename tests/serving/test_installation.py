@@ -20,7 +20,7 @@ def test_a_server_of_nvidias_image_is_taken_as_it_is(tmp_path, monkeypatch):
     assert native.native and native.root == tmp_path and native.backends(tmp_path / "made") == tmp_path / "backends"
 
 
-def test_an_empty_folder_is_furnished_and_one_in_use_is_left_alone(tmp_path):
+def test_an_empty_folder_is_initialised_and_one_in_use_is_left_alone(tmp_path):
     init_repository(tmp_path / "models", ROOT / "triton_repo")
     made = {
         path.relative_to(tmp_path / "models").as_posix() for path in (tmp_path / "models").rglob("*") if path.is_file()
@@ -30,6 +30,15 @@ def test_an_empty_folder_is_furnished_and_one_in_use_is_left_alone(tmp_path):
     shutil.rmtree(tmp_path / "models/picture")
     init_repository(tmp_path / "models", ROOT / "triton_repo")
     assert not (tmp_path / "models/picture").exists()
+
+
+def test_promote_initialises_by_the_flags_old_name_too(p2c, tmp_path):
+    shutil.copytree(ROOT / "triton_repo", tmp_path / "triton_repo", ignore=shutil.ignore_patterns("[0-9]*"))
+    for number, flag in enumerate(("--init", "--furnish")):
+        done = p2c("promote", flag, "--repository", f"models-{number}", code=1)
+        assert (tmp_path / f"models-{number}/generator/config.pbtxt").is_file()
+        assert done.stderr.splitlines()[-1].startswith("p2c: MLflow's model 'photo2cartoon' has no version")
+        assert ("--furnish is called --init now" in done.stderr) == (flag == "--furnish")
 
 
 def test_the_image_to_serve_has_nothing_that_the_lock_does_not_name():

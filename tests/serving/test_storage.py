@@ -86,7 +86,7 @@ def test_a_place_that_is_no_repository_is_left_alone(place, two_versions):
     assert list_versions(place) == []
 
 
-def test_a_place_in_use_is_not_furnished_again(place, tmp_path):
+def test_a_place_in_use_is_not_initialised_again(place, tmp_path):
     init_repository(place, ROOT / "triton_repo")
     other = tmp_path / "other"
     (other / "generator").mkdir(parents=True)
