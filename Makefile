@@ -30,7 +30,7 @@ test: $(STAMP)  ## lint and run all tests except the long ones (8 minutes on 2 c
 	@python -m pytest -n 2 --dist loadfile
 
 .PHONY: test-long
-test-long: $(STAMP)  ## run the long tests (eleven minutes in all)
+test-long: $(STAMP)  ## run the long tests (10 minutes)
 	@python -m pytest -m long
 
 .PHONY: bench

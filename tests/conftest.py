@@ -14,12 +14,12 @@ import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers share the cores: threads that wait for one another must not keep a core busy meanwhile.
+    # Workers share the cores: waiting threads must not keep a core busy.
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 ROOT = Path(__file__).parents[1]
 
 
-# Each of these takes minutes: `make test` starts them first, so that no worker waits for another one at the end.
+# Each of these takes minutes. `make test` starts them first to keep every worker busy until the end.
 LONGEST = ("test_distributed.py", "test_pipeline.py", "test_cartoon_weights.py", "test_server.py", "test_unpaired.py")
 
 
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def tracked_elsewhere(tmp_path_factory):
-    """No test writes to the runs of the clone it runs in."""
+    """Log every test's MLflow runs to a temporary database, never to the clone's own."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
 
 
@@ -83,7 +83,7 @@ def raw(tmp_path_factory, astronaut, hopper) -> Path:
 
 @pytest.fixture
 def dvc_repository(raw, tmp_path) -> Path:
-    """A git repository that keeps the photographs with DVC, tagged v1."""
+    """Git repository with the photographs tracked by DVC, tagged v1."""
     repository = tmp_path / "data"
     shutil.copytree(raw / "photos", repository / "photos")
     git_and_dvc(repository, ["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "add", "-q", "photos"])
@@ -92,7 +92,7 @@ def dvc_repository(raw, tmp_path) -> Path:
 
 
 def git_and_dvc(repository: Path, *commands: list[str]) -> None:
-    """Run them in a repository, as somebody whose home is beside it."""
+    """Run git and dvc commands in a repository, with its parent folder as HOME."""
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     programs = {"git": ["git", *who], "dvc": [sys.executable, "-m", "dvc"]}
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "HOME": str(repository.parent)}
@@ -102,7 +102,7 @@ def git_and_dvc(repository: Path, *commands: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory, raw, weights) -> Path:
-    """The dataset that `preprocess` makes of them."""
+    """Dataset that `preprocess` makes from the raw pictures."""
     from photo2cartoon.dataset.preprocess import preprocess
     from photo2cartoon.params import PortraitParams, Preprocess
 
@@ -113,7 +113,7 @@ def faces(tmp_path_factory, raw, weights) -> Path:
 
 @pytest.fixture(scope="session")
 def drawn_faces(tmp_path_factory, faces, raw, weights) -> Path:
-    """A dataset in which some photographs have drawings: their own portraits, posterised."""
+    """Dataset in which some photographs have drawings: their own portraits, posterised."""
     from photo2cartoon.dataset.preprocess import preprocess
     from photo2cartoon.params import PortraitParams, Preprocess
 
@@ -121,7 +121,7 @@ def drawn_faces(tmp_path_factory, faces, raw, weights) -> Path:
     for name in ("photos", "drawings"):
         (folder / name).mkdir()
     for path in sorted((raw / "photos").glob("collins*")):
-        shutil.copy(path, folder / "photos")  # these have none
+        shutil.copy(path, folder / "photos")  # without drawings
     for path in sorted(faces.glob("*A/hopper*.png")):
         portrait = cv2.imread(str(path))
         cv2.imwrite(str(folder / "photos" / path.name), portrait)
@@ -137,7 +137,7 @@ def drawn_faces(tmp_path_factory, faces, raw, weights) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny():
-    """The `train` section of the smallest run that is still the real thing."""
+    """`train` section of the smallest run that is still a real training run."""
     from photo2cartoon.params import Train
 
     # Without hourglasses an ONNX graph is exported in a quarter of the time; test_pretrained exports one with them.
@@ -149,7 +149,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, faces, weights, tiny) -> Path:
-    """What the `train` stage wrote: four steps, two checkpoints."""
+    """Output folder of the `train` stage: four steps, two checkpoints."""
     from photo2cartoon.training.loop import train
 
     out = tmp_path_factory.mktemp("models") / "train"
@@ -159,7 +159,7 @@ def trained(tmp_path_factory, faces, weights, tiny) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_params(raw, weights) -> dict:
-    """A params.yaml, as a mapping, that takes every stage through in seconds."""
+    """A params.yaml, as a mapping, with which every stage runs in seconds."""
     train = {"size": 128, "channels": 4, "hourglasses": False, "blocks": 1, "steps": 2, "checkpoint_every": 1}
     train |= {"sample_every": 2, "log_every": 1}
     return {
@@ -172,13 +172,13 @@ def tiny_params(raw, weights) -> dict:
 
 @pytest.fixture
 def checkpoint(trained) -> Path:
-    """The last checkpoint of that run."""
+    """Last checkpoint of the `trained` run."""
     return trained / "checkpoints" / "step-000004"
 
 
 @pytest.fixture
 def p2c(tmp_path):
-    """Run the command line as a user does; gives the finished process."""
+    """Function that runs the command line as a user does and returns the finished process."""
 
     def run(*arguments: object, cwd: Path = tmp_path, code: int | None = 0, **environment: str):
         done = subprocess.run(
@@ -198,7 +198,7 @@ def p2c(tmp_path):
 
 
 def needs(weights: Path, *names: str) -> None:
-    """Skip a test whose assets no registry has; `weights` has what lies in the folder that P2C_WEIGHTS names."""
+    """Skip a test if `weights` lacks its assets: no registry has them, they come from the folder in P2C_WEIGHTS."""
     from photo2cartoon.assets.catalogue import asset_path, read_catalogue
 
     for name in names:

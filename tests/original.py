@@ -1,7 +1,7 @@
-"""photo2cartoon's networks by the names of its state dicts, as functions of those tensors: what ours are compared with.
+"""Reference implementation of photo2cartoon's networks as functions of the tensors in its state dicts.
 
-Written from the published definitions, layer after layer, with nothing of ours inside: torch's functions and a mapping
-from the original's names to tensors. `paddle=True` is the port's naming, as its state dicts have it after transposing.
+Written layer by layer from the published definitions, without our code: only torch's functions and a mapping from the
+original's names to tensors. `paddle=True` selects the port's names, for its state dicts after transposing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 
 def tensors(shapes, seed=0):
-    """Random tensors of the given shapes; mixtures within 0..1, scales about 1, so that every part counts."""
+    """Return random tensors of the given shapes; mixtures in 0..1 and scales near 1 make every part count."""
     generator = torch.Generator().manual_seed(seed)
     made = {}
     for name, shape in shapes.items():
@@ -33,7 +33,7 @@ def tensors(shapes, seed=0):
         made[name] = value
     for name in [name for name in made if name.endswith("weight_orig")]:
         matrix, u = made[name].flatten(1), f"{name.removesuffix('_orig')}_u"
-        for _ in range(10):  # as training leaves them: near the largest singular vectors
+        for _ in range(10):  # near the largest singular vectors, as after training
             v = F.normalize(matrix.T @ made[u], dim=0)
             made[u] = F.normalize(matrix @ v, dim=0)
         made[f"{name.removesuffix('_orig')}_v"] = v
@@ -44,7 +44,7 @@ def tensors(shapes, seed=0):
 
 
 def generator_shapes(ngf, size=256, light=True, paddle=False):
-    """Every tensor of a generator's state dict in the original's order."""
+    """Shapes of all tensors in a generator's state dict, in the original's order."""
     wide = ngf * 4
     bias = not paddle
     shapes = {}
@@ -130,20 +130,20 @@ PADDLE = {
 
 
 def hourglass_parts(paddle=False):
-    """The 13 blocks of an hourglass: a skip and a way down for each scale, the middle, the ways up."""
+    """Names of an hourglass's 13 blocks: a skip and a down block for each scale, the middle block and the up blocks."""
     if paddle:
         return [*(f"ConvBlockskip{i}" for i in range(1, 5)), *(f"ConvBlock{i}" for i in range(1, 10))]
     return [*(f"ConvBlock{i}_{j}" for i in range(1, 5) for j in (1, 2)), *(f"ConvBlock{i}" for i in range(5, 10))]
 
 
 def instance_norm(x):
-    """Without learnt scales; ones and zeros are given because torch's old exporter asks for them."""
+    """Instance normalisation without learnt scales; torch's old exporter requires the ones and zeros."""
     channels = int(x.shape[1])
     return F.instance_norm(x, weight=x.new_ones(channels), bias=x.new_zeros(channels))
 
 
 def generator(state, x, paddle=False):
-    """picture, cam_logit, heatmap of `[N, 3, S, S]`."""
+    """Return picture, cam_logit and heatmap for images `[N, 3, S, S]`."""
     names = PADDLE if paddle else TORCH
 
     def conv(x, name, stride=1):
@@ -230,7 +230,7 @@ def generator(state, x, paddle=False):
 
 
 def attention(state, x, activation, normed=None):
-    """Class activation maps; `normed` are the classifiers' weights after spectral normalisation, which only they see."""
+    """Class activation maps; `normed` holds the spectrally normalised classifier weights, used only for the logits."""
     logits, weighed = [], []
     for name, pooled in (("gap_fc", x.mean((2, 3))), ("gmp_fc", x.amax((2, 3)))):
         own = state.get(f"{name}.weight", state.get(f"{name}.weight_orig"))
@@ -241,7 +241,7 @@ def attention(state, x, activation, normed=None):
 
 
 class Tree(torch.nn.Module):
-    """Parameters under their dotted names, which draw as the original does."""
+    """Module with parameters under their dotted names that computes the original's generator."""
 
     def __init__(self, state):
         super().__init__()
@@ -259,7 +259,7 @@ class Tree(torch.nn.Module):
 
 
 def write_onnx(path, state, size, **options):
-    """A generator's file from `input` to `output`, float NCHW, as photo2cartoon publishes it."""
+    """Write a generator's ONNX file with float NCHW `input` and `output`, as photo2cartoon publishes it."""
     example = (torch.zeros(1, 3, size, size),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -272,7 +272,7 @@ def write_onnx(path, state, size, **options):
 
 
 def discriminator_shapes(ndf, layers):
-    """Every tensor of a discriminator's state dict: spectral normalisation keeps weight_orig, weight_u and weight_v."""
+    """Shapes of all tensors in a discriminator's state dict; spectral norm keeps weight_orig, weight_u and weight_v."""
     shapes = {}
 
     def normed(name, *shape, bias=False):
@@ -293,7 +293,7 @@ def discriminator_shapes(ndf, layers):
 
 
 def discriminator(state, x):
-    """logit, cam_logit, heatmap of `[N, 3, S, S]`, in evaluation mode: u and v stay as they are."""
+    """Return logit, cam_logit and heatmap for images `[N, 3, S, S]` in evaluation mode: u and v are not updated."""
 
     def normed(name):
         weight = state[f"{name}.weight_orig"]

@@ -1,4 +1,4 @@
-"""Reference: the two MobileFaceNets as functions of the tensors of their state dicts; see `original.py`."""
+"""Reference implementation of the two MobileFaceNets as functions of their state dicts' tensors; see `original.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 
 def layers_of(state):
-    """A convolution and a batch normalisation by name; one weight a channel means each channel by itself."""
+    """Return convolution and batch norm by layer name; weights with one input channel mean a depthwise convolution."""
 
     def conv(x, name, stride=1, padding=0):
         weight = state[f"{name}.weight"]
@@ -22,7 +22,7 @@ def layers_of(state):
 
 
 def insightface_shapes():
-    """Every tensor of InsightFace_Pytorch's MobileFaceNet(512)."""
+    """Shapes of all tensors in InsightFace_Pytorch's MobileFaceNet(512)."""
     shapes = {}
 
     def layer(name, outputs, inputs, kernel, act=True):
@@ -49,7 +49,7 @@ def insightface_shapes():
 
 
 def insightface_blocks():
-    """name, width in, inner width, width out of every bottleneck."""
+    """Yield name, input width, inner width and output width of every bottleneck."""
     yield "conv_23", 64, 128, 64
     yield from ((f"conv_3.model.{i}", 64, 128, 64) for i in range(4))
     yield "conv_34", 64, 256, 128
@@ -59,7 +59,7 @@ def insightface_blocks():
 
 
 def insightface(state, pictures):
-    """photo2cartoon's features of portraits `[N, 3, S, S]` in -1..1: its crop, its resizing, MobileFaceNet(512)."""
+    """photo2cartoon's features of portraits `[N, 3, S, S]` in -1..1: its crop and resize, then MobileFaceNet(512)."""
     side = pictures.shape[-1]
     top, bottom = int(side / 2.1 * (0.8 - 0.33)), int(side - (side / 2.1 * 0.3))
     left = int(side / 2 - (bottom - top) / 2)
@@ -84,7 +84,7 @@ def insightface(state, pictures):
 
 
 def foamliu_shapes():
-    """Every tensor of foamliu's MobileFaceNet."""
+    """Shapes of all tensors in foamliu's MobileFaceNet."""
     shapes = {}
 
     def norm(name, channels):

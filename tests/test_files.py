@@ -62,6 +62,6 @@ def test_no_two_pictures_become_one_file():
         "b.c.png",
         "deep/a.png",
     ]
-    # Even where the suffix has been joined in before, or differs in nothing but capitals.
+    # Also when a name already contains the joined suffix, or suffixes differ only in case.
     for names in (["a-jpg.png", "a.jpg", "a.png"], ["a.jpg", "a.png", "a-jpg.webp"], ["a.JPG", "a.jpg", "a-jpg-2.png"]):
         assert len(set(png_names(names))) == 3, names

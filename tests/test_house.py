@@ -1,4 +1,4 @@
-"""Rules of the house: imports run one way, public names are described, no machine and no registry is named."""
+"""House rules: imports run in one direction, public names have docstrings, no machine or registry is named."""
 
 import ast
 import re
@@ -10,13 +10,13 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src/photo2cartoon"
-# Rooms from top to bottom: a room imports only what stands below it. docs/architecture.md draws the same list.
+# Rooms from top to bottom: a room imports only from rooms below it. docs/architecture.md shows the same list.
 ROOMS = (
     "__main__", "cli", "demo", "cartoonize", "evaluation", "importing", "training", "export", "scoring", "serving", "dataset",
     "checkpoint", "networks", "portrait", "pretrained", "assets", "tracking",
 )  # fmt: skip
 LEAVES = ("params", "pictures", "progress", "files", "urls", "ports", "layout", "errors", "__init__")
-# What a room never reaches, however many imports lie between: ours by module, others by package.
+# Names that a room never imports, directly or indirectly: our own by module, others by package.
 NEVER = {
     "portrait": {"torch", "mlflow"},
     "networks": {"mlflow"},
@@ -37,7 +37,7 @@ def tracked(pattern="*"):
 
 
 def imports(path):
-    """What a module imports, at any depth; names that are modules of ours by their whole name."""
+    """Yield what a module imports, at any depth of its code; our own modules by their full name."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -45,7 +45,7 @@ def imports(path):
             for name in (f"{node.module}.{name.name}" for name in node.names):
                 module = name if name in MODULES else node.module
                 yield module
-                room = ".".join(module.split(".")[:2])  # whose __init__ runs first
+                room = ".".join(module.split(".")[:2])  # its __init__ runs first
                 if room in MODULES and PACKAGE / path.relative_to(PACKAGE).parts[0] != MODULES[room].parent:
                     yield room
 
@@ -63,7 +63,7 @@ def room_of(module):
 
 
 def reached(modules):
-    """Everything that these modules import, through others as well, and by which way."""
+    """Return everything that these modules import, directly or indirectly, with the chain of imports."""
     ways = {name: (name,) for name in modules}
     waiting = list(modules)
     while waiting:
@@ -116,7 +116,7 @@ def test_names_that_stages_share_stand_in_layout_alone():
     assert {"scores.json", "generator.onnx", "pictures.csv"} <= shared
     folders = [PACKAGE, ROOT / "components", ROOT / "pipelines"]
     for path in (path for folder in folders for path in folder.rglob("*.py")):
-        # Triton copies the backend to a place where nothing of ours can be imported.
+        # Triton copies the backend to a place where our package cannot be imported.
         if path.name not in ("layout.py", "onnxruntime_backend.py"):
             literals = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
             assert not literals & shared, path

@@ -24,7 +24,7 @@ def test_they_are_there_and_small():
 
 @pytest.mark.parametrize("name", pretrained.names())
 def test_it_draws_a_cartoon_of_that_person(name, weights, hopper, astronaut):
-    """A drawing is flat where a photograph is not, and the face is still that of the one person rather than the other's."""
+    """The cartoons are flatter than the photographs, and each face matches its own person better than the other."""
     maker, face = PortraitMaker.from_weights(weights), load_face_network("dlib", weights)
     photos = [torch.from_numpy(on_white(maker(decode(path)).rgba)).permute(2, 0, 1) for path in (hopper, astronaut)]
     generator = checkpoint.load_generator(name)

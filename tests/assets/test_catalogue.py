@@ -1,4 +1,4 @@
-"""Every third-party file is pinned, and one with another hash is refused."""
+"""Every third-party file is pinned, and a file with another hash is refused."""
 
 import hashlib
 

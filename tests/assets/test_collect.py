@@ -1,4 +1,4 @@
-"""Weights come from the place that the catalogue names, and only with the hash that it names."""
+"""Weights come from the source named in the catalogue, and only with the hash listed there."""
 
 import functools
 import hashlib
@@ -22,7 +22,7 @@ def asset(content=b"weights", **changes):
 
 @pytest.fixture
 def server(tmp_path):
-    """A file server on loopback over `tmp_path/www`."""
+    """File server on loopback that serves `tmp_path/www`."""
     folder = tmp_path / "www"
     folder.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
@@ -87,7 +87,7 @@ def test_an_optional_file_that_is_asked_for_is_taken_from_where_it_lies(tmp_path
     thing = asset(optional=True, url="https://nowhere.invalid/thing.dat")
     monkeypatch.setattr(catalogue, "read_catalogue", lambda: {"thing": thing})
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
-    ensure(["thing"], tmp_path / "out")  # nowhere to be found: whoever uses it says what is missing
+    ensure(["thing"], tmp_path / "out")  # unavailable, but no error here: the code that uses it reports what is missing
     assert list((tmp_path / "out").iterdir()) == []
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thing.dat").write_bytes(b"weights")

@@ -1,4 +1,4 @@
-"""Files come out of archives by their exact names."""
+"""Files are extracted from archives by exact name."""
 
 import zipfile
 

@@ -10,7 +10,7 @@ def test_smoothing():
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.uniform(0.02, 0.06, 100))
     line = np.stack([3 * times, 5 - times], axis=1)
-    np.testing.assert_allclose(list(smooth(times, line)), line, atol=1e-9)  # nothing lags, not at the ends either
+    np.testing.assert_allclose(list(smooth(times, line)), line, atol=1e-9)  # no lag, not even at the ends
     noisy = rng.normal(0, 1, (100, 68, 2))
     smoothed = np.array(list(smooth(times, noisy)))
     assert smoothed[10:-10].std() < 0.4 and np.diff(smoothed, axis=0).std() < 0.1 * np.diff(noisy, axis=0).std()

@@ -37,7 +37,7 @@ def test_torch_and_onnxruntime_draw_the_same(graph, checkpoint, weights, hopper)
 
 
 def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, tmp_path):
-    """`input` to `output`, floats: drawn as its script does, and as the checkpoint that is made of it draws."""
+    """photo2cartoon's ONNX file (float `input`, `output`) matches its imported checkpoint and the original's script."""
     state = original.tensors(original.generator_shapes(8, 256))
     original.write_onnx(tmp_path / "own.onnx", state, 256, dynamo=False, opset_version=11)
     p2c("import-weights", "own.onnx", "--out", "imported")
@@ -52,7 +52,7 @@ def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, t
     x = torch.from_numpy((face * mask + (1 - mask) * 255) / 127.5 - 1).permute(2, 0, 1)[None].float()
     cartoon = (original.generator(state, x)[0][0].permute(1, 2, 0).numpy() + 1) * 127.5
     script = (cartoon * mask + 255 * (1 - mask)).astype(np.uint8)[..., ::-1]
-    # Its script cuts fractions off and does not round what the network sees; ours rounds both.
+    # photo2cartoon's script truncates the output and does not round the network's input; ours rounds both.
     assert np.abs(script - own).max() <= 8 and np.abs(script - own).mean() < 1
 
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
 
 
 def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hopper, tmp_path):
-    """A server draws whole photographs by itself; to put the head in place, and in videos, the cutting is done here."""
+    """The server crops whole photographs itself; for `--paste` and videos the client crops and needs the weights."""
     import av
 
     with av.open(str(tmp_path / "film.mp4"), "w") as container:
@@ -151,7 +151,7 @@ def test_two_choices_at_once(graph, checkpoint):
 
 
 def test_settings_that_a_server_would_ignore_are_refused(p2c, hopper, tmp_path):
-    """A file that was named says how portraits are to be made; the server has its own settings for that."""
+    """Portrait settings of a file named with `--params` are refused, because the server has its own."""
     (tmp_path / "mine.yaml").write_text("portrait: {detector: mmod, max_bytes: 2000}")
     given = ("cartoonize", hopper, "--server", "127.0.0.1:1", "--out", "a.png")
     told = p2c(*given, "--params", "mine.yaml", code=1).stderr
@@ -159,11 +159,11 @@ def test_settings_that_a_server_would_ignore_are_refused(p2c, hopper, tmp_path):
     (tmp_path / "mine.yaml").rename(tmp_path / "params.yaml")
     first, last = p2c(*given, code=1).stderr.splitlines()
     assert first.endswith("portrait.detector of params.yaml is not used")
-    assert "at most 2000 are read" in last  # that limit is kept here
+    assert "at most 2000 are read" in last  # max_bytes still applies on the client
 
 
 def test_a_video_goes_the_same_way(weights, graph, hopper, p2c, tmp_path):
-    """Two seconds of a still face, drawn from the command line; a name that is no video's is refused in a sentence."""
+    """The command stylizes a two-second video of a still face; an output name without a video suffix is refused."""
     import av
 
     rgb = cv2.resize(cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB), (320, 376))

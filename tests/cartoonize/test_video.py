@@ -38,7 +38,7 @@ def portrait(astronaut) -> np.ndarray:
 
 
 def shots(picture, count, tremble=0.7, noise=5.0, pan=30.0, turn=6.0, zoom=0.08, rate=RATE):
-    """A camera that pans, turns and zooms slowly around a face, held by hand, in poor light."""
+    """Yield frames of a hand-held camera that pans, turns and zooms slowly around a face in poor light."""
     rng = np.random.default_rng(0)
     for index in range(count):
         time = index / rate
@@ -64,7 +64,7 @@ def write(
     pix_fmt="yuv420p",
     **container,
 ):
-    """A video with a tone that begins after a while; gives its path."""
+    """Write a video whose tone starts at `TONE_FROM`, and return its path."""
     frames = list(frames)
     time_base = time_base or Fraction(1, rate)
     with av.open(str(path), "w", container_options=container) as out:
@@ -92,14 +92,14 @@ def write(
 
 
 def pictures(path):
-    """The frames' times in seconds, exactly, and the frames, uint8 RGB."""
+    """Return the exact frame times in seconds and the frames, uint8 RGB."""
     with av.open(str(path)) as video:
         frames = [(frame.pts * frame.time_base, frame.to_ndarray(format="rgb24")) for frame in video.decode(video=0)]
     return [time for time, _ in frames], np.stack([frame for _, frame in frames])
 
 
 def heard(path):
-    """Frequency of the sound, when it begins and when it ends, seconds."""
+    """Return the sound's frequency in Hz and its start and end in seconds."""
     wave, start = [], None
     with av.open(str(path)) as video:
         for frame in video.decode(audio=0):
@@ -131,7 +131,7 @@ def is_colour(frame, colour):
 
 @pytest.fixture(scope="module")
 def video(portrait, tmp_path_factory):
-    """As a phone writes it: fine-grained, uneven times."""
+    """Video with fine-grained, uneven timestamps, as a phone writes it."""
     pts = [index * 3600 + (0, 700, -450, 90)[index % 4] for index in range(COUNT)]
     path = tmp_path_factory.mktemp("video") / "film.mp4"
     return write(path, shots(portrait, COUNT), pts=pts, time_base=Fraction(1, 90000))
@@ -150,7 +150,7 @@ def test_frames_times_and_sound_stay(video, maker, tmp_path, suffix):
     assert before.shape[1:] == (HEIGHT, WIDTH, 3) and after.shape == (COUNT, 256, 256, 3)
     if suffix in (".mp4", ".mov"):
         assert times_after == times
-    else:  # Matroska counts milliseconds
+    else:  # Matroska timestamps are in milliseconds
         assert np.abs(np.array(times_after, float) - np.array(times, float)).max() <= 0.0006
     assert (np.diff(np.array(times_after, float)).std() > 0.005) and after[5:].std() > 30
     with av.open(str(out)) as container:
@@ -216,7 +216,7 @@ def test_a_turned_video_is_drawn_upright(portrait, maker, tmp_path):
 
 
 def test_the_crop_is_steady(portrait, maker, tmp_path):
-    """A still face in noisy pixels: where the crop puts it moves by less than half of what it does frame by frame."""
+    """In noisy frames of a still face, the crop moves less than half as much as when each frame is cropped alone."""
     still = shots(portrait, COUNT, tremble=0, noise=8, pan=0, turn=0, zoom=0)
     source = write(tmp_path / "still.mp4", still, sound=None, options=NEARLY_LOSSLESS)
     matrices = []
@@ -240,10 +240,10 @@ def test_the_crop_is_steady(portrait, maker, tmp_path):
 
 
 def test_frames_without_a_face(portrait, maker, tmp_path):
-    """Short gaps are filled; before the first face and in long gaps there is nothing to draw."""
+    """Short gaps are filled; there is no cartoon before the first face or in long gaps."""
     face = next(shots(portrait, 1))
     hidden = face.copy()
-    hidden[80:260, 230:410] = 90  # a hand before the face
+    hidden[80:260, 230:410] = 90  # a hand in front of the face
     parts = [(2, False), (3, True), (3, False), (3, True), (6, False), (3, True), (2, False)]
     frames = itertools.chain.from_iterable([face if seen else hidden] * count for count, seen in parts)
     source = write(tmp_path / "gaps.mkv", frames, rate=5)
@@ -256,7 +256,7 @@ def test_frames_without_a_face(portrait, maker, tmp_path):
 
 
 def test_one_person_is_followed(portrait, hopper, maker):
-    """The nearer one stays the one while somebody grows larger beside her; after a cut the largest face is taken."""
+    """The followed face stays the same while another grows larger beside it; after a cut the largest face is taken."""
     other = cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)
     nearby, whole = Follower(maker.finder), Follower(maker.finder)
     whole._find_near = lambda *_: []
@@ -290,7 +290,7 @@ def test_memory_is_bounded(video, maker, tmp_path):
         return maker.cut(rgb, points)
 
     gc.collect()
-    gc.disable()  # nothing may wait for it
+    gc.disable()  # memory must be freed without the garbage collector
     try:
         cartoonize_video(video, tmp_path / "out.mp4", maker.finder, cut, red)
     finally:
@@ -318,7 +318,7 @@ def test_what_cannot_be_done_is_a_sentence(video, maker, portrait, astronaut, tm
     (tmp_path / "text.mp4").write_text("no video " * 100)
     (tmp_path / "picture.mp4").write_bytes(astronaut.read_bytes())
     (tmp_path / "empty.mkv").touch()
-    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:-5000])  # its index is at the end
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:-5000])  # the index is at the end of the file
     (tmp_path / "folder.mp4").mkdir()
     write(tmp_path / "nobody.mp4", [np.full((HEIGHT, WIDTH, 3), 128, np.uint8)] * 3)
     small = [cv2.resize(next(shots(portrait, 1)), (212, 120))] * 3
@@ -355,7 +355,7 @@ def test_what_cannot_be_done_is_a_sentence(video, maker, portrait, astronaut, tm
 
 
 def test_pasted_back_into_the_frame(portrait, maker, tmp_path):
-    """An odd frame loses a row and a column; a frame without a face is the photograph's own."""
+    """A frame with odd sides loses a row and a column; a frame without a face stays unchanged."""
     frames = [frame[:-1, :-1] for frame in shots(portrait, 4)]
     frames = [np.full_like(frames[0], 128)] * 2 + frames
     source = write(tmp_path / "odd.mkv", frames, video="ffv1", pix_fmt="bgr0")
@@ -368,7 +368,7 @@ def test_pasted_back_into_the_frame(portrait, maker, tmp_path):
 
 
 def test_with_a_graph(video, maker, tmp_path):
-    """As the command line draws: onnxruntime, any number of portraits at once."""
+    """As in the command line, onnxruntime stylizes any number of portraits per call."""
     side = [256, 256]
     numbers = onnx.numpy_helper.from_array(np.array([2, 1, 0]), "blue_green_red")
     graph = onnx.helper.make_graph(

@@ -19,7 +19,7 @@ from photo2cartoon.ports import free_ports
 
 @pytest.fixture(scope="module")
 def page(trained, weights, raw, tmp_path_factory):
-    """Its address, served by the command with the tiny checkpoint."""
+    """Address of the page that the command serves with the tiny checkpoint."""
     port = free_ports(1)[0]
     command = [sys.executable, "-m", "photo2cartoon", "web", "--port", port, "--weights", weights]
     command += ["--checkpoint", trained / "checkpoints/step-000004", "--examples", raw / "photos"]
@@ -40,7 +40,7 @@ def page(trained, weights, raw, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ask(page, tmp_path_factory):
-    """Asks the page as its own script does; gives the picture."""
+    """Function that calls the page as its own script does and returns the picture."""
     client = Client(page, verbose=False, download_files=tmp_path_factory.mktemp("got"))
 
     def ask(photo, show="Portrait", model=None) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_what_cannot_be_drawn_is_said(ask, tmp_path, content, said):
 
 
 def test_more_than_the_limit_is_not_taken_in(page):
-    """The limit of params.yaml holds for the upload itself."""
+    """The size limit in params.yaml applies to the upload itself."""
     body = (
         b"--b\r\nContent-Disposition: form-data; name=files; filename=a.jpg\r\n\r\n"
         + bytes(70_000_000)
@@ -86,7 +86,7 @@ def test_more_than_the_limit_is_not_taken_in(page):
 
 
 def test_only_what_was_uploaded_is_read(page, hopper):
-    """A file of the machine, named by somebody from outside, is not opened."""
+    """A file on the server's machine is not opened when a client names it."""
     with hopper.open("rb") as photo:
         uploaded = requests.post(f"{page}gradio_api/upload", files={"files": photo}, timeout=20).json()[0]
     ends = []

@@ -11,7 +11,7 @@ from photo2cartoon.tracking import runs
 
 @pytest.mark.long
 def test_one_process_per_gpu(faces, weights, tmp_path):
-    """On the CPU here: the number of processes follows from the GPUs that the cluster gives the step."""
+    """The number of processes equals the number of GPUs assigned to the step; here they run on the CPU."""
     section = {"size": 128, "channels": 4, "steps": 1, "batch": 2, "hourglasses": False, "blocks": 1}
     places = [SimpleNamespace(path=str(path), metadata={}) for path in (faces, weights, tmp_path / "run")]
     train.python_func(json.dumps(section), *places[:2], "", 2, "", places[2])

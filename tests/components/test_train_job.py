@@ -29,7 +29,7 @@ JOB = train_job.TrainJob(
 
 
 def test_the_manifest_keeps_to_the_schema():
-    """Kubeflow's own models, made from the CRD: what they do not know, they would drop."""
+    """A round trip through Kubeflow's models, made from the CRD, would drop unknown fields; the manifest has none."""
     sent = train_job.manifest(JOB)
     parsed = models.TrainerV1alpha1TrainJob.from_dict(json.loads(json.dumps(sent)))
     assert parsed.to_dict() == sent
@@ -44,7 +44,7 @@ def test_the_manifest_keeps_to_the_schema():
 
 
 def test_the_program_survives_the_shell(tmp_path):
-    """Kubernetes gets it inside a shell script: what bash writes there is what we wrote, dollars and quotes too."""
+    """The params pass through the shell script in the manifest unchanged, dollar signs and quotes included."""
     params = "train: {start_from: \"a $HOME `pwd` 'b' \\\\ c\"}"
     script = train_job.manifest(train_job.TrainJob(image="i", volume="v", params=params))["spec"]["trainer"]["command"][
         2
@@ -62,7 +62,7 @@ def test_the_program_survives_the_shell(tmp_path):
 
 
 class Cluster(JsonAnswers, BaseHTTPRequestHandler):
-    """As much of Kubernetes as submitting asks for: the runtime is there, a job can be made, and is complete."""
+    """The part of the Kubernetes API that submitting needs: the runtime exists, and a job is accepted or refused."""
 
     made = None
     refuses = False
@@ -125,7 +125,7 @@ def test_bad_input_is_named(tmp_path):
 
 
 def packages_of_this_environment(folder):
-    """A wheel that is only a pointer to the packages here: the rest of what the bare environment would have to install."""
+    """Wheel that points to this environment's packages, which the bare environment would otherwise have to install."""
     wheel = folder / "beside-0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("beside.pth", f"{site.getsitepackages()[0]}\n{ROOT / 'src'}\n")
@@ -137,14 +137,14 @@ def packages_of_this_environment(folder):
 
 @pytest.mark.long
 def test_the_sdks_local_backend_trains(faces, weights, tmp_path, monkeypatch):
-    """The same function by the SDK, here, in the bare environment that it makes."""
+    """The SDK runs the same function locally, in the bare environment that it creates."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     params = json.dumps({"train": {"size": 128, "channels": 4, "steps": 2, "batch": 1, "checkpoint_every": 1}})
     (tmp_path / "faces").symlink_to(faces)
     (tmp_path / "weights").symlink_to(weights)
     trainer = train_job.trainer(train_job.TrainJob(image="i", volume="v", params=params), str(tmp_path))
     trainer.packages_to_install = ["torch==2.13.0", packages_of_this_environment(tmp_path)]
-    if "PIP_INDEX_URL" in os.environ:  # pip's own setting, which the SDK would overrule
+    if "PIP_INDEX_URL" in os.environ:  # pip's own setting, which the SDK would override
         trainer.pip_index_urls = [os.environ["PIP_INDEX_URL"]]
     client = TrainerClient(LocalProcessBackendConfig())
     name = client.train(runtime=train_job.RUNTIME, trainer=trainer)
@@ -154,7 +154,7 @@ def test_the_sdks_local_backend_trains(faces, weights, tmp_path, monkeypatch):
 
 
 class Trainer(Cluster):
-    """A cluster that does what the job says, on this machine: its own script, by torchrun, on the volume's folder."""
+    """Cluster that runs the job's own script on this machine, with torchrun, on the volume's folder."""
 
     volume = None
     jobs: dict = {}  # noqa: RUF012  # shared by all requests on purpose
@@ -191,7 +191,7 @@ class Trainer(Cluster):
 
 @pytest.mark.long
 def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, tmp_path, monkeypatch):
-    """The component's own function: data onto the volume, a job, its run as the step's artifact; a failed job is made again."""
+    """The component copies data to the volume, creates a job and outputs its run; a failed job is created again."""
     section = {"size": 128, "channels": 4, "steps": 2, "batch": 1, "checkpoint_every": 1, "device": "cuda"}
     Trainer.volume = tmp_path / "volume"
     Trainer.volume.mkdir()
@@ -206,9 +206,9 @@ def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, tm
 
     with served(Trainer) as server:
         (tmp_path / "kubeconfig").write_text(kubeconfig(server.host))
-        # The client read KUBECONFIG when it was imported.
+        # The client reads KUBECONFIG only at import.
         monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "kubeconfig"))
-        for tries in (1, 2):  # there is no GPU; the second try puts the failed job aside
+        for tries in (1, 2):  # there is no GPU; the second try replaces the failed job
             with pytest.raises(SystemExit):
                 step("failed")
             assert len(Trainer.ran) == tries and "no GPU" in Trainer.ran[-1].stderr
@@ -219,4 +219,4 @@ def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, tm
         assert run.metadata["last_checkpoint"] == "step-000002" and run.metadata["mlflow_run"]
         assert (tmp_path / "run/checkpoints/step-000002/checkpoint.json").exists()
         step("again")
-        assert len(Trainer.ran) == 3  # the job was there, and complete
+        assert len(Trainer.ran) == 3  # the job existed and was complete

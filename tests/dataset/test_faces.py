@@ -65,7 +65,7 @@ def test_the_fingerprint_tells_datasets_apart(faces, tmp_path):
 
 
 def test_a_drawing_keeps_to_its_photograph(drawn_faces):
-    """Same crop, same flip: posterising the photograph of a batch gives the drawing of the batch."""
+    """A pair gets the same crop and flip: posterising a batch's photographs gives its drawings."""
     pairs, others = load_pairs(drawn_faces, "train", 256)
     assert pairs.stems == ("hopper--right", "hopper--straight") and len(others) == 2
     photos, drawings = Sampler(pairs, 224, 0, 0, CPU).batch(0, 6).split(3, dim=1)

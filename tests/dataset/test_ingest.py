@@ -79,7 +79,7 @@ def test_a_failure_keeps_what_was_there(tmp_path, raw):
 
 @pytest.fixture
 def portraits_server(tmp_path, raw):
-    """A git server on loopback with a repository of the same layout; gives its URL and commit."""
+    """Git server on loopback with a repository laid out like the worldwide portraits; yields its URL and commit."""
     work = tmp_path / "served"
     for number, path in enumerate(sorted((raw / "photos").iterdir())):
         target = work / ("female" if number % 2 else "male") / "512" / f"{number}.png"

@@ -16,7 +16,7 @@ def test_of_a_dvc_repository_it_is_the_hash_that_dvc_wrote(dvc_repository):
     written = (dvc_repository / "photos.dvc").read_text()
     told = data_version(kept(dvc_repository, "v1"))
     assert told.split()[0].removeprefix("photos=") in written and ".dir" in told
-    # A commit that leaves the pictures alone is no new version, one that takes a picture away is.
+    # A commit that leaves the pictures unchanged keeps the version; one that removes a picture changes it.
     (dvc_repository / "README").write_text("words")
     git_and_dvc(dvc_repository, ["git", "add", "-A"], ["git", "commit", "-qm", "words"], ["git", "tag", "v2"])
     next((dvc_repository / "photos").iterdir()).unlink()

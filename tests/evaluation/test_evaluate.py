@@ -1,4 +1,4 @@
-"""Every checkpoint and the photographs themselves get every score, and MLflow has them."""
+"""Every checkpoint and the photographs themselves get every score, and the scores are logged to MLflow."""
 
 import base64
 import csv
@@ -83,7 +83,7 @@ def test_the_pick_is_registered_with_its_lineage(scored, trained, tmp_path):
     assert version.tags["data_sha256"] == result["data_sha256"] and version.tags["checkpoint"] == selection.checkpoint
     client = runs.connect().MlflowClient()
     stored = {item.path for item in client.list_artifacts(version.run_id, f"models/{selection.checkpoint}")}
-    # Exports of other tests may lie beside them: the run is the same.
+    # Other tests may have logged exports to the same run.
     assert stored >= {f"models/{selection.checkpoint}/{name}" for name in ("genA2B.safetensors", "checkpoint.json")}
 
 
@@ -114,7 +114,7 @@ def test_a_worse_pick_does_not_take_the_champions_place(scored, trained, tmp_pat
 
 
 def test_scores_on_other_splits_are_left_to_a_person(scored, trained, tmp_path, capsys):
-    """A champion scored on the held-out photographs is not beaten by a score on all of them, however low."""
+    """A champion scored on the held-out photographs is not replaced by a score on all photographs, however low."""
     result = scored[1]
 
     def pick(splits, better, out):

@@ -1,4 +1,4 @@
-"""Models are compared: the drawings themselves score perfectly, the photographs do not, and the tables show it."""
+"""Tables compare the models; the drawings themselves score perfectly and the photographs do not."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from photo2cartoon.portrait.maker import on_white
 
 @pytest.fixture(scope="module")
 def measured(drawn_faces, weights, tmp_path_factory):
-    """With a model that knows the answers, and held-out people enough to speak of groups."""
+    """Measures of a model that returns the exact drawings, with enough held-out people to form groups."""
     data = tmp_path_factory.mktemp("measured")
     for folder in ("trainA", "trainB", "testA", "testB", "drawnA"):
         (data / folder).mkdir()
@@ -77,7 +77,7 @@ def test_the_command_measures_checkpoints(measured, p2c, trained, weights, tmp_p
 
 
 def test_without_drawings_the_other_columns_are_measured(measured, weights, tmp_path):
-    """No drawings and a single cartoon: the person is measured, and nothing is said of what there is nothing for."""
+    """Without drawings and with a single cartoon, only likeness is measured and the table omits the other measures."""
     _, _, data = measured
     (tmp_path / "trainB").mkdir()
     shutil.copytree(data / "testA", tmp_path / "testA")

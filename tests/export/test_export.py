@@ -22,7 +22,7 @@ from tests.conftest import ROOT, noise
 
 @pytest.fixture(scope="module")
 def exported(trained, faces, tmp_path_factory):
-    """By the command line, as a person does it; gives the folder and what was printed."""
+    """Export with the command line, as a user does; returns the folder and the printed output."""
     folder = tmp_path_factory.mktemp("export")
     command = [sys.executable, "-m", "photo2cartoon", "export", "--checkpoint", trained / "checkpoints/step-000004"]
     command += ["--out", "g.onnx", "--data", faces, "--report", "parity.json"]
@@ -40,7 +40,7 @@ def test_the_contract(exported):
     metadata = {item.key: item.value for item in graph.metadata_props}
     assert {"mlflow_version", "git_commit", "data_sha256", "step"} <= set(metadata)
     assert metadata["step"] == "4"
-    # Nothing in it tells on the machine it was made on, and the weights are most of it.
+    # The file is mostly weights and reveals nothing about the machine that made it.
     data = (exported[0] / "g.onnx").read_bytes()
     assert b".py" not in data and str(ROOT).encode() not in data
 
@@ -85,7 +85,7 @@ def test_the_background_is_white_and_the_maths_is_the_training_sets(size):
 
 
 def test_a_graph_that_differs_is_not_written(exported, trained, faces, tmp_path, monkeypatch):
-    # The graph of another checkpoint stands for any way an export can go wrong.
+    # Another checkpoint's graph stands for any export that goes wrong.
     monkeypatch.setattr(module, "write_onnx", lambda _, path, *__: shutil.copy(exported[0] / "g.onnx", path))
     with pytest.raises(UserError, match=r"g\.onnx: not written: onnxruntime and torch differ by"):
         module.export(

@@ -19,7 +19,7 @@ from photo2cartoon.params import Export
 
 @pytest.fixture(scope="module")
 def graphs(faces, tmp_path_factory):
-    """The same generator three times."""
+    """The same generator as fp32, fp16 and int8 graphs, and the portraits."""
     folder = tmp_path_factory.mktemp("variants")
     torch.manual_seed(0)
     write_onnx(

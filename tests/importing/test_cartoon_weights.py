@@ -33,7 +33,7 @@ def states(channels=CHANNELS, size=SIZE, light=True, paddle=False):
 
 
 def as_paddle(state):
-    """As the port keeps them: arrays, linear layers transposed."""
+    """Convert a state dict to the port's form: arrays, with linear layers transposed."""
     linear = (".weight", ".weight_orig")
     return {k: (v.T if v.dim() == 2 and k.endswith(linear) else v).numpy().copy() for k, v in state.items()}
 
@@ -51,7 +51,7 @@ def write(path, kind, made):
         }
         path.write_bytes(pickle.dumps(found, protocol=4))
         assert b"builtins" in path.read_bytes()
-    else:  # the same read and saved again: named pairs, and a table of names
+    else:  # the same file loaded and saved again: (name, array) pairs and a table of names
         found = {}
         for name, state in made.items():
             found[name] = {key: ("p", value) for key, value in as_paddle(state).items()}
@@ -61,7 +61,7 @@ def write(path, kind, made):
 
 
 class PaddleTensor:
-    """Pickled as Paddle does it: as the call tuple((name, array))."""
+    """Tensor pickled as Paddle does it: as the call tuple((name, array))."""
 
     def __init__(self, value):
         self.value = value
@@ -165,7 +165,7 @@ def test_onnx_that_draws_something_else_is_refused(onnx_file, tmp_path):
 
 
 class Evil:
-    """A pickle that makes a file when it is read carelessly."""
+    """Object that creates a file when an unsafe reader unpickles it."""
 
     def __init__(self, trace):
         self.trace = trace
@@ -186,7 +186,7 @@ def test_pickled_code_is_not_run(tmp_path):
             import_weights(path, tmp_path / "out")
         assert "open" in str(told.value) and "\n" not in str(told.value)
         assert not (tmp_path / "was-here").exists()
-    # Every way that numpy's own unpickling could be led astray is closed as well.
+    # numpy's own unpickling cannot be misused either.
     for value in (np.array([object()]), np.array(["text"]), np.zeros(2, dtype=[("a", "f4")])):
         (tmp_path / "odd.pdparams").write_bytes(pickle.dumps({"genA2B": {"x": value}}, protocol=2))
         with pytest.raises(UserError, match=r"odd\.pdparams: refused"):

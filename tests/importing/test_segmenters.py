@@ -1,9 +1,10 @@
-"""Other projects' segmentation networks become graphs that say what the originals say.
+"""Other projects' segmentation networks become graphs with the same output as the originals.
 
-`data/unet_tf1.pb` is a U-Net of 7675 random weights, built by tf-keras 2.21 in TensorFlow's version 1 mode with the layers of
-mobile U-Nets (padding, depthwise convolutions, ReLU6, squeeze and excitation, both poolings, dropout, enlarging by a size
-that is computed) and the switches of its learning phase, and frozen under the names that photo2cartoon's file has;
-`unet_tf1.npy` is every fourth pixel of what TensorFlow answered to a part of the astronaut; `unet_tf1.onnx` is our conversion.
+`data/unet_tf1.pb` is a U-Net with 7675 random weights, built by tf-keras 2.21 in TensorFlow's version 1 mode. It has
+the layers of mobile U-Nets (padding, depthwise convolutions, ReLU6, squeeze and excitation, both poolings, dropout,
+resizing to a computed size) and the learning-phase switches, and is frozen under the names in photo2cartoon's file.
+`unet_tf1.npy` holds every fourth pixel of TensorFlow's output for a part of the astronaut. `unet_tf1.onnx` is our
+conversion.
 """
 
 import dataclasses
@@ -29,12 +30,12 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture
 def part(astronaut):
-    """The picture that TensorFlow was asked about, uint8 `[384, 384, 3]`."""
+    """Input picture of TensorFlow's reference output, uint8 `[384, 384, 3]`."""
     return np.ascontiguousarray(decode(astronaut)[:384, 60:444])
 
 
 def apart(graph, part):
-    """How far our mask is from TensorFlow's."""
+    """Return the largest difference between our mask and TensorFlow's."""
     mask = OnnxSegmenter(graph)._network(part[None].astype(np.float32) / 255)
     return np.abs(mask[0, ::4, ::4, 0] - np.load(DATA / "unet_tf1.npy")).max()
 
@@ -75,7 +76,7 @@ def test_a_graph_that_answers_differently_is_refused():
 
 
 def test_assets_converts_what_a_user_brings_once_and_another_file_again(weights, tmp_path, monkeypatch, hopper):
-    """SINet with random weights, found in the user's folder, run by `PortraitMaker`."""
+    """SINet with random weights is found in the user's folder, converted, and run by `PortraitMaker`."""
     monkeypatch.delenv("P2C_WEIGHTS", raising=False)
     mine, registry, out = (tmp_path / name for name in ("mine", "registry", "out"))
     mine.mkdir()
@@ -105,7 +106,7 @@ def test_assets_converts_what_a_user_brings_once_and_another_file_again(weights,
     written = graph.stat().st_mtime_ns
     collect(out, registry, wanted())
     assert graph.stat().st_mtime_ns == written
-    assert b"site-packages" not in graph.read_bytes()  # nothing of the machine that made it
+    assert b"site-packages" not in graph.read_bytes()  # no path of the machine that made it
 
     picture = torch.rand(1, 3, 224, 224)
     with torch.inference_mode():
@@ -116,7 +117,7 @@ def test_assets_converts_what_a_user_brings_once_and_another_file_again(weights,
     rgb = decode(hopper)
     assert segmenter(rgb).shape == rgb.shape[:2]
 
-    known["sinet"] = dataclasses.replace(entry, sha256="0" * 64)  # another file is wanted: nothing old is run for it
+    known["sinet"] = dataclasses.replace(entry, sha256="0" * 64)  # another file is expected: the old graph is not run
     with pytest.raises(UserError, match="refused"):
         PortraitMaker.from_weights(out, segmentation="sinet")
 

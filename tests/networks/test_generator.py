@@ -1,4 +1,4 @@
-"""The generator has the published size and shape, light and full."""
+"""The light and the full generator have the published size and shape."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def count(net):
 
 def test_the_light_generator_has_the_published_number_of_weights():
     # The original has 3.83 M. In each of its 4 x 14 multi-scale blocks it also keeps a 1x1 convolution (32 x 32 weights)
-    # that is never called, because input and output have the same width; ours has none of those.
+    # that is never called, because input and output have the same width; ours omits it.
     assert count(Generator(32)) + 4 * 14 * 32 * 32 == 3_831_079
 
 
@@ -44,7 +44,7 @@ def test_pictures_of_a_batch_do_not_touch_one_another():
 def test_every_weight_takes_part():
     torch.manual_seed(0)
     net = Generator(4)
-    with torch.no_grad():  # the mixture begins as pure style: open it, so that the content branch counts
+    with torch.no_grad():  # the mixture starts as pure style; 0.5 lets the content branch contribute
         for name, parameter in net.named_parameters():
             if "w_gamma" in name or "w_beta" in name or "rho" in name:
                 parameter.fill_(0.5)
@@ -81,12 +81,12 @@ def test_impossible_sizes_are_refused():
 
 @pytest.mark.parametrize("light", [True, False])
 def test_with_adalin_and_without_hourglasses_it_is_u_gat_its(light):
-    """arXiv:1907.10830's generator, counted from its definition: ours only adds the linear layers' biases."""
+    """The parameter count follows from arXiv:1907.10830's definition; ours only adds the linear layers' biases."""
     c, wide, side = 8, 32, 128 // 4
     net = Generator(c, 128, light, norm="adalin", hourglasses=False)
     ends = 2 * 3 * c * 49
     sampling = 2 * 9 * (c * 2 * c + 2 * c * wide)
-    blocks = 2 * 4 * 2 * 9 * wide * wide + 4 * 2 * wide  # the decoder's with a rho a channel
+    blocks = 2 * 4 * 2 * 9 * wide * wide + 4 * 2 * wide  # the decoder's blocks have one rho per channel
     attention = 2 * wide + 2 * wide * wide + wide
     style = wide * wide * (1 if light else side * side) + 3 * wide * wide  # two layers, gamma, beta
     normalisation = 3 * (2 * c + c)

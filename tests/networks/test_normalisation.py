@@ -9,7 +9,7 @@ EPS = 1e-5
 
 
 def plain(x, rho, gamma, beta):
-    """U-GAT-IT's definition, instance and layer statistics taken separately."""
+    """U-GAT-IT's definition, with instance and layer statistics computed separately."""
     instance = (x - x.mean((2, 3), keepdim=True)) / torch.sqrt(x.var((2, 3), keepdim=True) + EPS)
     layer = (x - x.mean((1, 2, 3), keepdim=True)) / torch.sqrt(x.var((1, 2, 3), keepdim=True) + EPS)
     return (rho * instance + (1 - rho) * layer) * gamma + beta

@@ -46,12 +46,12 @@ def test_generator(portrait, channels, size, light, paddle):
     with torch.inference_mode():
         expected = original.generator(state, x, paddle)
         got = net(x)
-        # In double precision rounding is out of the way, and what is left would be another formula.
+        # In double precision rounding is negligible, and any remaining gap would mean another formula.
         exact = original.generator({key: value.double() for key, value in state.items()}, x.double(), paddle)
         ours = net.double()(x.double())
     assert expected[0].std() > 0.1 and expected[2].std() > 0.1
     assert gaps(ours, exact) < [1e-6, 1e-5, 1e-4]
-    # float32 rounding itself, the original's own distance to its exact value, is larger than what we add to it.
+    # The gap to the original stays below the original's own float32 rounding, its distance to its exact value.
     rounding = gaps([value.double() for value in expected], exact)
     for gap, limit in zip(gaps(got, expected), rounding, strict=True):
         assert gap <= max(1e-5, limit)
@@ -67,7 +67,7 @@ def test_discriminator(portrait, channels, layers):
         expected = original.discriminator(state, portrait)
         logit, cam_logit, heatmap = gaps(net(portrait), expected)
     assert logit < 1e-5 and cam_logit < 1e-5
-    assert heatmap < 1e-6 * float(expected[2].abs().max())  # a sum over hundreds of channels, in the tens
+    assert heatmap < 1e-6 * float(expected[2].abs().max())  # sums over hundreds of channels, with values in the tens
 
 
 def test_mobilefacenet_of_insightface(portrait):

@@ -35,7 +35,7 @@ def test_pictures_are_normalised_as_by_its_authors():
 
 
 def test_the_two_halves_of_a_block_take_turns():
-    """Channel shuffle, written with reshapes: 0 4 1 5 2 6 3 7 of eight channels in two groups."""
+    """Channel shuffle by reshaping turns eight channels in two groups into 0 4 1 5 2 6 3 7."""
     order = torch.arange(8).view(1, 8, 1, 1).unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2).flatten()
     assert order.tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
     assert order.tolist() == torch.nn.ChannelShuffle(2)(torch.arange(8.0).view(1, 8, 1, 1)).flatten().int().tolist()

@@ -1,4 +1,4 @@
-"""An HTTP server with JSON answers on loopback, in place of a cluster's API."""
+"""HTTP server on loopback with JSON answers, in place of a cluster's API."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import yaml
 
 
 class JsonAnswers:
-    """Makes a handler of HTTP quiet, and answer in JSON."""
+    """Mixin for an HTTP handler that logs nothing and answers in JSON."""
 
     def body(self):
         return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -27,7 +27,7 @@ class JsonAnswers:
 
 @contextlib.contextmanager
 def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
-    """A server with its address in `host`, until the end of the block."""
+    """Run a server, with its address in `host`, until the end of the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.host = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -38,7 +38,7 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServe
 
 
 def kubeconfig(host: str, token: str = "t") -> str:
-    """A file of kubectl's whose context `here` is a server of ours."""
+    """Return a kubeconfig whose context `here` points to a test server."""
     return yaml.safe_dump({
         "apiVersion": "v1", "kind": "Config", "current-context": "here",
         "clusters": [{"name": "here", "cluster": {"server": host}}],

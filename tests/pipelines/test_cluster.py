@@ -39,7 +39,7 @@ steps:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """The pipeline for a cluster that uses every setting: the pipeline's document, and the platform's."""
+    """Pipeline document and platform document, compiled for a cluster that uses every setting."""
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "cluster.yaml").write_text(EVERYTHING)
     compile_to(folder / "pipeline.yaml", load_cluster(folder / "cluster.yaml"))
@@ -118,7 +118,7 @@ def test_a_wrong_setting_is_named(tmp_path, text, told):
 
 
 def test_training_across_machines_is_a_step_of_its_own(tmp_path):
-    """It is told the machines and the claim, and mounts the volume that they share."""
+    """The step receives the number of machines and the PVC, and mounts the shared volume."""
     (tmp_path / "cluster.yaml").write_text(EVERYTHING + "train_job: {nodes: 3, gpus: 8}\n")
     compile_to(tmp_path / "pipeline.yaml", load_cluster(tmp_path / "cluster.yaml"))
     spec, platform = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
@@ -148,7 +148,7 @@ def test_a_pod_with_several_gpus_trains_with_one_process_each(tmp_path):
     cluster.check_batch(Train(batch=16))
     with pytest.raises(UserError, match=r"train\.batch: 4 pictures cannot be divided among 8 processes"):
         cluster.check_batch(Train(batch=4))
-    cluster.check_batch(Train(batch=4, processes=2))  # what params.yaml names counts
+    cluster.check_batch(Train(batch=4, processes=2))  # params.yaml takes precedence
 
 
 def test_settings_of_the_previous_release_are_read_with_a_note(tmp_path, capsys):

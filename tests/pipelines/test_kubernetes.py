@@ -16,7 +16,7 @@ MANIFESTS = list(yaml.safe_load_all((ROOT / "pipelines/kubernetes.yaml").read_te
 
 
 def as_kubernetes_reads_it(manifest):
-    """The manifest after a round through the client's model: what the model does not know is gone."""
+    """Return the manifest after a round trip through the client's model, which drops unknown fields."""
     api = client.ApiClient()
     read = api.deserialize(SimpleNamespace(data=json.dumps(manifest)), MODELS[manifest["kind"]])
     return api.sanitize_for_serialization(read)

@@ -45,7 +45,7 @@ def test_a_component_that_says_nothing_has_failed(tmp_path):
 
 @pytest.fixture
 def here(tiny_params, tmp_path):
-    """Runs the pipeline in processes, with params of its own."""
+    """Function that runs the pipeline in local processes with its own params."""
     shutil.copytree(
         ROOT / "triton_repo", tmp_path / "triton_repo", ignore=shutil.ignore_patterns(".retired", "[0-9]*.onnx")
     )
@@ -70,11 +70,11 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(here, tiny_params):
 
 @pytest.mark.long
 def test_it_runs_here_to_the_scores_of_dvc(here, tiny_params, tmp_path):
-    # A step that fails in the middle: the run says so, in whose name, and promotes nothing.
+    # When a step fails in the middle, the run names that step and promotes nothing.
     told = here(1, train={**tiny_params["train"], "device": "cuda"}, select={"model_name": "kubeflow"})
     assert "Traceback" not in told.split("train")[-1] and "Inner task failed: 'train'" in told.splitlines()[-1]
     assert not (tmp_path / "triton_repo/generator/1").exists()
-    # The next one picks up where it was.
+    # The next run resumes after the finished steps.
     told = here(select={"model_name": "kubeflow"})
     assert (tmp_path / "triton_repo/generator/1/model.onnx").exists()
     (first, second) = sorted((tmp_path / "root").glob("photo2cartoon-*"))
@@ -86,6 +86,6 @@ def test_it_runs_here_to_the_scores_of_dvc(here, tiny_params, tmp_path):
     expected = json.loads((space / "reports/evaluation/scores.json").read_text())
     assert json.loads((second / "collect-scores/scores/scores.json").read_text()) == expected
 
-    # A model that is not the champion passes no gate.
+    # A model that is not the champion is not promoted.
     told = here(select={"model_name": "kubeflow", "champion": "never"}, export={"portraits": 3})
     assert [path.name for path in (tmp_path / "triton_repo/generator").glob("[0-9]*")] == ["1"]

@@ -12,7 +12,7 @@ from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 
 
 class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
-    """As much of Kubeflow Pipelines' API as a run takes; which steps are where, is told by how often was asked."""
+    """The part of Kubeflow Pipelines' API that a run needs; each poll of the run returns its next states."""
 
     def do_GET(self):
         api = self.server
@@ -81,7 +81,7 @@ def test_a_run_is_submitted_and_followed(kubeflow):
     told = submit(
         "--host", kubeflow.host, "--profile", "full", "--name", "friday", "--mlflow-uri", "http://mlflow"
     ).stdout
-    lines = told.splitlines()  # kfp's own, which give the links too, among them
+    lines = told.splitlines()  # includes kfp's own lines, which also print the links
     assert f"{kubeflow.host}/#/runs/details/r1: submitted" in lines and lines[-1] == "r1: SUCCEEDED"
     ((kind, run),) = kubeflow.posted
     assert kind == "runs" and run["display_name"] == "friday" and run["experiment_id"] == "e1"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-# The component's own function, in a process that can be killed.
+# Runs the component's own function in a process that can be killed.
 POD = """
 import sys
 from types import SimpleNamespace as Artifact
@@ -45,14 +45,14 @@ def test_the_next_pod_goes_on(faces, weights, tmp_path, sent):
         assert lost.poll() is None
         time.sleep(0.05)
     lost.send_signal(sent)
-    # 75 has Kubernetes try again.
+    # Exit code 75 makes Kubernetes retry.
     assert lost.wait(60) == (75 if sent is signal.SIGTERM else -signal.SIGKILL)
     assert not (tmp_path / "lost").exists()
     begun_as = tracked(next((tmp_path / "volume").iterdir()))
     for place, out in (("volume", "next"), ("elsewhere", "alone")):
         there = pod(faces, weights, tmp_path / place, tmp_path / out, steps)
         assert there.communicate(timeout=300)[0].strip() == f"step-{steps:06}" and there.returncode == 0
-    assert tracked(tmp_path / "next") == begun_as != tracked(tmp_path / "alone")  # gone on with, not begun again
+    assert tracked(tmp_path / "next") == begun_as != tracked(tmp_path / "alone")  # resumed, not restarted
     begun = [json.loads(line)["step"] for line in (tmp_path / "next/stats.jsonl").read_text().splitlines()]
     assert begun == sorted(set(begun))
     for path in sorted((tmp_path / "alone/checkpoints" / f"step-{steps:06}").glob("*.safetensors")):

@@ -1,4 +1,4 @@
-"""The crop is photo2cartoon's: eyes level, box grown and squared, white beyond the picture."""
+"""The crop equals photo2cartoon's: level eyes, an enlarged square box, white outside the picture."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from tests.conftest import noise
 
 
 def plain(rgb, points):
-    """The definition, step by step: turn the whole picture, then cut the box out of it."""
+    """Reference crop, step by step: rotate the whole picture, then cut out the box."""
     height, width = rgb.shape[:2]
     (x1, y1), (x2, y2) = points[36], points[45]
     angle = np.arctan((y1 - y2) / (x1 - x2))
@@ -35,7 +35,7 @@ def plain(rgb, points):
 
 
 def face(angle=0.0, centre=(150.0, 150.0), size=40.0):
-    """68 points whose outer eye corners make an angle (radians); the rest fills a box around them."""
+    """Return 68 points whose outer eye corners form an angle (radians); the others fill a box around them."""
     points = np.random.default_rng(0).uniform(-size, size, (68, 2))
     points[36], points[45] = (-size * 0.6, -5), (size * 0.6, -5)
     c, s = np.cos(angle), np.sin(angle)
@@ -49,7 +49,7 @@ def test_the_crop_is_the_definition_to_the_pixel(angle, centre):
     points = face(angle, centre)
     expected, got = plain(rgb, points), level_and_crop(rgb, points)[0]
     assert got.shape == expected.shape
-    # OpenCV rounds sample places to 1/32 of a pixel, which moving the origin can tip over on a noise picture.
+    # OpenCV rounds sampling positions to 1/32 of a pixel; moving the origin can change the rounding, visible in noise.
     assert (np.abs(got.astype(int) - expected) > 8).mean() < 0.01
 
 

@@ -62,7 +62,7 @@ def test_sixteen_bits_grey_float_and_cmyk(picture):
     grey = picture.mean(axis=2)
     three = np.repeat(grey[:, :, None], 3, axis=2)
     assert close(decode(encode(Image.fromarray((grey * 257).astype(np.uint16)))), three, 1)
-    dark = (grey * 257 / 300).astype(np.uint16)  # never brighter than 219 of 65535: still 16 bits
+    dark = (grey * 257 / 300).astype(np.uint16)  # at most 219 of 65535, but still 16 bits
     assert decode(encode(Image.fromarray(dark))).max() <= 1
     assert close(decode(encode(Image.fromarray((grey / 255).astype(np.float32)), "TIFF")), three, 1)
     assert close(decode(encode(Image.fromarray(grey.astype(np.uint8)))), three, 1)
@@ -71,7 +71,7 @@ def test_sixteen_bits_grey_float_and_cmyk(picture):
 
 @pytest.mark.parametrize(("suffix", "alpha"), [(".png", False), (".png", True), (".tiff", False)])
 def test_sixteen_bit_colours(picture, suffix, alpha):
-    """Written by another library, because Pillow writes no colours of 16 bits."""
+    """OpenCV writes the files, because Pillow does not write 16-bit colour."""
     deep = picture[..., ::-1].astype(np.uint16) * 257
     expected = picture
     if alpha:
@@ -108,7 +108,7 @@ def test_limits_are_checked_before_decoding(picture, tmp_path):
         decode(data, max_pixels=300_000)
     with pytest.raises(PictureError, match="too large"):
         decode(data, max_bytes=1000)
-    # 40,000 x 40,000 in a few kilobytes: never unpacked.
+    # 40,000 x 40,000 pixels in a few kilobytes are never decoded.
     with pytest.raises(PictureError, match="too large"):
         decode(encode(Image.new("1", (40_000, 40_000))))
     with pytest.raises(PictureError, match="too small"):

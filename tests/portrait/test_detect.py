@@ -1,4 +1,4 @@
-"""Every detector finds the face in real photographs; face-alignment's read their weights from the folder only."""
+"""Every detector finds the face in real photographs; face-alignment's detectors read weights only from the folder."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def nothing_is_fetched(monkeypatch):
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
 
 
-FACES = {"astronaut": (172, 72, 276, 178), "hopper": (164, 140, 370, 350)}  # HOG's boxes to a few pixels
+FACES = {"astronaut": (172, 72, 276, 178), "hopper": (164, 140, 370, 350)}  # HOG's boxes, within a few pixels
 
 
 def share(a, b):
@@ -45,7 +45,7 @@ def test_a_face_is_found_where_it_is(detector, photo, request):
 def test_boxes_are_in_pixels_of_the_picture_whatever_its_shape(detector, hopper):
     rgb = decode(hopper)
     large = cv2.resize(rgb, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_CUBIC)
-    # The face stands at the right edge of a wide picture: the middle square, or a left one, would miss it.
+    # The face is at the right edge of a wide picture; a square crop from the middle or the left would miss it.
     wide = cv2.copyMakeBorder(large, 0, 0, 700, 0, cv2.BORDER_CONSTANT, value=(200, 200, 200))
     (box,) = detector(wide)
     left, top, right, bottom = (2.5 * edge for edge in FACES["hopper"])
@@ -65,7 +65,7 @@ def test_sfd_takes_the_file_it_is_given(tmp_path):
     import torch
     from face_alignment.detection.sfd.net_s3fd import s3fd
 
-    # Random, because no registry carries the trained one; small pictures, because untrained it suspects every pixel.
+    # Random weights, because no registry has the trained ones; small, because untrained it fires at every pixel.
     torch.manual_seed(0)
     state = s3fd().state_dict()
     state["fc7_mbox_conf.bias"] = torch.tensor([-2.0, 2.0])
@@ -83,7 +83,7 @@ def test_blazeface_takes_the_files_it_is_given(tmp_path):
 
     torch.manual_seed(0)
     state = Network().state_dict()
-    state["classifier_8.bias"] += 9  # sure of everything, each as large as its anchor
+    state["classifier_8.bias"] += 9  # high confidence everywhere, each box as large as its anchor
     for layer in ("regressor_8", "regressor_16"):
         state[f"{layer}.weight"] *= 0
         state[f"{layer}.bias"].view(-1, 16)[:] = torch.tensor([0.0, 0, 128, 128] + [0] * 12)

@@ -13,7 +13,7 @@ BOXES = [Box(0, 0, 20, 20, 0.9), Box(100, 10, 180, 90, 0.6), Box(30, 30, 60, 70,
 
 
 def corners(_, boxes):
-    """Points on the boxes' corners."""
+    """Landmark model that puts the points on the boxes' corners."""
     return [np.array([[box.left, box.top], [box.right, box.bottom]] * 34) for box in boxes]
 
 
@@ -32,9 +32,9 @@ def test_a_photograph_on_its_side_or_head_gives_the_same_portrait(weights, hoppe
     maker = PortraitMaker.from_weights(weights)
     upright = decode(hopper)
     turned = np.ascontiguousarray(np.rot90(upright, quarters))
-    assert maker.finder(turned) == []  # as it is, nobody is found in it
+    assert maker.finder(turned) == []  # no face is found without rotating it
     expected, got = on_white(maker(upright).rgba), on_white(maker(turned).rgba)
-    # The points fall a fraction of a pixel apart, and the cut-out with them.
+    # The points, and with them the mask, differ by a fraction of a pixel.
     assert np.abs(expected.astype(int) - got).mean() < 4
 
 

@@ -1,4 +1,4 @@
-"""dlib's landmarks do not depend on the detector; face-alignment replaces dlib if its weights are there."""
+"""dlib's landmarks do not depend on the detector; face-alignment replaces dlib if its weights are present."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ def dlib_landmarks(weights):
 
 @pytest.fixture
 def fan_weights(weights, tmp_path, monkeypatch):
-    """A weights folder with 2D-FAN-4 in it; random, because no registry carries the trained one."""
+    """Weights folder with a random 2D-FAN-4, because no registry has the trained one."""
     from face_alignment.models import FAN
 
     entry = read_catalogue()["face_alignment_2dfan4"]
@@ -80,14 +80,14 @@ def test_face_alignment_finds_its_weights_there_and_nowhere_else(fan_weights, ho
     rgb = decode(hopper)
     (face,), (expected,) = finder(rgb), dlib(rgb)
     assert face.points.shape == (68, 2) and np.isfinite(face.points).all()
-    # Untrained, it puts points anywhere in the box it was given: that is where dlib sees the face.
+    # An untrained model puts points anywhere in the given box, which is where dlib finds the face.
     low, high = expected.points.min(0), expected.points.max(0)
     assert ((face.points > low - 2 * (high - low)) & (face.points < high + 2 * (high - low))).all()
     assert finder(np.full((300, 300, 3), 255, np.uint8)) == []
 
 
 def test_one_reference_scale_for_all_of_the_packages_detectors():
-    """What `FanLandmarks` relies on."""
+    """`FanLandmarks` relies on this scale."""
     from face_alignment.detection import blazeface, core, dlib, folder, sfd
 
     for module in (blazeface, dlib, folder, sfd):

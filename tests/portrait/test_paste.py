@@ -31,21 +31,21 @@ def test_pasting_the_portrait_itself_gives_the_photograph_back(maker, hopper, an
     head = paste(np.zeros_like(rgb), made, np.full((256, 256, 3), 255, np.uint8))[..., 0] > 0
 
     def gap(portrait):
-        """In the head and around it; blurred, because the portrait has fewer pixels than the photograph."""
+        """Difference in the head, blurred because the portrait has fewer pixels; around it nothing may change."""
         back = paste(rgb, portrait, on_white(made.rgba))
         assert np.array_equal(back[~head], rgb[~head]) or portrait is not made
         soft = [cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 2 * scale) for picture in (back, rgb)]
         return np.abs(soft[0] - soft[1])[head].mean()
 
     assert gap(made) < 1.5
-    for shift in ((0.5, 0), (0, 0.5)):  # half a pixel of the portrait beside its place
+    for shift in ((0.5, 0), (0, 0.5)):  # shifted by half a pixel of the portrait
         moved = made.matrix.copy()
         moved[:, 2] += shift
         assert gap(dataclasses.replace(made, matrix=moved)) > 1.5 * gap(made)
 
 
 def test_the_matrix_leads_from_the_photograph_to_the_portrait(maker, astronaut):
-    """The eyes that were found in the photograph lie where they are found again in the portrait."""
+    """The eyes found in the photograph map to where they are found again in the portrait."""
     rgb = turned(astronaut, 20)
     points = maker.finder(rgb)[0].points
     made = maker.cut(rgb, points)
@@ -65,7 +65,7 @@ def test_it_fades_out_at_the_edge_and_leaves_the_background(maker, astronaut):
     assert (pasted[eye[1], eye[0]] == (255, 0, 0)).all()
     corner = np.rint(back @ (3, 3, 1)).astype(int)
     assert (pasted[corner[1], corner[0]] == rgb[corner[1], corner[0]]).all()
-    # No step is visible where the square ends and the neck goes on.
+    # No step is visible where the square ends and the neck continues.
     whole = dataclasses.replace(made, rgba=np.full_like(made.rgba, 255))
     fade = paste(np.zeros_like(rgb), whole, np.full((256, 256, 3), 255, np.uint8))[..., 0].astype(int)
     assert fade.max() == 255 and np.abs(np.diff(fade, axis=0)).max() < 50 and np.abs(np.diff(fade, axis=1)).max() < 50

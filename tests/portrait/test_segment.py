@@ -1,4 +1,4 @@
-"""The segmentation models agree, and each gets its input as in its training."""
+"""The segmentation models agree, and each gets its input as it did in training."""
 
 from pathlib import Path
 

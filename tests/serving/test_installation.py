@@ -1,4 +1,4 @@
-"""NVIDIA's own server is used if there is one, else the wheel's; an empty volume becomes a model repository."""
+"""NVIDIA's own server is used if present, otherwise the wheel's; an empty volume becomes a model repository."""
 
 import re
 import shutil

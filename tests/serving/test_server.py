@@ -32,7 +32,7 @@ MODEL = Select(model_name="served", metric="kernel_face", champion="always")
 
 @pytest.fixture(scope="module")
 def versions(trained, faces, weights, tmp_path_factory):
-    """Two exported versions in the registry, drawing differently; gives the folders of their checkpoints."""
+    """Two exported versions in the registry with different cartoons; returns versions and checkpoint folders."""
     folder = tmp_path_factory.mktemp("versions")
     result = evaluate(Evaluate(photos="all"), trained, faces, weights, folder / "scores")
     selected = []
@@ -47,10 +47,10 @@ def versions(trained, faces, weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def repository(versions, tmp_path_factory):
-    """A copy of the project's repository with version 1 promoted."""
+    """Copy of the project's model repository with version 1 promoted."""
     folder = tmp_path_factory.mktemp("triton") / "triton_repo"
     shutil.copytree(ROOT / "triton_repo", folder)
-    # A version of that number from another time: it must not pass for the one that is promoted.
+    # A stale version with the same number must not be mistaken for the promoted one.
     (folder / "generator/1").mkdir(exist_ok=True)
     (folder / "generator/1/model.onnx").write_bytes(b"stale")
     registry.set_champion("served", versions[0][0])
@@ -70,7 +70,7 @@ def maker(weights):
 
 
 def in_process(maker, checkpoint, photo):
-    """What torch makes of a photograph, without a server."""
+    """Return torch's cartoon of a photograph, made without a server."""
     return by_torch(checkpoint)(maker(decode(photo)).rgba[None])[0].astype(int)
 
 
@@ -88,7 +88,7 @@ def test_one_call_draws_what_the_checkpoint_draws(server, versions, maker, hoppe
 
 
 def test_a_head_drawn_by_the_server_goes_back_into_the_photograph(server, weights, hopper, p2c, tmp_path):
-    """Torch, onnxruntime and Triton: three ways, one answer, pasted or not."""
+    """onnxruntime and Triton give the same picture, pasted or not."""
     version = str(list_versions(server.repository)[-1])
     graph = server.repository / "generator" / version / "model.onnx"
     for more in ((), ("--paste",)):
@@ -167,7 +167,7 @@ def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, ma
         registry.set_champion("served", second)
         assert promote(server.repository, MODEL, server.grpc) == second
         assert list_versions(server.repository)[-1] == second
-        answers = [which(call.result()) for call in calls]  # none failed, each is one version or the other
+        answers = [which(call.result()) for call in calls]  # no call failed; each used one version or the other
     assert which(client.cartoonize(photo)) == second
     assert answers == sorted(answers)
 
@@ -184,7 +184,7 @@ def test_loopback_only_and_metrics(server):
     listening = subprocess.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], capture_output=True, text=True).stdout
     for port in vars(server.ports).values():
         places = {line.split()[1] for line in listening.splitlines() if f":{port:04X} " in line and " 0A " in line}
-        loopback = {f"0100007F:{port:04X}", f"0000000000000000FFFF00000100007F:{port:04X}"}  # plain, and inside IPv6
+        loopback = {f"0100007F:{port:04X}", f"0000000000000000FFFF00000100007F:{port:04X}"}  # IPv4, IPv4 in IPv6
         assert places and places <= loopback
 
 

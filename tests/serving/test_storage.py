@@ -19,18 +19,18 @@ MODEL = Select(model_name="stored")
 
 @pytest.fixture(params=["folder", "bucket"])
 def place(request, tmp_path):
-    """An empty one. `memory://` is a file system of fsspec's with a bucket's manners; `make compose-test` has a real bucket."""
+    """Empty location; fsspec's `memory://` file system behaves like a bucket, `make compose-test` has a real one."""
     return tmp_path / "models" if request.param == "folder" else f"memory://{uuid.uuid4().hex}/models"
 
 
 def files(place):
-    """What is there, by its name."""
+    """Return the contents of all files by name."""
     system, root = file_system(str(place))
     return {path.split(root, 1)[1].lstrip("/"): system.cat_file(path) for path in system.find(root)}
 
 
 def graph(folder, version):
-    """The smallest file that says which version it is."""
+    """Write the smallest ONNX file that names its version, and return its path."""
     node = onnx.helper.make_node("Identity", ["portrait"], ["cartoon"])
     values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, [1]) for name in ("portrait", "cartoon")]
     model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", values[:1], values[1:]))

@@ -11,7 +11,7 @@ from photo2cartoon.training.loop import train
 
 
 def fill(folder, params, scores, monkeypatch):
-    """A manager after checkpoints with these scores, which are all there is in them."""
+    """Return a manager that has saved checkpoints with these scores; they hold nothing else."""
 
     def save(folder, _, step, scores):
         path = folder / f"step-{step:06d}"
@@ -38,7 +38,7 @@ def names(manager):
         ([1, 2, 3, 4, 5, 6, 7], [10, 20, 60, 70]),
         ([7, 6, 5, 4, 3, 2, 1], [60, 70]),
         ([None, None, None], [20, 30]),
-        ([3, 3, 3, 3], [10, 20, 30, 40]),  # of equals the earliest
+        ([3, 3, 3, 3], [10, 20, 30, 40]),  # the earliest of equal scores
     ],
 )
 def test_the_last_and_the_best_stay(scores, left, tmp_path, monkeypatch):
@@ -56,7 +56,7 @@ def test_patience_counts_checkpoints_since_the_best(scores, stops, tmp_path, mon
 
 
 def test_a_run_is_scored_as_it_goes_and_ends_when_it_stands_still(drawn_faces, weights, tmp_path, tiny):
-    # A learning rate this small draws the same pictures at every checkpoint, whatever the score says.
+    # With a learning rate this small, every checkpoint makes the same pictures, whatever the score says.
     section = tiny.model_copy(
         update={"steps": 50, "lr": 1e-12, "checkpoint_every": 1, "score": "face_distance", "patience": 2, "keep": 1}
     )

@@ -1,8 +1,9 @@
-"""Twenty steps with the original's settings, fixed: against a plain step of the original's order, and against numbers.
+"""Losses with the original's settings equal those of a plain step in the original's order, and twenty stored steps.
 
-Training with these weights is chaotic: a difference of one rounding grows a hundredfold with every step. So the plain
-step is compared in float64 over the steps that rounding leaves alone, and the twenty fixed steps in float32 loosely
-enough for another machine's rounding, closely enough that a changed loss, weight, learning rate or optimizer shows.
+Training with these weights is chaotic: one rounding difference grows a hundredfold with every step. The plain step is
+therefore compared in float64, over the steps that rounding does not affect. The twenty stored steps are compared in
+float32, loosely enough for another machine's rounding but closely enough to show a changed loss, weight, learning rate
+or optimizer.
 """
 
 import json
@@ -32,7 +33,7 @@ def pair(astronaut):
 
 
 def run(kind, pair, weights, steps, of, prepare=lambda _: None, dtype=torch.float32):
-    """Every step's losses, and the networks after the last."""
+    """Return every step's losses and the networks after the last step."""
     torch.manual_seed(0)
     face = load_face_network("dlib", weights)
     trainer = kind(Train(size=128, channels=8, steps=of), face, torch.device("cpu"))
@@ -50,11 +51,11 @@ def run(kind, pair, weights, steps, of, prepare=lambda _: None, dtype=torch.floa
 
 def test_six_steps_are_those_of_the_plain_step(pair, weights):
     def hold(state):
-        # How often the power iteration of spectral normalisation runs is what batching changes; here it does not run.
+        # Batching changes how often spectral normalisation's power iteration runs; in evaluation mode it does not run.
         for name in DISCRIMINATORS:
             state.networks[name].eval()
 
-    # Eight steps in all, so that the learning rate falls within the six.
+    # With eight steps in total, the learning rate falls within the first six.
     options = {"steps": 6, "of": 8, "prepare": hold, "dtype": torch.float64}
     ours, networks = run(UnpairedTrainer, pair, weights, **options)
     plain, reference = run(PlainStep, pair, weights, **options)
@@ -68,7 +69,7 @@ def test_six_steps_are_those_of_the_plain_step(pair, weights):
 
 def test_twenty_steps_are_fixed(pair, weights):
     reports, _ = run(UnpairedTrainer, pair, weights, steps=20, of=40)
-    if os.environ.get("P2C_WRITE_GOLDEN"):  # after a change that is meant to change the numbers
+    if os.environ.get("P2C_WRITE_GOLDEN"):  # set it after a change that is meant to change the numbers
         rounded = [{name: float(f"{value:.6g}") for name, value in report.items()} for report in reports]
         GOLDEN.write_text(json.dumps(rounded, indent=1) + "\n")
     golden = json.loads(GOLDEN.read_text())

@@ -1,4 +1,4 @@
-"""The paired recipe learns the drawings; photographs without one take part; resuming is exact."""
+"""The paired recipe learns the drawings; photographs without a drawing take part; resuming is exact."""
 
 import json
 import shutil
@@ -50,7 +50,7 @@ def test_it_goes_on_to_the_same_bytes(drawn_faces, weights, tmp_path):
 
 
 def test_people_without_drawings_get_in_by_the_other_losses_alone(drawn_faces, weights):
-    """With the pairs' losses off, what is left comes from them; without them there is nothing to learn from."""
+    """With the pair losses off, gradients come from these photographs; with the other losses off, none are sampled."""
     only = Paired(l1=0, edges=0, perceptual=0, face_id=1, others=1)
     recipe = PairedTrainer.from_folder(
         TINY.model_copy(update={"paired": only}), drawn_faces, weights, ProcessGroup(0, 1, torch.device("cpu"))

@@ -47,7 +47,7 @@ def test_bf16_keeps_normalisation_spectral_norm_and_losses_in_float32(plain, mon
 
     watch(normalisation, "_blend_scale_shift")
     watch(torch.nn.functional, "instance_norm")
-    watch(torch.nn.functional, "normalize")  # of the power iteration
+    watch(torch.nn.functional, "normalize")  # used by the power iteration
     report, state = step(precision="bf16")
     assert seen and all(dtypes == {torch.float32} for dtypes in seen.values()), seen
     assert set(seen) == {"_blend_scale_shift", "instance_norm", "normalize"}
@@ -56,7 +56,7 @@ def test_bf16_keeps_normalisation_spectral_norm_and_losses_in_float32(plain, mon
     assert {p.dtype for p in state.networks.parameters()} == {torch.float32}
     for name, value in plain[0].items():
         assert report[name] == pytest.approx(value, rel=0.05, abs=0.01), name
-    assert report["generator/cycle"] != plain[0]["generator/cycle"]  # it was used
+    assert report["generator/cycle"] != plain[0]["generator/cycle"]  # bf16 was used
 
 
 def test_precision_follows_the_hardware():
@@ -87,7 +87,7 @@ def test_spectral_norm_is_torchs():
 @pytest.mark.long
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_networks_give_the_same_losses_and_checkpoints(mode):
-    """Without hourglasses, which take half an hour to compile on two cores."""
+    """Runs without hourglasses, which take half an hour to compile on two cores."""
     small = {"hourglasses": False, "blocks": 1}
     (plain, networks), (report, compiled) = step(**small), step(**small, compile=mode)
     for name, value in plain.items():

@@ -22,7 +22,7 @@ def face(weights):
 
 
 def pictures(seed):
-    """Smooth pictures: of pure noise, instance normalisation of 8x8 features is all rounding."""
+    """Return smooth pictures; with pure noise, instance normalisation of 8x8 features is all rounding."""
     noise = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
     return F.interpolate(noise, size=(128, 128), mode="bicubic").clamp(0, 1) * 2 - 1
 
@@ -31,13 +31,13 @@ def build(face, **changes):
     torch.manual_seed(0)
     trainer = UnpairedTrainer(Train(size=128, channels=4, steps=10, **changes), face, CPU)
     for name in DISCRIMINATORS:
-        # One power iteration a call is what batching changes; in evaluation mode there is none.
+        # Batching changes the number of power iterations, one per call; in evaluation mode there is none.
         trainer.state.networks[name].eval()
     return trainer
 
 
 def plain_gradients(trainer, real_A, real_B):
-    """The losses as the original writes them: every picture through every network by itself, nothing shared."""
+    """Losses as the original computes them: every picture passes every network alone, and nothing is shared."""
     state, face, w = trainer.state, trainer.face, trainer.weights
     nets = state.networks
     mse, bce = F.mse_loss, F.binary_cross_entropy_with_logits
@@ -119,7 +119,7 @@ def test_mixtures_stay_between_0_and_1_and_averages_follow(face):
     for name, value in current.items():
         if name.endswith(("rho", "w_gamma", "w_beta")):
             assert value.min() >= 0 and value.max() <= 1, name
-        # Two pictures and a half-life of two: half old, half new.
+        # Two pictures with a half-life of two make the average half old, half new.
         assert torch.allclose(state.ema["genA2B"].state_dict()[name], (before[name] + value) / 2, atol=1e-6)
 
 
@@ -138,14 +138,14 @@ def test_the_learning_rate_is_constant_then_falls_to_zero():
     params = Train(steps=100, lr=1e-4)
     rates = [learning_rate(step, params) for step in range(100)]
     assert rates[:50] == [1e-4] * 50
-    # As the original counts: from the first step of the second half on, one fiftieth less each, the last with nothing.
+    # As in the original, each step of the second half is one fiftieth lower than the one before; the last is zero.
     assert all(a - b == pytest.approx(2e-6) for a, b in pairwise(rates[49:])) and rates[99] == 0
     assert learning_rate(0, Train(steps=1, lr=1e-4)) == 1e-4
     assert learning_rate(99, Train(steps=100, lr=1e-4, decay=False)) == 1e-4
 
 
 def test_a_batch_in_parts_and_activations_computed_twice_change_nothing(face):
-    """Memory is all they save: in double precision the same losses, and the same weights after the step."""
+    """They only save memory: in double precision the losses and the weights after the steps are the same."""
     real = [torch.cat([pictures(seed), pictures(seed + 1)]).double() for seed in (1, 3)]
     outcomes, calls = [], []
     for changes in ({}, {"accumulate": 2}, {"recompute": True}, {"accumulate": 2, "recompute": True}):
@@ -159,7 +159,7 @@ def test_a_batch_in_parts_and_activations_computed_twice_change_nothing(face):
             lambda _, given, seen=seen: seen.append(len(given[0]))
         )
         reports = [trainer(*real, step) for step in range(2)]
-        # A block of the generator is run once for the fakes and once for the way back; again where it is computed twice.
+        # A generator block runs once for the fakes and once for the cycle, and again where activations are recomputed.
         assert max(seen) == (2 if "accumulate" in changes else 4)
         calls.append(len(seen))
         outcomes.append((reports, state.networks.state_dict()))

@@ -215,6 +215,9 @@ def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[Pic
     ]
     moved = []
     for domain, letter in LETTERS.items():
+        if any(row.domain == domain for row in rows):
+            for split in ("train", "test"):  # a shard that came through object storage has lost its empty folders
+                (folder / f"{split}{letter}").mkdir(exist_ok=True)
         faces = [row.face for row in rows if row.domain == domain and row.face]
         order = sorted({in_test(face.removesuffix(".png")) for face in faces})
         # From two people on, each split has at least one.
