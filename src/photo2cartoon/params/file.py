@@ -22,7 +22,7 @@ DEFAULT_FILE = Path("params.yaml")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1, as PyYAML reads it, takes 1e-4 for a word; everybody else takes it for a number."""
+    """SafeLoader that also reads 1e-4 as a number; PyYAML follows YAML 1.1, in which it is a string."""
 
 
 _Loader.add_implicit_resolver(
@@ -31,7 +31,7 @@ _Loader.add_implicit_resolver(
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it, section by section; neither argument is touched."""
+    """Merge `changes` into a copy of `base`, section by section."""
     merged = dict(base)
     for key, value in changes.items():
         below = merged.get(key)
@@ -40,10 +40,10 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(values: dict[str, Any], source: str) -> Params:
-    """`values` as `Params`.
+    """Validate `values` as `Params`.
 
     Raises:
-        UserError: an unknown key or an impossible value; the message names the key.
+        UserError: a key is unknown or a value invalid; the message names the key.
     """
     try:
         return Params.model_validate(values)
@@ -52,7 +52,7 @@ def check(values: dict[str, Any], source: str) -> Params:
 
 
 def describe(error: ValidationError) -> str:
-    """A pydantic error in one line: every offending key and what is wrong with it."""
+    """Format a pydantic error as one line that names every wrong key and the reason."""
     parts = []
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"]) or "params"
@@ -66,10 +66,10 @@ def describe(error: ValidationError) -> str:
 
 
 def load(path: Path | str | None = None, profile: str | None = None) -> Params:
-    """Read, resolve and check a params file; without a path, `params.yaml` here or the defaults.
+    """Read, resolve and check a parameters file; without a path, ./params.yaml or else the defaults.
 
     Args:
-        path: a YAML file; it may leave out whatever keeps its default.
+        path: a YAML file; values that it omits keep their defaults.
         profile: overrides the file's own `profile`.
 
     Raises:
@@ -100,27 +100,27 @@ def load(path: Path | str | None = None, profile: str | None = None) -> Params:
     chosen = profile or values.get("profile", "default")
     if chosen != "default" and profiles and chosen not in profiles:
         raise UserError(f"{file}: 'profile': there is no '{chosen}'; known: {', '.join(['default', *profiles])}")
-    # Every profile is checked, not only the chosen one: a typing error must not wait until somebody needs it.
+    # All profiles are checked, not only the chosen one, so that a typo is found before the profile is needed.
     for name, changes in profiles.items():
         check(merge(values, {**changes, "profile": name}), f"{file}: profiles.{name}")
     return check(merge(values, {**profiles.get(chosen, {}), "profile": chosen}), str(file))
 
 
 def dump(params: Params, path: Path) -> None:
-    """Write the resolved params, every default filled in; the file can be read again by `load`."""
+    """Write the resolved parameters with all defaults, in a form that `load` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = params.model_dump(mode="json")
     text = f"# Written by `p2c params` from {DEFAULT_FILE}: edit that file, not this one.\n"
     path.write_text(text + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-# Names of the previous release, read for one more: the new name of a key, and of a value, of a section.
+# Keys and values of the previous release, accepted for one more release, and their current names.
 _RENAMED_KEYS = {("train", "taught"): "paired", ("evaluate", "weights"): "generator"}
 _RENAMED_VALUES = {("train", "recipe", "taught"): "paired", ("evaluate", "generator", "average"): "ema"}
 
 
 def renamed(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Values by the names of this release, and a line for each that had the name of the previous one."""
+    """Rename keys and values of the previous release; return the values and a line per renaming."""
     values, lines = {**values}, []
     for (section, old), new in _RENAMED_KEYS.items():
         if isinstance(values.get(section), dict) and old in values[section] and new not in values[section]:
@@ -136,7 +136,7 @@ def renamed(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def commented(params: Params) -> str:
-    """The resolved params as YAML, with the description of each key as a comment."""
+    """Format the resolved parameters as YAML, with the description of each key as a comment."""
     return "".join(_lines(params, 0))
 
 

@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: strict types, unknown keys refused, never changed after it was read."""
+    """A section of params.yaml: strict types, unknown keys refused, frozen."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -92,7 +92,7 @@ class LossWeights(Section):
 
 
 class Paired(Section):
-    """Weights of the losses of the paired recipe, 0 switches a loss off; and what else is particular to it."""
+    """Weights of the losses of the paired recipe, 0 switches a loss off; and its other settings."""
 
     l1: NonNegative = Field(1.0, description="L1 to the drawing")
     edges: NonNegative = Field(1.0, description="L1 to the drawing's image gradients, which are its lines")
