@@ -140,4 +140,10 @@ def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
     assert submit(code=1, KFP_HOST="").stderr.startswith("submit: which Kubeflow? make submit KFP_HOST=https://…")
     (tmp_path / "params.yaml").write_text("train: {steps: many}")
     told = submit("--host", kubeflow.host, "--params", str(tmp_path / "params.yaml"), code=1).stderr
-    assert "'train.steps'" in told and len(kubeflow.posted) == 2
+    assert "'train.steps'" in told
+    (tmp_path / "params.yaml").write_text("train: {batch: 4}")
+    (tmp_path / "cluster.yaml").write_text("steps: {train: {gpus: 8}}")
+    given = ("--params", str(tmp_path / "params.yaml"), "--cluster", str(tmp_path / "cluster.yaml"))
+    told = submit("--host", kubeflow.host, *given, code=1).stderr
+    assert told == "submit: train.batch: 4 pictures cannot be divided among 8 processes\n"
+    assert len(kubeflow.posted) == 2

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from photo2cartoon.cartoonize.stylize import by_torch
+from photo2cartoon.cartoonize.stills import Cartoonizer
+from photo2cartoon.cartoonize.stylize import ModelChoice, by_torch
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import select
@@ -101,7 +102,6 @@ def test_a_head_drawn_by_the_server_goes_back_into_the_photograph(server, weight
 
 
 def test_the_page_shows_what_the_server_draws(server, weights, hopper, p2c, tmp_path):
-    from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.cartoonize.web import offer_models
 
     models = offer_models(ModelChoice(server=server.grpc), weights, PortraitParams())
@@ -109,6 +109,24 @@ def test_the_page_shows_what_the_server_draws(server, weights, hopper, p2c, tmp_
         p2c("cartoonize", hopper, "--weights", weights, "--server", server.grpc, "--out", "cartoon.png", *options)
         shown = models.cartoonize(hopper, f"Triton at {server.grpc}", in_place)
         assert np.array_equal(shown[..., ::-1], cv2.imread(str(tmp_path / "cartoon.png")))
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_cartoon_by_a_server_takes_one_connection(server, maker, hopper, monkeypatch, in_place):
+    from tritonclient import grpc
+
+    opened = []
+
+    class Counted(grpc.InferenceServerClient):
+        def __init__(self, *given, **options):
+            opened.append(given)
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(grpc, "InferenceServerClient", Counted)
+    model = ModelChoice(server=server.grpc).load()
+    cartoonizer = Cartoonizer(model, PortraitParams(), maker if in_place else None, in_place)
+    assert cartoonizer(hopper).dtype == np.uint8 and model.label().startswith("version ")
+    assert opened == [(server.grpc,)]
 
 
 def test_more_portraits_than_the_server_takes_at_once(server, faces):
