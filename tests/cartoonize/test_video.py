@@ -13,8 +13,8 @@ import onnx.numpy_helper
 import pytest
 
 from photo2cartoon.cartoonize.follow import Follower
-from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, VIDEO_SUFFIXES, cartoonize_video
-from photo2cartoon.cartoonize.video_reader import VideoReader
+from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, cartoonize_video
+from photo2cartoon.cartoonize.video_reader import SUFFIXES, VideoReader
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.session import open_session
 from photo2cartoon.portrait import PortraitMaker
@@ -179,7 +179,7 @@ def test_other_containers(portrait, maker, tmp_path, name, video, sound, becomes
     pix_fmt = "yuvj420p" if video == "mjpeg" else "yuv420p"
     options = {"deadline": "realtime", "cpu-used": "8"} if "vp9" in video else None
     source = write(tmp_path / name, shots(portrait, 18), video=video, sound=sound, pix_fmt=pix_fmt, options=options)
-    assert source.suffix in VIDEO_SUFFIXES
+    assert source.suffix in SUFFIXES
     for suffix, sound_is in becomes.items():
         out = tmp_path / f"out{suffix}"
         report = cartoonize_video(source, out, maker.finder, maker.cut, red)

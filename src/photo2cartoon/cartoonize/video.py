@@ -14,7 +14,7 @@ import av
 import numpy as np
 
 from photo2cartoon.cartoonize.follow import Follower
-from photo2cartoon.cartoonize.video_reader import MAX_PIXELS, SUFFIXES, Frame, VideoReader
+from photo2cartoon.cartoonize.video_reader import MAX_PIXELS, Frame, VideoReader
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_write
 from photo2cartoon.portrait import PictureError, Portrait
@@ -23,7 +23,6 @@ from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.portrait.paste import paste as put_back
 from photo2cartoon.progress import bar, note
 
-VIDEO_SUFFIXES = SUFFIXES
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 BATCH = 4  # frames that are stylized at once, and the most that are held in memory
 
