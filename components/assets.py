@@ -1,4 +1,4 @@
-"""`assets` component: collects and verifies third-party weights."""
+"""`assets` component: collects and verifies third-party weights, an output for each step that uses them."""
 
 from kfp.dsl import Model, Output
 
@@ -6,19 +6,24 @@ from components import component
 
 
 @component()
-def assets(params: str, weights: Output[Model]):
+def assets(params: dict, portrait: Output[Model], training: Output[Model], scoring: Output[Model]):
     """Collect the third-party weights and verify their hashes.
 
     Args:
-        params: section `assets`, as JSON.
-        weights: receives the weights files.
+        params: section `assets`.
+        portrait: receives the files that `preprocess` uses.
+        training: receives the files that `train` uses.
+        scoring: receives the files that `evaluate` uses.
     """
     from pathlib import Path
 
+    from photo2cartoon.assets.catalogue import used_by
     from photo2cartoon.assets.collect import collect
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets
+    from photo2cartoon.params.arguments import section_of
 
     with exit_on_user_error("assets"):
-        folder = Assets.model_validate_json(params).folder
-        collect(Path(weights.path), Path(folder) if folder else None)
+        folder = section_of(Assets, params).folder
+        for stage, output in (("preprocess", portrait), ("train", training), ("evaluate", scoring)):
+            collect(Path(output.path), Path(folder) if folder else None, used_by(stage), label=f"weights of {stage}")

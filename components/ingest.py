@@ -1,4 +1,4 @@
-"""`ingest` components: copy raw images from their source, at the version that the source has now."""
+"""`ingest` component: copies raw images from their source, at the version that `check` found."""
 
 from kfp.dsl import Dataset, Output
 
@@ -6,43 +6,25 @@ from components import component
 
 
 @component()
-def version(params: str) -> str:
-    """Return the current version of the source: a hash, DVC's own where DVC tracks the images. Never cached.
-
-    Args:
-        params: section `ingest`, as JSON.
-
-    Returns:
-        The version, which is part of the cache key of `ingest`.
-    """
-    from photo2cartoon.dataset.version import data_version
-    from photo2cartoon.errors import exit_on_user_error
-    from photo2cartoon.params import Ingest
-
-    with exit_on_user_error("ingest"):
-        found = data_version(Ingest.model_validate_json(params))
-        print(found)
-        return found
-
-
-@component()
-def ingest(params: str, data_version: str, raw: Output[Dataset]):
+def ingest(params: dict, photos: str, cartoons: str, revision: str, data_version: str, raw: Output[Dataset]):
     """Copy the raw images from their source; fail if they no longer match the version.
 
     Args:
-        params: section `ingest`, as JSON.
-        data_version: output of `version`.
+        params: section `ingest`.
+        photos, cartoons, revision: parameters of the pipeline.
+        data_version: output of `check`.
         raw: receives photos/, cartoons/, drawings/ and CARD.md.
     """
     from pathlib import Path
 
     from photo2cartoon.dataset.ingest import ingest as stage
+    from photo2cartoon.dataset.version import at_revision
     from photo2cartoon.dataset.version import data_version as version_of
     from photo2cartoon.errors import UserError, exit_on_user_error
-    from photo2cartoon.params import Ingest
+    from photo2cartoon.params.arguments import ingest_of
 
     with exit_on_user_error("ingest"):
-        section = Ingest.model_validate_json(params)
+        section = at_revision(ingest_of(params, photos, cartoons), revision)
         counts = stage(section, Path(raw.path))
         if version_of(section) != data_version:
             raise UserError(

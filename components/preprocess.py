@@ -1,72 +1,131 @@
-"""`preprocess` components: make aligned, cut-out portraits of raw images, one pod per shard, then merge the shards."""
+"""`preprocess` components: make aligned, cut-out portraits of raw images, in one pod or in several shards."""
+
+from typing import Optional
 
 from kfp.dsl import Dataset, Input, Model, Output
 
 from components import component
 
-
-@component()
-def shard(portrait: str, params: str, shards: int) -> list[str]:
-    """List the work items, one per shard.
-
-    Args:
-        portrait: section `portrait`, as JSON.
-        params: section `preprocess`, as JSON.
-        shards: number of shards.
-
-    Returns:
-        Work items as JSON. They carry all parameters of `preprocess`, because inside a loop kfp's local runner
-        passes on no parameters but the loop item.
-    """
-    import json
-
-    item = {"portrait": json.loads(portrait), "preprocess": json.loads(params), "shards": shards}
-    return [json.dumps({**item, "number": number}) for number in range(shards)]
+SHARDS = 8  # inputs of `collect_faces`
 
 
 @component()
-def preprocess(work_item: str, raw: Input[Dataset], weights: Input[Model], faces: Output[Dataset]):
-    """Make the portraits of one shard of the raw images.
+def preprocess(
+    params: dict,
+    portrait: dict,
+    score_on: str,
+    raw: Input[Dataset],
+    weights: Input[Model],
+    faces: Output[Dataset],
+    scored: Output[Dataset],
+    examples: Output[Dataset],
+):
+    """Make the dataset from the raw images.
 
     Args:
-        work_item: one item from `shard`.
+        params: section `preprocess`.
+        portrait: section `portrait`.
+        score_on: parameter of the pipeline.
         raw: raw images, output of `ingest`.
-        weights: output of `assets`.
-        faces: receives the portraits and a table with the result for every image.
+        weights: output `portrait` of `assets`.
+        faces: receives trainA, trainB, testA, testB, drawnA and pictures.csv, for `train`.
+        scored: receives the portraits and cartoons that `evaluate` compares.
+        examples: receives the portraits on which `select` compares the exported graph with torch.
     """
-    import json
     from collections import Counter
     from pathlib import Path
 
-    from photo2cartoon.dataset.preprocess import preprocess_shard, raw_folders
+    from photo2cartoon.dataset.preprocess import preprocess as stage
+    from photo2cartoon.dataset.preprocess import raw_folders
+    from photo2cartoon.dataset.subsets import copy_examples, copy_scored
     from photo2cartoon.errors import exit_on_user_error
-    from photo2cartoon.params import check
+    from photo2cartoon.params import PortraitParams, Preprocess
+    from photo2cartoon.params.arguments import section_of
 
     with exit_on_user_error("preprocess"):
-        item = json.loads(work_item)
-        params = check({name: item[name] for name in ("portrait", "preprocess")}, "work_item")
         photos, cartoons, drawings = raw_folders(Path(raw.path))
-        places = photos, cartoons, Path(weights.path), Path(faces.path)
-        rows = preprocess_shard(*places, params.portrait, params.preprocess, drawings, item["number"], item["shards"])
+        sections = section_of(PortraitParams, portrait), section_of(Preprocess, params)
+        rows = stage(photos, cartoons, Path(weights.path), Path(faces.path), *sections, drawings)
         faces.metadata |= Counter(row.result for row in rows)
+        copy_scored(Path(faces.path), Path(scored.path), score_on)
+        copy_examples(Path(faces.path), Path(examples.path))
 
 
 @component()
-def collect_faces(params: str, shards: Input[list[Dataset]], faces: Output[Dataset]):
+def preprocess_shard(
+    params: dict,
+    portrait: dict,
+    number: int,
+    shards: int,
+    raw: Input[Dataset],
+    weights: Input[Model],
+    shard: Output[Dataset],
+):
+    """Make the portraits of every `shards`-th raw image.
+
+    Args:
+        params: section `preprocess`.
+        portrait: section `portrait`.
+        number: index of the shard, from 0.
+        shards: number of shards.
+        raw: raw images, output of `ingest`.
+        weights: output `portrait` of `assets`.
+        shard: receives the portraits and a table with the result for every image.
+    """
+    from collections import Counter
+    from pathlib import Path
+
+    from photo2cartoon.dataset.preprocess import preprocess_shard as stage
+    from photo2cartoon.dataset.preprocess import raw_folders
+    from photo2cartoon.errors import exit_on_user_error
+    from photo2cartoon.params import PortraitParams, Preprocess
+    from photo2cartoon.params.arguments import section_of
+
+    with exit_on_user_error("preprocess"):
+        photos, cartoons, drawings = raw_folders(Path(raw.path))
+        sections = section_of(PortraitParams, portrait), section_of(Preprocess, params)
+        places = photos, cartoons, Path(weights.path), Path(shard.path)
+        rows = stage(*places, *sections, drawings, number, shards)
+        shard.metadata |= Counter(row.result for row in rows)
+
+
+@component()
+def collect_faces(
+    params: dict,
+    score_on: str,
+    shard_0: Input[Dataset],
+    faces: Output[Dataset],
+    scored: Output[Dataset],
+    examples: Output[Dataset],
+    shard_1: Optional[Input[Dataset]] = None,  # noqa: UP045  # the type that kfp reads
+    shard_2: Optional[Input[Dataset]] = None,  # noqa: UP045
+    shard_3: Optional[Input[Dataset]] = None,  # noqa: UP045
+    shard_4: Optional[Input[Dataset]] = None,  # noqa: UP045
+    shard_5: Optional[Input[Dataset]] = None,  # noqa: UP045
+    shard_6: Optional[Input[Dataset]] = None,  # noqa: UP045
+    shard_7: Optional[Input[Dataset]] = None,  # noqa: UP045
+):
     """Merge the shards into the dataset and hold out some people for testing.
 
     Args:
-        params: section `preprocess`, as JSON.
-        shards: outputs of `preprocess`, one per shard.
-        faces: receives trainA, trainB, testA, testB, drawnA and pictures.csv.
+        params: section `preprocess`.
+        score_on: parameter of the pipeline.
+        shard_0, shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7: outputs of `preprocess_shard`.
+        faces, scored, examples: as for `preprocess`.
     """
     from collections import Counter
     from pathlib import Path
 
     from photo2cartoon.dataset.preprocess import collect
+    from photo2cartoon.dataset.subsets import copy_examples, copy_scored
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Preprocess
+    from photo2cartoon.params.arguments import section_of
 
     with exit_on_user_error("preprocess"):
-        rows = collect([Path(shard.path) for shard in shards], Path(faces.path), Preprocess.model_validate_json(params))
+        shards = [shard_0, shard_1, shard_2, shard_3, shard_4, shard_5, shard_6, shard_7]
+        folders = [Path(shard.path) for shard in shards if shard is not None]
+        rows = collect(folders, Path(faces.path), section_of(Preprocess, params))
         faces.metadata |= Counter(row.result for row in rows)
+        copy_scored(Path(faces.path), Path(scored.path), score_on)
+        copy_examples(Path(faces.path), Path(examples.path))

@@ -15,7 +15,9 @@ from kfp.dsl import PipelineTask
 from pydantic import Field, ValidationError, model_validator
 
 from components import IMAGE
+from components.preprocess import SHARDS
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import Section, Train
 from photo2cartoon.progress import note
 from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
@@ -23,8 +25,7 @@ from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 DEFAULT = Path(__file__).with_name("cluster.yaml")
 CHECKPOINTS, REPOSITORY = "/checkpoints", "/repository"
 StepName = Literal[
-    "resolve", "assets", "version", "ingest", "shard", "preprocess", "collect", "train", "candidates", "evaluate", "select",
-    "export", "gate", "promote",
+    "check", "assets", "ingest", "preprocess", "collect", "train", "evaluate", "select", "promote",
 ]  # fmt: skip
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]i?)?$")]
 
@@ -81,9 +82,8 @@ class Cluster(Section):
     image: str = Field(IMAGE, description="the project's image, where the cluster can pull it")
     pull_secrets: tuple[str, ...] = ()
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
-    shards: Annotated[int, Field(ge=1, le=100)] = Field(2, description="number of preprocess shards; one pod each")
-    at_once: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="shards or checkpoints processed at once; null for all"
+    shards: Annotated[int, Field(ge=1, le=SHARDS)] = Field(
+        1, description="pods that make the portraits; more than one adds a step that merges their outputs"
     )
     checkpoints_pvc: str | None = Field(None, description="PVC where training keeps its checkpoints")
     train_job: TrainJobSpec | None = Field(
@@ -119,18 +119,36 @@ class Cluster(Section):
             raise UserError(f"train.batch: {train.batch} pictures cannot be divided among {processes} processes")
 
     @property
+    def repository(self) -> str:
+        """Triton's model repository as the steps see it, unless a run names another."""
+        return REPOSITORY if self.repository_pvc else MODEL_REPOSITORY.name
+
+    @property
     def checkpoints(self) -> str:
         """Folder where training keeps its checkpoints; empty if there is none that outlives the pod."""
         return CHECKPOINTS if self.checkpoints_pvc else ""
 
 
-# Setting names of the previous release, accepted for one more release.
-_RENAMED = {"parts": "shards", "checkpoints_claim": "checkpoints_pvc", "repository_claim": "repository_pvc"}
-_RENAMED_STEPS = {"split": "shard"}
+# Setting names of the previous release, accepted for one more release; None: there is no such setting any more.
+_RENAMED = {
+    "parts": "shards",
+    "checkpoints_claim": "checkpoints_pvc",
+    "repository_claim": "repository_pvc",
+    "at_once": None,
+}
+_RENAMED_STEPS = {
+    "version": "check",
+    "resolve": None,
+    "split": None,
+    "shard": None,
+    "candidates": None,
+    "export": None,
+    "gate": None,
+}
 
 
 def _renamed(values: Any, path: Path) -> Any:
-    """Rename settings of the previous release to their current names, with a note for each."""
+    """Rename or drop settings of the previous release, with a note for each."""
     if not isinstance(values, dict):
         return values
     places = [(values, _RENAMED)] + (
@@ -138,7 +156,10 @@ def _renamed(values: Any, path: Path) -> Any:
     )
     for place, names in places:
         for old, new in names.items():
-            if old in place and new not in place:
+            if old in place and new is None:
+                del place[old]
+                note(f"{path}: '{old}' has no effect any more; remove it")
+            elif old in place and new not in place:
                 place[new] = place.pop(old)
                 note(f"{path}: '{old}' is called '{new}' now; the old name is read for one more release")
     return values

@@ -3,97 +3,128 @@
 `python -m pipelines.photo2cartoon` writes the YAML for the cluster; a test fails if the committed file is stale.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from kfp import compiler, dsl
 
-from components.assets import assets
-from components.evaluate import candidates, collect_scores, evaluate
-from components.export import export
-from components.ingest import ingest, version
-from components.preprocess import collect_faces, preprocess, shard
-from components.promote import gate, promote
-from components.resolve import resolve
-from components.select import select
-from components.train import train, train_distributed
+from components.assets import assets as assets_step
+from components.check import check
+from components.evaluate import evaluate as evaluate_step
+from components.ingest import ingest as ingest_step
+from components.preprocess import collect_faces, preprocess_shard
+from components.preprocess import preprocess as preprocess_step
+from components.promote import promote
+from components.select import select as select_step
+from components.train import train as train_step
+from components.train import train_at, train_distributed
+from photo2cartoon.params import load
+from photo2cartoon.params.arguments import to_arguments
 from pipelines.cluster import Cluster, apply_resources, load_cluster
 
 COMPILED = Path(__file__).with_suffix(".yaml")
+DEFAULTS = Path(__file__).parents[1] / "params.yaml"
 
 
 def build(cluster: Cluster) -> Callable:
-    """Return the pipeline function for a cluster."""
+    """Return the pipeline function for a cluster. Its defaults are those of the project's params.yaml."""
+    default = to_arguments(load(DEFAULTS))
 
     @dsl.pipeline(name="photo2cartoon", description="Portraits, training, scores, selection, export, promotion.")
     def photo2cartoon(
-        params_yaml: str,
-        profile: str = "",
-        revision: str = "",
+        photos: str = default["photos"],
+        cartoons: str = default["cartoons"],
+        revision: str = default["revision"],
+        steps: int = default["steps"],
+        batch: int = default["batch"],
+        lr: float = default["lr"],
+        score_on: str = default["score_on"],
+        champion: str = default["champion"],
         mlflow_uri: str = "",
-        repository: str = "triton_repo",
+        repository: str = cluster.repository,
         server: str = "",
+        assets: dict = default["assets"],
+        ingest: dict = default["ingest"],
+        portrait: dict = default["portrait"],
+        preprocess: dict = default["preprocess"],
+        train: dict = default["train"],
+        evaluate: dict = default["evaluate"],
+        select: dict = default["select"],
+        export: dict = default["export"],
     ):
         """Run every stage, from raw images to a promoted version.
 
         Args:
-            params_yaml: text of a params.yaml.
-            profile: overrides the profile in the text; empty keeps it.
-            revision: git revision of the DVC repositories that images come from; empty keeps the one in the text.
+            photos: source of the photographs: sample, worldwide, a folder, or a URL (s3://bucket/path, dvc+REPOSITORY#PATH).
+            cartoons: source of the cartoons: sample, a folder, or a URL.
+            revision: git revision of the DVC repositories that pictures come from; empty for the one in their URLs.
+            steps: optimisation steps.
+            batch: images of each domain per step, over all processes.
+            lr: learning rate of Adam.
+            score_on: photographs on which checkpoints are scored: test (held out), or all where there are few.
+            champion: when the selected version takes the alias champion, and is promoted: better, always or never.
             mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
             repository: Triton's model repository, a folder or an object storage URL.
             server: HOST:PORT of a running Triton that should load the version immediately; empty for none.
+            assets: third-party weights, section of params.yaml.
+            ingest: other settings of the sources, section of params.yaml.
+            portrait: detector, landmarks and segmentation, section of params.yaml.
+            preprocess: split and alignment, section of params.yaml.
+            train: networks, losses and their weights, checkpoints, section of params.yaml.
+            evaluate: scores, section of params.yaml.
+            select: metric and registered model, section of params.yaml.
+            export: the ONNX graph, section of params.yaml.
         """
-        sections = apply_resources(
-            resolve(params_yaml=params_yaml, profile=profile, revision=revision), "resolve", cluster
-        ).outputs
-        weights = apply_resources(assets(params=sections["assets"]), "assets", cluster).outputs["weights"]
 
-        now = apply_resources(version(params=sections["ingest"]), "version", cluster).set_caching_options(False)
-        raw = apply_resources(ingest(params=sections["ingest"], data_version=now.output), "ingest", cluster).outputs[
-            "raw"
-        ]
-        work_items = shard(portrait=sections["portrait"], params=sections["preprocess"], shards=cluster.shards)
-        with dsl.ParallelFor(
-            apply_resources(work_items, "shard", cluster).output, name="shards", parallelism=cluster.at_once
-        ) as work_item:
-            made = apply_resources(preprocess(work_item=work_item, raw=raw, weights=weights), "preprocess", cluster)
-        collected = collect_faces(params=sections["preprocess"], shards=dsl.Collected(made.outputs["faces"]))
-        faces = apply_resources(collected, "collect", cluster).outputs["faces"]
+        def on_cluster(task: dsl.PipelineTask, name: str, cached: bool = True) -> dict:
+            apply_resources(task, name, cluster).set_caching_options(cached)
+            return task.outputs
 
-        inputs = {"params": sections["train"], "faces": faces, "weights": weights, "mlflow_uri": mlflow_uri}
-        if cluster.train_job:
-            spec, pvc = cluster.train_job.model_dump_json(), cluster.checkpoints_pvc
-            where = {"checkpoints": cluster.checkpoints, "pvc": pvc, "spec": spec, "image": cluster.image}
-            trained = train_distributed(**inputs, **where)
+        sources = {"photos": photos, "cartoons": cartoons, "revision": revision}
+        hyper = {"steps": steps, "batch": batch, "lr": lr}
+        # Neither `check` nor `promote` is cached: they read the source and the registry, which are not their inputs.
+        checked = check(
+            assets=assets, ingest=ingest, portrait=portrait, preprocess=preprocess, train=train, evaluate=evaluate,
+            select=select, export=export, score_on=score_on, champion=champion, **sources, **hyper,
+        )  # fmt: skip
+        version = on_cluster(checked, "check", cached=False)["Output"]
+        weights = on_cluster(assets_step(params=assets), "assets")
+        raw = on_cluster(ingest_step(params=ingest, data_version=version, **sources), "ingest")["raw"]
+
+        making = {"params": preprocess, "portrait": portrait, "raw": raw, "weights": weights["portrait"]}
+        if cluster.shards == 1:
+            portraits = on_cluster(preprocess_step(score_on=score_on, **making), "preprocess")
         else:
-            trained = train(**inputs, checkpoints=cluster.checkpoints, gpus=cluster.step("train").gpus)
-        run = apply_resources(trained, "train", cluster).outputs["run"]
+            shards = {}
+            for number in range(cluster.shards):
+                shard = preprocess_shard(number=number, shards=cluster.shards, **making)
+                shards[f"shard_{number}"] = on_cluster(shard, "preprocess")["shard"]
+            portraits = on_cluster(collect_faces(params=preprocess, score_on=score_on, **shards), "collect")
 
-        listed = candidates(params=sections["evaluate"], run=run)
-        with dsl.ParallelFor(
-            apply_resources(listed, "candidates", cluster).output, name="checkpoints", parallelism=cluster.at_once
-        ) as work_item:
-            scored = apply_resources(
-                evaluate(work_item=work_item, run=run, faces=faces, weights=weights), "evaluate", cluster
-            )
-        parts = dsl.Collected(scored.outputs["part"])
-        gathered = collect_scores(params=sections["evaluate"], run=run, parts=parts, mlflow_uri=mlflow_uri)
-        scores = apply_resources(gathered, "collect", cluster).outputs["scores"]
+        training = {"params": train, "faces": portraits["faces"], "weights": weights["training"], **hyper}
+        training["mlflow_uri"] = mlflow_uri
+        if cluster.train_job:
+            spec = cluster.train_job.model_dump(exclude_none=True)
+            where = {"place": cluster.checkpoints, "pvc": cluster.checkpoints_pvc, "image": cluster.image}
+            trained = train_distributed(spec=spec, **where, **training)
+        elif cluster.checkpoints:
+            trained = train_at(place=cluster.checkpoints, gpus=cluster.step("train").gpus, **training)
+        else:
+            trained = train_step(gpus=cluster.step("train").gpus, **training)
+        averages = on_cluster(trained, "train")["averages"]
 
-        chosen = select(params=sections["select"], run=run, scores=scores, mlflow_uri=mlflow_uri)
-        selected = apply_resources(chosen, "select", cluster).outputs["selected"]
-        exported = export(params=sections["export"], selected=selected, faces=faces, mlflow_uri=mlflow_uri)
-        graph = apply_resources(exported, "export", cluster).outputs["graph"]
-
-        # Neither `gate` nor `promote` is cached: both read the registry, which is not among their inputs.
-        passed = gate(params=sections["select"], graph=graph, mlflow_uri=mlflow_uri)
-        apply_resources(passed, "gate", cluster).set_caching_options(False)
-        with dsl.If(passed.output == True, name="champion"):  # noqa: E712  # kfp builds the condition from it
-            promoted = promote(
-                params=sections["select"], graph=graph, mlflow_uri=mlflow_uri, repository=repository, server=server
-            )
-            apply_resources(promoted, "promote", cluster).set_caching_options(False)
+        scoring = {"params": evaluate, "score_on": score_on, "averages": averages, "mlflow_uri": mlflow_uri}
+        evaluated = on_cluster(
+            evaluate_step(scored=portraits["scored"], weights=weights["scoring"], **scoring), "evaluate"
+        )
+        chosen = select_step(
+            params=select, export=export, champion=champion, scores=evaluated["scores"], mlflow_uri=mlflow_uri,
+            finalists=evaluated["finalists"], examples=portraits["examples"],
+        )  # fmt: skip
+        graph = on_cluster(chosen, "select")["graph"]
+        deploying = {"graph": graph, "mlflow_uri": mlflow_uri, "repository": repository, "server": server}
+        on_cluster(promote(params=select, champion=champion, **deploying), "promote", cached=False)
 
     return photo2cartoon
 
@@ -101,6 +132,9 @@ def build(cluster: Cluster) -> Callable:
 def compile_to(path: Path = COMPILED, cluster: Cluster | None = None) -> None:
     """Write the pipeline as YAML, for the given cluster or else for the one that `pipelines/cluster.yaml` describes."""
     compiler.Compiler().compile(build(cluster or load_cluster()), str(path))
+    # kfp repeats the defaults in a comment, where the order of a dictionary's keys changes from run to run.
+    text = re.sub(r"^(#    \w+: dict) \[Default: .*\]$", r"\1", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`make pipeline-local`: runs the cluster's pipeline on this machine, each component in its own process or container.
 
 A component that already ran with the same code, parameters and inputs is taken from the cache: after a failed step, the
-next run resumes there.
+next run resumes there. As on a cluster, every output passes through object storage (`object_storage.py`).
 """
 
 import argparse
@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 from kfp import local
@@ -17,10 +18,12 @@ from components import IMAGE
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import load
+from photo2cartoon.params.arguments import to_arguments
 from photo2cartoon.serving.repository import init_repository, list_versions
 from photo2cartoon.tracking.runs import tracking_uri
 from photo2cartoon.urls import is_url, place
 from pipelines.cluster import Cluster
+from pipelines.object_storage import seaweedfs, through_storage
 from pipelines.photo2cartoon import build
 
 USER = 1000  # uid of the image's user
@@ -51,20 +54,23 @@ def run(
     Raises:
         UserError: the parameters are wrong, or a component failed.
     """
-    load(params, profile or None)
+    arguments = to_arguments(load(params, profile or None), revision)
     init_repository(repository, PROJECT / MODEL_REPOSITORY)
     root, repository = root.resolve(), repository if is_url(repository) else Path(repository).resolve()
     uri = tracking_uri()
     runner = _containers(uri, repository, root) if image else _processes()
-    # Run one component at a time: each uses all cores.
-    cluster = Cluster(image=image or IMAGE, at_once=1)
+    cluster = Cluster(image=image or IMAGE)
     # kfp's cache key covers a component's own few lines, not the code that they call.
     cache = root / ".cache" / code_fingerprint()
     local.init(runner, pipeline_root=str(root), enable_caching=True, cache_root=str(cache))
     before = set(root.glob("photo2cartoon-*"))
-    arguments = {"profile": profile, "revision": revision, "mlflow_uri": uri, "repository": str(repository)}
     try:
-        build(cluster)(params_yaml=params.read_text(encoding="utf-8"), **arguments)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            seaweedfs(Path(folder) / "storage") as storage,
+            through_storage(storage, root),
+        ):
+            build(cluster)(mlflow_uri=uri, repository=str(repository), **arguments)
     except RuntimeError as error:  # kfp's only signal that a component failed
         raise UserError(f"{_plain(error)} What it printed above says why; the next run goes on from there") from None
     for folder in set(root.glob("photo2cartoon-*")) - before:

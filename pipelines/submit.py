@@ -24,10 +24,12 @@ import requests
 from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
+from photo2cartoon.dataset.version import at_revision
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.params import load
+from photo2cartoon.params.arguments import to_arguments
 from photo2cartoon.progress import bar
-from pipelines.cluster import DEFAULT, REPOSITORY, Cluster, load_cluster
+from pipelines.cluster import DEFAULT, Cluster, load_cluster
 from pipelines.photo2cartoon import COMPILED, compile_to
 
 EXPERIMENT = "photo2cartoon"
@@ -225,13 +227,12 @@ def _refused(host: str, error: Exception) -> UserError:
 def _submit(given: argparse.Namespace, package: Path, cluster: Cluster) -> None:
     if not (given.host or given.context):
         raise UserError('which Kubeflow? make submit KFP_HOST=https://… or ARGS="--context NAME", one of kubectl')
-    cluster.check_batch(load(given.params, given.profile or None).train)
-    arguments = {
-        "params_yaml": given.params.read_text(encoding="utf-8"),
-        "profile": given.profile,
-        "revision": given.revision,
+    params = load(given.params, given.profile or None)
+    cluster.check_batch(params.train)
+    at_revision(params.ingest, given.revision)
+    arguments = to_arguments(params, given.revision) | {
         "mlflow_uri": given.mlflow_uri,
-        "repository": given.repository,
+        "repository": given.repository or cluster.repository,
         "server": given.server,
     }
     name = given.name or f"photo2cartoon {given.profile} {datetime.now():%Y-%m-%d %H:%M}".replace("  ", " ")
@@ -262,7 +263,9 @@ def main() -> None:
     parser.add_argument("--revision", default="", help="git revision of the DVC repositories that pictures come from")
     parser.add_argument("--name", help="of the run; by default with the time")
     parser.add_argument("--mlflow-uri", default="", help="MLflow's tracking server as the cluster sees it")
-    parser.add_argument("--repository", default=REPOSITORY, help="Triton's model repository as the cluster sees it")
+    parser.add_argument(
+        "--repository", help="Triton's model repository as the cluster sees it; by default on the repository_pvc"
+    )
     parser.add_argument("--server", default="", help="HOST:PORT of a running Triton, as the cluster sees it")
     parser.add_argument("--cron", help="start it again and again: six fields, seconds first")
     parser.add_argument("--no-wait", action="store_true", help="do not follow the run")

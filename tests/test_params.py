@@ -1,10 +1,14 @@
 """A wrong params.yaml is refused before any work, and the message names the key."""
 
+import json
+
 import pytest
 import yaml
 
 from photo2cartoon import params
 from photo2cartoon.errors import UserError
+from photo2cartoon.params import PortraitParams
+from photo2cartoon.params.arguments import evaluate_of, ingest_of, section_of, select_of, to_arguments, train_of
 from tests.conftest import ROOT
 
 
@@ -104,3 +108,29 @@ def test_names_of_the_previous_release_are_read_with_a_note(tmp_path, capsys):
     assert told.count("'train.taught' is called 'train.paired' now") == 1
     with pytest.raises(UserError, match=r"unknown key 'train\.taught'"):
         params.load(write(tmp_path, "train: {taught: {l1: 2.0}, paired: {l1: 2.0}}"))
+
+
+def test_arguments_of_the_pipeline_come_back_as_the_same_parameters(tmp_path):
+    (tmp_path / "params.yaml").write_text(
+        "ingest: {photos: url, photos_at: 's3://faces/photos', cartoons: folder, cartoons_at: /data/cartoons}\n"
+        "train: {steps: 7, paired: {l1: 2}}\nevaluate: {photos: all}\nselect: {champion: never, metric: fid}\n"
+    )
+    expected = params.load(tmp_path / "params.yaml")
+    given = json.loads(json.dumps(to_arguments(expected, "v3")), parse_int=float)  # as Kubeflow hands numbers on
+    assert (given["photos"], given["cartoons"], given["revision"]) == ("s3://faces/photos", "/data/cartoons", "v3")
+    assert ingest_of(given["ingest"], given["photos"], given["cartoons"]) == expected.ingest
+    assert train_of(given["train"], 7, 1, given["lr"]) == expected.train
+    assert evaluate_of(given["evaluate"], given["score_on"]) == expected.evaluate
+    assert select_of(given["select"], given["champion"]) == expected.select
+    assert section_of(PortraitParams, given["portrait"]) == expected.portrait
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(UserError, match=r"train: unknown key 'lerning_rate'"):
+        train_of({"lerning_rate": 1}, 1, 1, 0.1)
+    with pytest.raises(UserError, match=r"train\.steps: is a parameter of its own"):
+        train_of({"steps": 5}, 1, 1, 0.1)
+    with pytest.raises(UserError, match=r"portrait: 'detector'"):
+        section_of(PortraitParams, {"detector": "eyes"})
+    with pytest.raises(UserError, match=r"evaluate\.generator: the pipeline scores the averaged"):
+        evaluate_of({"generator": "raw"}, "test")

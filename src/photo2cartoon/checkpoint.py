@@ -11,7 +11,8 @@ A checkpoint with `genA2B` or `genA2B.average` alone is enough to make cartoons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from torch import Tensor
 
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import read_json, write_json
-from photo2cartoon.layout import CARD
+from photo2cartoon.files import atomic_dir, read_json, write_json
+from photo2cartoon.layout import CARD, CHECKPOINTS, RUN
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Train, renamed
 
@@ -116,6 +117,27 @@ def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str 
     generator = load_generator(source, name, which)
     target.mkdir(parents=True, exist_ok=True)
     write_networks(target, card.train, {name: generator}, card.step)
+
+
+def copy_averages(run: Path, out: Path, names: Collection[str] | None = None) -> None:
+    """Copy what makes cartoons of a run: each checkpoint's averaged generator genA2B, and `run.json`.
+
+    The copy is a run that can be evaluated and selected from, at a thirtieth of the size.
+
+    Args:
+        run: output folder of the `train` stage.
+        out: receives `checkpoints/` and `run.json`.
+        names: the checkpoints to copy; all by default.
+    """
+    with atomic_dir(out, RUN) as partial:
+        for path in list_checkpoints(run / CHECKPOINTS):
+            if names is None or path.name in names:
+                card, target = read_card(path), partial / CHECKPOINTS / path.name
+                target.mkdir(parents=True)
+                name = "genA2B.average.safetensors"
+                shutil.copyfile(path / name, target / name)
+                write_card(target, card.step, card.train, ["genA2B.average"], card.scores)
+        shutil.copyfile(run / RUN, partial / RUN)
 
 
 def write_networks(folder: Path, train: Train, networks: Mapping[str, torch.nn.Module], step: int = 0) -> None:

@@ -30,9 +30,8 @@ CARD = "checkpoint.json"
 OPTIMIZERS, RANDOM = "optimizers.safetensors", "random.safetensors"
 CARTOON_GENERATOR = "genA2B.safetensors"
 
-# `evaluate`: the scores of all checkpoints, and the part of one of them.
+# `evaluate`: the scores of all checkpoints.
 SCORES, SCORES_TABLE, SCORED_GRID = "scores.json", "scores.csv", "drawings.png"
-PART, PART_GRID = "part.json", "drawn.png"
 
 # `select`
 SELECTION = "selection.json"

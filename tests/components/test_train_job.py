@@ -192,16 +192,16 @@ class Trainer(Cluster):
 @pytest.mark.long
 def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, tmp_path, monkeypatch):
     """The component copies data to the volume, creates a job and outputs its run; a failed job is created again."""
-    section = {"size": 128, "channels": 4, "steps": 2, "batch": 1, "checkpoint_every": 1, "device": "cuda"}
+    section = {"size": 128, "channels": 4, "checkpoint_every": 1, "device": "cuda"}
     Trainer.volume = tmp_path / "volume"
     Trainer.volume.mkdir()
 
     def step(name):
-        run = SimpleNamespace(path=str(tmp_path / name), metadata={})
+        run, log = (SimpleNamespace(path=str(tmp_path / name / part), metadata={}) for part in ("averages", "log"))
         places = {"faces": SimpleNamespace(path=str(faces)), "weights": SimpleNamespace(path=str(weights))}
-        spec = json.dumps({"nodes": 1, "gpus": 0, "namespace": "kubeflow"})
-        told = {"checkpoints": str(Trainer.volume), "pvc": "checkpoints", "spec": spec, "image": "i"}
-        train_distributed.python_func(json.dumps(section), **places, **told, mlflow_uri="", run=run)
+        spec = {"nodes": 1, "gpus": 0, "namespace": "kubeflow"}
+        told = {"place": str(Trainer.volume), "pvc": "checkpoints", "spec": spec, "image": "i", "mlflow_uri": ""}
+        train_distributed.python_func(section, 2, 1, 1e-4, **places, **told, averages=run, log=log)
         return run
 
     with served(Trainer) as server:
@@ -217,6 +217,6 @@ def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, tm
         run = step("run")
         assert Trainer.ran[-1].returncode == 0, Trainer.ran[-1].stdout + Trainer.ran[-1].stderr
         assert run.metadata["last_checkpoint"] == "step-000002" and run.metadata["mlflow_run"]
-        assert (tmp_path / "run/checkpoints/step-000002/checkpoint.json").exists()
+        assert (tmp_path / "run/averages/checkpoints/step-000002/checkpoint.json").exists()
         step("again")
         assert len(Trainer.ran) == 3  # the job existed and was complete

@@ -1,7 +1,5 @@
 """The settings of a cluster file reach the pods as Kubeflow and Kubernetes expect them; wrong settings are named."""
 
-import json
-
 import pytest
 import yaml
 from google.protobuf import json_format
@@ -18,7 +16,6 @@ image: registry.example.org/photo2cartoon:1.2
 pull_secrets: [registry]
 pull_policy: Always
 shards: 3
-at_once: 2
 checkpoints_pvc: checkpoints
 repository_pvc: models
 env: {MLFLOW_TRACKING_URI: "http://mlflow:5000"}
@@ -61,7 +58,7 @@ def test_both_documents_follow_their_schemas(compiled):
 
 def test_training_gets_what_the_file_says(compiled):
     spec, platform = compiled
-    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
+    container = spec["deploymentSpec"]["executors"]["exec-train-at"]["container"]
     assert container["image"] == "registry.example.org/photo2cartoon:1.2"
     assert container["resources"]["accelerator"] == {
         "count": "4",
@@ -71,16 +68,16 @@ def test_training_gets_what_the_file_says(compiled):
     }
     assert container["resources"]["resourceMemoryLimit"] == "64Gi"
     assert container["env"] == [{"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}]
-    pod = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
+    pod = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-at"]
     assert pod["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert pod["tolerations"] == [{"effect": "NoSchedule", "key": "nvidia.com/gpu", "operator": "Exists"}]
     assert [mount["mountPath"] for mount in pod["pvcMount"]] == ["/checkpoints"]
     assert pod["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
     assert pod["activeDeadlineSeconds"] == "86400" and pod["securityContext"]["runAsNonRoot"]
     assert pod["imagePullSecret"][0]["secretName"] == "registry" and pod["imagePullPolicy"] == "Always"
-    task = spec["root"]["dag"]["tasks"]["train"]
+    task = spec["root"]["dag"]["tasks"]["train-at"]
     assert task["retryPolicy"]["maxRetryCount"] == 5
-    assert task["inputs"]["parameters"]["checkpoints"]["runtimeValue"]["constant"] == "/checkpoints"
+    assert task["inputs"]["parameters"]["place"]["runtimeValue"]["constant"] == "/checkpoints"
 
 
 def test_every_step_has_the_secrets_and_is_nobody_special(compiled):
@@ -94,8 +91,8 @@ def test_every_step_has_the_secrets_and_is_nobody_special(compiled):
 
 
 def test_a_step_has_what_every_step_has_but_for_its_own():
-    cluster = Cluster.model_validate({"every_step": {"cpu": "2", "retries": 3}, "steps": {"gate": {"cpu": "1"}}})
-    assert (cluster.step("gate").cpu, cluster.step("gate").retries) == ("1", 3)
+    cluster = Cluster.model_validate({"every_step": {"cpu": "2", "retries": 3}, "steps": {"promote": {"cpu": "1"}}})
+    assert (cluster.step("promote").cpu, cluster.step("promote").retries) == ("1", 3)
     assert (cluster.step("train").cpu, cluster.step("train").retries) == ("2", 3)
 
 
@@ -125,11 +122,11 @@ def test_training_across_machines_is_a_step_of_its_own(tmp_path):
     json_format.ParseDict(spec, PipelineSpec())
     given = spec["root"]["dag"]["tasks"]["train-distributed"]["inputs"]["parameters"]
     told = {name: value["runtimeValue"]["constant"] for name, value in given.items() if "runtimeValue" in value}
-    assert (told["pvc"], told["checkpoints"]) == ("checkpoints", "/checkpoints")
-    assert json.loads(told["spec"]) | {"nodes": 3, "gpus": 8} == json.loads(told["spec"])
+    assert (told["pvc"], told["place"]) == ("checkpoints", "/checkpoints")
+    assert (told["spec"]["nodes"], told["spec"]["gpus"]) == (3, 8)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["exec-train-distributed"]["pvcMount"][0]["mountPath"] == "/checkpoints"
-    assert "train" not in spec["root"]["dag"]["tasks"]
+    assert not {"train", "train-at"} & spec["root"]["dag"]["tasks"].keys()
 
 
 def test_machines_need_a_volume_that_they_share(tmp_path):
@@ -152,9 +149,10 @@ def test_a_pod_with_several_gpus_trains_with_one_process_each(tmp_path):
 
 
 def test_settings_of_the_previous_release_are_read_with_a_note(tmp_path, capsys):
-    old = "parts: 5\ncheckpoints_claim: a\nrepository_claim: b\nsteps: {split: {cpu: '1'}}\n"
+    old = "parts: 5\ncheckpoints_claim: a\nrepository_claim: b\nsteps: {version: {cpu: '1'}, split: {cpu: '1'}}\n"
     (tmp_path / "cluster.yaml").write_text(old)
     cluster = load_cluster(tmp_path / "cluster.yaml")
     assert (cluster.shards, cluster.checkpoints_pvc, cluster.repository_pvc) == (5, "a", "b")
-    assert cluster.step("shard").cpu == "1"
-    assert "'parts' is called 'shards' now" in capsys.readouterr().err
+    assert cluster.step("check").cpu == "1"
+    told = capsys.readouterr().err
+    assert "'parts' is called 'shards' now" in told and "'split' has no effect any more" in told

@@ -8,6 +8,9 @@ import sys
 import pytest
 import yaml
 
+from photo2cartoon.params import load
+from photo2cartoon.params.arguments import SECTIONS, train_of
+from pipelines.cluster import Cluster
 from pipelines.photo2cartoon import COMPILED, compile_to
 from pipelines.run_local import must_be_finished
 from tests.conftest import ROOT
@@ -23,7 +26,8 @@ def test_every_stage_of_dvc_is_a_component():
     stages = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
     spec = next(yaml.safe_load_all(COMPILED.read_text()))
     components = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
-    assert stages - {"params"} | {"resolve", "version", "gate", "promote"} <= components
+    # `select` exports too, so that a step fetches only the checkpoint that it needs.
+    assert stages - {"params", "export"} | {"check", "promote"} <= components
 
 
 def test_what_asks_the_world_never_comes_from_the_cache():
@@ -32,7 +36,52 @@ def test_what_asks_the_world_never_comes_from_the_cache():
     tasks = {name: task for graph in graphs for name, task in graph["tasks"].items() if "cachingOptions" in task}
     uncached = {name for name, task in tasks.items() if not task["cachingOptions"].get("enableCache")}
     components = {name for name in tasks if not name.startswith(("for-loop", "condition"))}
-    assert uncached & components == {"version", "gate", "promote"}
+    assert uncached & components == {"check", "promote"}
+
+
+def depth(spec):
+    """Number of steps on the longest path."""
+    tasks = {name: task.get("dependentTasks", []) for name, task in spec["root"]["dag"]["tasks"].items()}
+
+    def below(name):
+        return 1 + max(map(below, tasks[name]), default=0)
+
+    return max(map(below, tasks))
+
+
+def test_the_longest_path_is_short(tmp_path):
+    """A level costs a cluster 20 s, 10 s of them even from the cache; a loop or a condition another 10 to 20."""
+    (spec, _) = yaml.safe_load_all(COMPILED.read_text())
+    assert depth(spec) == 7
+    compile_to(tmp_path / "sharded.yaml", Cluster(shards=8))
+    (spec, _) = yaml.safe_load_all((tmp_path / "sharded.yaml").read_text())
+    assert depth(spec) == 8 and len(spec["root"]["dag"]["tasks"]) == 16
+    assert not any("dag" in component for component in spec["components"].values())
+
+
+def test_the_form_shows_typed_parameters_with_the_defaults_of_params_yaml():
+    (spec, _) = yaml.safe_load_all(COMPILED.read_text())
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    assert all(each["description"] for each in inputs.values())
+    kinds = {name: each["parameterType"] for name, each in inputs.items()}
+    assert {name for name, kind in kinds.items() if kind == "STRUCT"} == set(SECTIONS)
+    assert (kinds["steps"], kinds["lr"], kinds["photos"]) == ("NUMBER_INTEGER", "NUMBER_DOUBLE", "STRING")
+    given = {name: each["defaultValue"] for name, each in inputs.items()}
+    assert train_of(given["train"], given["steps"], given["batch"], given["lr"]) == load(ROOT / "params.yaml").train
+
+
+def test_every_step_fetches_only_what_it_uses():
+    (spec, _) = yaml.safe_load_all(COMPILED.read_text())
+    tasks = spec["root"]["dag"]["tasks"]
+    fetched = {
+        name: {each["taskOutputArtifact"]["outputArtifactKey"] for each in task["inputs"].get("artifacts", {}).values()}
+        for name, task in tasks.items()
+    }
+    assert fetched == {
+        "check": set(), "assets": set(), "ingest": set(), "preprocess": {"raw", "portrait"}, "promote": {"graph"},
+        "train": {"faces", "training"}, "evaluate": {"averages", "scored", "scoring"},
+        "select": {"scores", "finalists", "examples"},
+    }  # fmt: skip
 
 
 def test_a_component_that_says_nothing_has_failed(tmp_path):
@@ -84,7 +133,7 @@ def test_it_runs_here_to_the_scores_of_dvc(here, tiny_params, tmp_path):
     space.mkdir()
     Workspace(space, tiny_params).repro("evaluate")
     expected = json.loads((space / "reports/evaluation/scores.json").read_text())
-    assert json.loads((second / "collect-scores/scores/scores.json").read_text()) == expected
+    assert json.loads((second / "evaluate/scores/scores.json").read_text()) == expected
 
     # A model that is not the champion is not promoted.
     told = here(select={"model_name": "kubeflow", "champion": "never"}, export={"portraits": 3})

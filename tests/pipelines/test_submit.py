@@ -67,11 +67,14 @@ def submit(*arguments, code=0, **environment):
 
 def test_it_is_made_for_the_cluster_it_goes_to(kubeflow, tmp_path):
     (tmp_path / "cluster.yaml").write_text("image: registry.example.org/photo2cartoon:7\n")
-    submit("--host", kubeflow.host, "--cluster", str(tmp_path / "cluster.yaml"), "--revision", "v3", "--no-wait")
+    (tmp_path / "params.yaml").write_text("ingest: {photos: url, photos_at: 'dvc+https://example.org/faces#photos'}")
+    given = ("--cluster", str(tmp_path / "cluster.yaml"), "--params", str(tmp_path / "params.yaml"))
+    submit("--host", kubeflow.host, *given, "--revision", "v3", "--no-wait")
     ((_, run),) = kubeflow.posted
     executors = run["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"].values()
     assert {each["container"]["image"] for each in executors} == {"registry.example.org/photo2cartoon:7"}
-    assert run["runtime_config"]["parameters"]["revision"] == "v3"
+    parameters = run["runtime_config"]["parameters"]
+    assert (parameters["photos"], parameters["revision"]) == ("dvc+https://example.org/faces#photos", "v3")
     (tmp_path / "cluster.yaml").write_text("steps: {train: {gpus: many}}\n")
     told = submit("--host", kubeflow.host, "--cluster", str(tmp_path / "cluster.yaml"), code=1).stderr
     assert "cluster.yaml: steps.train.gpus" in told and len(told.strip().splitlines()) == 1
@@ -86,8 +89,8 @@ def test_a_run_is_submitted_and_followed(kubeflow):
     ((kind, run),) = kubeflow.posted
     assert kind == "runs" and run["display_name"] == "friday" and run["experiment_id"] == "e1"
     parameters = run["runtime_config"]["parameters"]
-    assert parameters["profile"] == "full" and parameters["mlflow_uri"] == "http://mlflow"
-    assert parameters["params_yaml"] == (ROOT / "params.yaml").read_text()
+    assert parameters["steps"] == 200_000 and parameters["mlflow_uri"] == "http://mlflow"
+    assert parameters["train"]["channels"] == 32 and "steps" not in parameters["train"]
     assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
     assert (
         "exec-train" in run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]

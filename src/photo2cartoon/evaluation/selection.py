@@ -6,6 +6,7 @@ in MLflow's page; `promote` deploys the version that `champion` points at.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -69,6 +70,16 @@ def best(scores: dict[str, dict[str, float]], metric: str) -> str:
     limit = candidates[lowest] + scores[lowest].get(f"{metric}_interval", 0.0)
     alike = [name for name, score in candidates.items() if score <= limit]
     return min(alike, key=lambda name: (scores[name].get("face_distance", 0.0), candidates[name]))
+
+
+def finalists(scores: dict[str, dict[str, float]]) -> set[str]:
+    """Return the checkpoints that `best` returns for one metric or another."""
+    metrics = {key for values in scores.values() for key in values if not key.endswith("_interval")}
+    found = set()
+    for metric in metrics:
+        with contextlib.suppress(UserError):  # not a single checkpoint has a finite score by it
+            found.add(best(scores, metric))
+    return found
 
 
 def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selection:
