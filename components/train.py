@@ -73,11 +73,12 @@ def train_at(
         faces: the dataset.
         weights: output `training` of `assets`.
         gpus: GPUs of the pod. One process per GPU is started, unless `train.processes` names another number.
-        place: folder on a volume that outlives the pod; each training has a folder of its own in it.
+        place: object storage URL, or folder on a volume that outlives the pod; each training has a folder of its own.
         mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
         averages: receives the averaged generator of every checkpoint.
         log: receives curves, sample grids and run.json.
     """
+    import tempfile
     from pathlib import Path
 
     from photo2cartoon.dataset.faces import training_name
@@ -86,12 +87,15 @@ def train_at(
     from photo2cartoon.tracking.runs import track_at
     from photo2cartoon.training.loop import train as stage
     from photo2cartoon.training.outputs import with_gpus, write_outputs
+    from photo2cartoon.urls import is_url
 
-    with exit_on_user_error("train"):
+    with exit_on_user_error("train"), tempfile.TemporaryDirectory() as folder:
         track_at(mlflow_uri)
         section, data = train_of(params, steps, batch, lr), Path(faces.path)
-        run = Path(place) / training_name(section.model_dump_json(), data)
-        stage(with_gpus(section, gpus), data, Path(weights.path), run, resume=True)
+        name, url = training_name(section.model_dump_json(), data), is_url(place)
+        run = Path(folder if url else place) / name
+        kept = f"{place.rstrip('/')}/{name}" if url else None
+        stage(with_gpus(section, gpus), data, Path(weights.path), run, resume=True, place=kept)
         averages.metadata |= write_outputs(run, Path(averages.path), Path(log.path))
 
 

@@ -176,6 +176,17 @@ def checkpoint(trained) -> Path:
     return trained / "checkpoints" / "step-000004"
 
 
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory):
+    """S3 client of a SeaweedFS on loopback, which fsspec's and AWS' clients find by their environment variables."""
+    from pipelines.object_storage import seaweedfs
+
+    with seaweedfs(tmp_path_factory.mktemp("storage")) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+
+
 @pytest.fixture
 def p2c(tmp_path):
     """Function that runs the command line as a user does and returns the finished process."""

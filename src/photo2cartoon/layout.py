@@ -23,6 +23,7 @@ TABLE = "pictures.csv"
 
 # `train`
 CHECKPOINTS, SAMPLES = "checkpoints", "samples"
+STATE = "state"  # the newest saves by time, while the run lasts
 STATS, RUN = "stats.jsonl", "run.json"
 
 # A checkpoint. A network NAME is in NAME.safetensors, its average in NAME.average.safetensors.

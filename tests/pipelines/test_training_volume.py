@@ -1,4 +1,4 @@
-"""After a training pod is lost, the next one resumes from the volume and ends with the same bytes."""
+"""After a training pod is lost, the next one resumes from volume or storage and ends with the same bytes."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from random import Random
 
 import pytest
 
@@ -25,13 +26,45 @@ print(run.metadata["last_checkpoint"])
 """
 
 
-def pod(faces, weights, checkpoints, out, steps):
-    section = {"size": 128, "channels": 4, "checkpoint_every": 1, "sample_every": 100}
+def pod(faces, weights, checkpoints, out, steps, **section):
+    section = {"size": 128, "channels": 4, "checkpoint_every": 1, "sample_every": 100} | section
     words = [json.dumps(section), steps, faces, weights, checkpoints, out]
     return subprocess.Popen(
         [sys.executable, "-c", POD, *map(str, words)],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def saved(storage, prefix):
+    """Steps of the complete states in object storage."""
+    cards = [key for key in storage.keys(prefix) if "/state/" in key and key.endswith("/checkpoint.json")]
+    return [int(key.split("/step-")[1][:6]) for key in cards]
+
+
+@pytest.mark.long
+def test_a_pod_killed_twenty_times_loses_nothing_that_it_had_saved(storage, faces, weights, tmp_path):
+    """Every pod has a disk of its own and is killed without notice; what it saved to object storage is there."""
+    moments, steps, place = Random(0), 150, f"s3://{storage.bucket}/killed"
+    resumed = []
+    for number in range(20):
+        there = max(saved(storage, "killed"), default=0)
+        lost = pod(faces, weights, place, tmp_path / str(number), steps, save_minutes=0.01)
+        line = next((line for line in lost.stderr if "train:" in line and "step" in line and "it/s" not in line), "")
+        time.sleep(moments.uniform(0, 4))
+        lost.kill()
+        lost.wait()
+        told = line + lost.stderr.read()
+        resumed.append(there)
+        assert f"holds step-{there:06}" in told or not there, told
+    assert resumed == sorted(resumed) and len(set(resumed)) > 5
+    there = pod(faces, weights, place, tmp_path / "last", steps, save_minutes=0.01)
+    alone = pod(faces, weights, tmp_path / "volume", tmp_path / "alone", steps, save_minutes=0)
+    for each in (there, alone):
+        each.communicate(timeout=500)
+        assert each.returncode == 0
+    last = f"averages/checkpoints/step-{steps:06}/genA2B.average.safetensors"
+    assert (tmp_path / "last" / last).read_bytes() == (tmp_path / "alone" / last).read_bytes()
+    assert len(saved(storage, "killed")) == 2
 
 
 def tracked(run):

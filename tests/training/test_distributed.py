@@ -154,7 +154,8 @@ def test_asked_to_stop_it_saves_the_step_and_says_try_again(whole, faces, weight
     running.send_signal(signal.SIGTERM)
     told = finish(running, RETRY)
     step = int(told.split("asked to stop; step ")[1].split(" ")[0])
-    assert [path.name for path in (again / "run/checkpoints").iterdir()] == [f"step-{step:06d}"] and step < 6
+    assert [path.name for path in (again / "run/state").iterdir()] == [f"step-{step:06d}"] and step < 6
+    assert not (again / "run/checkpoints").exists()  # an uninterrupted run would not have that checkpoint
     finish(start(again, faces, weights, "--resume", processes=processes))
     same_bytes(whole[processes], again)
 

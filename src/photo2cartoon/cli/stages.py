@@ -124,7 +124,10 @@ def train(
     profile: Profile = None,
     data: Data = DATA,
     weights: WeightsFolder = WEIGHTS,
-    resume: Annotated[bool, typer.Option(help="Resume from the last checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume from the newest state or checkpoint in --out.")] = False,
+    place: Annotated[
+        str | None, typer.Option(metavar="URL", help="Keep the run in object storage too, and resume from there.")
+    ] = None,
     start_from: Annotated[
         str | None, typer.Option(help="Initialise the networks from this checkpoint; overrides train.start_from.")
     ] = None,
@@ -156,7 +159,7 @@ def train(
             typer.echo("\n".join(lines))
             return
         note("\n".join(lines))
-    last = stage(section, data, weights, out, resume)
+    last = stage(section, data, weights, out, resume, place)
     typer.echo(f"{last}: the last checkpoint; {out / 'samples'} shows how it got there")
 
 

@@ -169,6 +169,10 @@ class Train(Section):
         500.0, description="half-life of the generators' EMA (exponential moving average), in images; 0: no averaging"
     )
     checkpoint_every: Positive = Field(5000, description="steps between checkpoints")
+    save_minutes: NonNegative = Field(
+        10.0,
+        description="minutes between saves of the state, beside the checkpoints; a lost process loses at most that",
+    )
     keep: Positive = Field(10, description="number of latest checkpoints to keep")
     score: Metric | None = Field(
         None, description="score each checkpoint on the held-out photographs during training; lower is better"

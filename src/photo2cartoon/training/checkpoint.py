@@ -6,16 +6,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from photo2cartoon.checkpoint import load_into, read_card, read_tensors, save_network, write_card, write_tensors
+from photo2cartoon.checkpoint import load_into, read_card, read_tensors, write_card, write_tensors
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARD, OPTIMIZERS, RANDOM
+from photo2cartoon.params import Train
 from photo2cartoon.training.state import State
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The contents of a checkpoint, in memory.
+
+    Args:
+        step: optimisation steps done.
+        train: the `train` section.
+        networks: tensors of each network and each average, by name.
+        others: tensors of the other files, by file name.
+    """
+
+    step: int
+    train: Train
+    networks: Mapping[str, Mapping[str, Tensor]]
+    others: Mapping[str, dict[str, Tensor]]
+
+
+def snapshot(state: State, step: int, copy: bool = True) -> Snapshot:
+    """Collect what a checkpoint holds, on the CPU.
+
+    Args:
+        state: the state of training.
+        step: optimisation steps done.
+        copy: copy tensors that are on the CPU already, so that training can continue while they are written.
+    """
+
+    def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {key: _on_cpu(value, copy) for key, value in tensors.items()}
+
+    networks = {name: on_cpu(network.state_dict()) for name, network in state.networks.items()}
+    networks |= {f"{name}.average": on_cpu(network.state_dict()) for name, network in state.ema.items()}
+    return Snapshot(step, state.params, networks, {OPTIMIZERS: on_cpu(_optimizers(state)), RANDOM: _random()})
+
+
+def _on_cpu(value: Tensor, copy: bool) -> Tensor:
+    there = value.detach().cpu().contiguous()
+    return there.clone() if copy and there.data_ptr() == value.data_ptr() else there
+
+
+def write(folder: Path, taken: Snapshot, scores: Mapping[str, float] | None = None) -> Path:
+    """Write `folder/step-NNNNNN` atomically; return it."""
+    target = folder / f"step-{taken.step:06d}"
+    with atomic_dir(target, CARD) as partial:
+        for name, tensors in taken.networks.items():
+            write_tensors(partial / f"{name}.safetensors", dict(tensors))
+        for name, tensors in taken.others.items():
+            write_tensors(partial / name, tensors)
+        write_card(partial, taken.step, taken.train, list(taken.networks), scores)
+    return target
 
 
 def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | None = None) -> Path:
@@ -24,16 +77,16 @@ def save(folder: Path, state: State, step: int, scores: Mapping[str, float] | No
     Returns:
         The checkpoint's folder.
     """
-    target = folder / f"step-{step:06d}"
-    with atomic_dir(target, CARD) as partial:
-        for name, network in state.networks.items():
-            save_network(partial / f"{name}.safetensors", network.state_dict())
-        for name, network in state.ema.items():
-            save_network(partial / f"{name}.average.safetensors", network.state_dict())
-        write_tensors(partial / OPTIMIZERS, _optimizers(state))
-        write_tensors(partial / RANDOM, _random())
-        write_card(partial, step, state.params, [*state.networks, *(f"{name}.average" for name in state.ema)], scores)
-    return target
+    return write(folder, snapshot(state, step, copy=False), scores)
+
+
+def can_resume(path: Path) -> bool:
+    """Return whether training saved the checkpoint; one with averages alone only makes cartoons.
+
+    Raises:
+        UserError: its card is damaged.
+    """
+    return any(not name.endswith(".average") for name in read_card(path).networks)
 
 
 def load(path: Path, state: State) -> int:
@@ -88,7 +141,7 @@ def start_from(path: Path, state: State) -> list[str]:
 
 def _optimizers(state: State) -> dict[str, Tensor]:
     return {
-        f"{which}.{index}.{moment}": value.detach().cpu().contiguous()
+        f"{which}.{index}.{moment}": value
         for which, optimizer in state.optimizers.items()
         for index, moments in optimizer.state_dict()["state"].items()
         for moment, value in moments.items()

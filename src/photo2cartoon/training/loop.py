@@ -15,45 +15,53 @@ import torch
 from photo2cartoon.checkpoint import list_checkpoints
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import CHECKPOINTS
+from photo2cartoon.layout import CHECKPOINTS, STATE
 from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.checkpoint_manager import CheckpointManager
 from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch
+from photo2cartoon.training.place import Place
 from photo2cartoon.training.recipes import RECIPES
 from photo2cartoon.training.run_logger import RunLogger
 from photo2cartoon.training.state import State
+from photo2cartoon.training.state_saver import StateSaver
 
 
-def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = False) -> Path:
+def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = False, place: str | None = None) -> Path:
     """Train all networks on a dataset.
 
-    On SIGTERM the current step finishes, a checkpoint is saved, and the process exits with status `RETRY`.
+    The state is saved every `save_minutes` beside the steps, so a process that is killed loses at most that. On SIGTERM
+    the current step finishes, the state is saved, and the process exits with status `RETRY`.
 
     Args:
         params: the `train` section; if `processes` is more than one, this function starts them.
         data: dataset with trainA, trainB, testA and testB.
         weights: folder that the `assets` stage filled.
-        out: gets `checkpoints/`, `samples/`, `stats.jsonl` and `run.json`, which names the MLflow run.
-        resume: resume from the last intact checkpoint in `out`; without it, a folder with checkpoints is refused.
+        out: gets `checkpoints/`, `samples/`, `stats.jsonl` and `run.json`, which names the MLflow run; until the run
+            ends, also `state/`.
+        resume: resume from the newest intact state or checkpoint in `out`; without it, a folder with some is refused.
+        place: object storage URL that keeps the run for other machines; the run resumes from what it holds.
 
     Returns:
         The last checkpoint.
 
     Raises:
         UserError: the dataset or weights are missing, `out` holds another run, a loss is NaN or infinite, the disk is
-            full, or the run was asked to stop.
+            full, the place cannot be read, or the run was asked to stop.
     """
+    storage, resume = Place(place) if place else None, resume or bool(place)
+    if storage and not in_group():
+        storage.restore(out)
     device = pick_device(params.device)
     processes = count_processes(params, device)
     if processes > 1 and not in_group():
-        return _launch(params, data, weights, out, resume, processes)
+        return _launch(params, data, weights, out, resume, processes, place)
     group = init(device)
     try:
         with GracefulShutdown() as shutdown:
-            return _train(params, data, weights, out, resume, group, shutdown)
+            return _train(params, data, weights, out, resume, group, shutdown, storage)
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from None
     finally:
@@ -61,7 +69,14 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
 
 
 def _train(
-    params: Train, data: Path, weights: Path, out: Path, resume: bool, group: ProcessGroup, shutdown: GracefulShutdown
+    params: Train,
+    data: Path,
+    weights: Path,
+    out: Path,
+    resume: bool,
+    group: ProcessGroup,
+    shutdown: GracefulShutdown,
+    place: Place | None,
 ) -> Path:
     torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // group.size))
     torch.manual_seed(params.seed)
@@ -75,6 +90,7 @@ def _train(
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
         return manager.last()
     logger = RunLogger(params, out, trainer, done, resume, fingerprint) if group.is_main else None
+    saver = StateSaver(out, params.save_minutes, place) if group.is_main else None
     steps = bar(
         range(done, params.steps),
         initial=done,
@@ -88,25 +104,33 @@ def _train(
             losses = trainer.step(step)
             after = step + 1
             stopping = group.any(shutdown.requested) and after < params.steps
-            keep = stopping or after % params.checkpoint_every == 0 or after == params.steps
-            # Losses are checked before every checkpoint, so that none is saved after a NaN.
-            if keep or after % params.log_every == 0 or after == 1:
+            keep = not stopping and (after % params.checkpoint_every == 0 or after == params.steps)
+            save = saver is not None and (stopping or saver.due() or (place is not None and after == params.steps))
+            # Losses are checked before everything that is saved, so that nothing is saved after a NaN.
+            if keep or group.any(save) or after % params.log_every == 0 or after == 1:
                 values = _checked(losses, group, after, manager)
                 if logger:
                     steps.set_postfix_str(logger.losses(values, after), refresh=False)
             if logger and (after % params.sample_every == 0 or after in (1, params.steps)):
                 logger.samples(trainer.grid(), after)
             if logger and keep:
-                # A checkpoint forced by SIGTERM is not scored: an uninterrupted run would not have it.
-                scores = scorer.of(state.ema["genA2B"]).scores if scorer and not stopping else {}
+                scores = scorer.of(state.ema["genA2B"]).scores if scorer else {}
                 logger.scores(scores, after)
                 manager.add(state, after, scores)
+                saver.keep_results()
+            if save:
+                saver.save(state, after)
             if keep and params.patience and group.any(group.is_main and manager.should_stop()) and after < params.steps:
                 if logger:
                     note(f"train: no better {params.score} for {params.patience} checkpoints: ended at step {after}")
                 break
             if stopping:
+                if saver:
+                    saver.wait()
                 raise UserError(f"train: asked to stop; step {after} is saved, --resume goes on from it", RETRY)
+        if saver:
+            saver.keep_results()
+            saver.finish()
     except BaseException as error:
         if logger:
             stopped = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 0) == RETRY
@@ -117,13 +141,16 @@ def _train(
     return manager.last() or out / CHECKPOINTS
 
 
-def _launch(params: Train, data: Path, weights: Path, out: Path, resume: bool, processes: int) -> Path:
+def _launch(
+    params: Train, data: Path, weights: Path, out: Path, resume: bool, processes: int, place: str | None
+) -> Path:
     """Run the same stage in several processes, with the same parameters and paths."""
     with tempfile.TemporaryDirectory() as folder:
         section = Path(folder) / "params.yaml"
         section.write_text(json.dumps({"train": params.model_dump(mode="json")}), encoding="utf-8")
         arguments = ["train", "--params", section, "--data", data, "--weights", weights, "--out", out]
-        launch(processes, [*map(str, arguments), *(["--resume"] if resume else [])])
+        more = [*(["--resume"] if resume else []), *(["--place", place] if place else [])]
+        launch(processes, [*map(str, arguments), *more])
     return list_checkpoints(out / CHECKPOINTS)[-1]
 
 
@@ -164,13 +191,15 @@ def count_processes(params: Train, device: torch.device) -> int:
 
 
 def _resume(state: State, out: Path, resume: bool) -> int:
-    """Load the last intact checkpoint in `out` into the state; return its step, or 0 for a new run."""
-    saved = list_checkpoints(out / CHECKPOINTS)
+    """Load the newest intact state or checkpoint in `out`; return its step, or 0 for a new run."""
+    saved = [*list_checkpoints(out / CHECKPOINTS), *list_checkpoints(out / STATE)]
     if saved and not resume:
         raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
     damaged: dict[Path, UserError] = {}
-    for path in reversed(saved):
+    for path in sorted(saved, key=lambda path: path.name, reverse=True):
         try:
+            if not checkpoint.can_resume(path):
+                continue
             done = checkpoint.load(path, state)
         except UserError as error:
             damaged[path] = error

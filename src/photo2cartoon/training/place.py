@@ -1,0 +1,112 @@
+"""Keeps a run in object storage, so that any machine can resume it: the newest states, and the results so far.
+
+    URL/state/step-000053/…            everything that resuming needs; the newest two
+    URL/checkpoints/step-000050/…      averaged generators, which is what later stages need
+    URL/samples/… stats.jsonl run.json
+
+An object appears whole or not at all. The card of a state is written last and removed first, so a state that has one is
+complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from photo2cartoon.checkpoint import copy_averages, list_checkpoints
+from photo2cartoon.layout import CARD, CHECKPOINTS, RUN, SAMPLES, STATE, STATS
+from photo2cartoon.progress import note
+from photo2cartoon.urls import as_user_error, file_system
+
+KEEP = 2
+
+
+class Place:
+    """A run's place in object storage.
+
+    Args:
+        url: fsspec URL, as in s3://bucket/path.
+
+    Raises:
+        UserError: a package for that kind of URL is missing.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        with as_user_error(self.url, "cannot be used"):
+            self._system, self._root = file_system(self.url)
+
+    def restore(self, run: Path) -> None:
+        """Download states and results into a run's folder; files that are there already are replaced.
+
+        Raises:
+            UserError: the storage cannot be read.
+        """
+        with as_user_error(self.url, "cannot be read"):
+            found = self._names("")
+            whole = {name.rsplit("/", 1)[0] for name in found if name.endswith(f"/{CARD}")}
+            wanted = [name for name in found if _is_result(name) or name.rsplit("/", 1)[0] in whole]
+            for name in wanted:
+                target = run / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._system.get_file(self._in(name), str(target))
+        states = sorted(name.removeprefix(f"{STATE}/") for name in whole if name.startswith(f"{STATE}/"))
+        if states:
+            note(f"train: {self.url} holds {states[-1]}")
+
+    def keep_state(self, path: Path) -> None:
+        """Upload a state, then remove those before the newest two.
+
+        Raises:
+            UserError: the storage cannot be written.
+        """
+        with as_user_error(self.url, "cannot be written"):
+            self._put_folder(path, f"{STATE}/{path.name}")
+            self._keep_only(STATE, sorted(self._folders(STATE))[-KEEP:])
+
+    def keep_results(self, run: Path) -> None:
+        """Upload curves, new samples, `run.json` and the averages of new checkpoints; remove those that the run dropped.
+
+        Raises:
+            UserError: the storage cannot be written.
+        """
+        with as_user_error(self.url, "cannot be written"), tempfile.TemporaryDirectory() as folder:
+            there = set(self._names(SAMPLES))
+            for path in sorted((run / SAMPLES).glob("*.png")):
+                if path.name not in there:
+                    self._system.put_file(str(path), self._in(f"{SAMPLES}/{path.name}"))
+            names = {path.name for path in list_checkpoints(run / CHECKPOINTS)}
+            copy_averages(run, Path(folder) / "run", names - self._folders(CHECKPOINTS))
+            for path in list_checkpoints(Path(folder) / "run" / CHECKPOINTS):
+                self._put_folder(path, f"{CHECKPOINTS}/{path.name}")
+            self._keep_only(CHECKPOINTS, names)
+            for name in (STATS, RUN):
+                copy = shutil.copyfile(run / name, Path(folder) / name)  # the original may grow meanwhile
+                self._system.put_file(str(copy), self._in(name))
+
+    def _in(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def _names(self, folder: str) -> list[str]:
+        """List the objects below a folder, relative to it."""
+        self._system.invalidate_cache()
+        start = self._in(folder)
+        return [found.split(start, 1)[1].lstrip("/") for found in self._system.find(start)]
+
+    def _folders(self, folder: str) -> set[str]:
+        """List the folders in a folder that hold a card."""
+        return {name.split("/")[0] for name in self._names(folder) if name.endswith(f"/{CARD}")}
+
+    def _put_folder(self, path: Path, name: str) -> None:
+        for file in sorted(path.iterdir(), key=lambda file: file.name == CARD):
+            self._system.put_file(str(file), self._in(f"{name}/{file.name}"))
+
+    def _keep_only(self, folder: str, names: object) -> None:
+        for name in sorted(self._names(folder), key=lambda name: not name.endswith(CARD)):
+            if name.split("/")[0] not in names:
+                self._system.rm_file(self._in(f"{folder}/{name}"))
+
+
+def _is_result(name: str) -> bool:
+    return name in (STATS, RUN) or name.startswith(f"{SAMPLES}/")
