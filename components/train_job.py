@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import base64
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,8 +30,13 @@ from kubernetes.config import ConfigException
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Train, load
+from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 
 MOUNT = "/data"
+RUN_LABEL = "photo2cartoon/kubeflow-run"
+# Kubernetes' Pod Security Standard `restricted`.
+SECCOMP = {"seccompProfile": {"type": "RuntimeDefault"}}
+RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 RUNTIME = constants.DEFAULT_TRAINING_RUNTIME
 
 
@@ -116,14 +122,15 @@ def trainer(job: TrainJob, root: str = MOUNT) -> CustomTrainer:
 
 def options(job: TrainJob) -> list[Any]:
     """Build the job's options: name, label, volumes, security context and node selector."""
+    owner = os.environ.get(KUBEFLOW_RUN)
     mounts = [{"name": "data", "mountPath": MOUNT}, {"name": "shm", "mountPath": "/dev/shm"}]
     pods = kubernetes.PodSpecPatch(
         volumes=[
             {"name": "data", "persistentVolumeClaim": {"claimName": job.volume}},
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": job.shared_memory}},
         ],
-        containers=[kubernetes.ContainerPatch(name=constants.NODE, volume_mounts=mounts)],
-        security_context={"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000},
+        containers=[kubernetes.ContainerPatch(name=constants.NODE, volume_mounts=mounts, security_context=RESTRICTED)],
+        security_context={"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000} | SECCOMP,
         node_selector=job.node_selector or None,
     )
     template = kubernetes.JobTemplatePatch(
@@ -135,7 +142,7 @@ def options(job: TrainJob) -> list[Any]:
     )
     return [
         common.Name(job.name),
-        kubernetes.Labels({"app.kubernetes.io/part-of": "photo2cartoon"}),
+        kubernetes.Labels({"app.kubernetes.io/part-of": "photo2cartoon"} | ({RUN_LABEL: owner} if owner else {})),
         kubernetes.RuntimePatch(patch),
     ]
 
@@ -212,6 +219,26 @@ def submit_or_resume(job: TrainJob) -> None:
         return _start(job, client)
 
     _follow(job, client, begin)
+
+
+def delete_jobs_of(run: str, namespace: str | None = None) -> None:
+    """Delete the TrainJobs that steps of a Kubeflow run created.
+
+    Args:
+        run: id of the run.
+        namespace: namespace of the jobs; None for that of the pod in which this code runs.
+
+    Raises:
+        UserError: the cluster cannot be asked, or refuses.
+    """
+    client = _client(namespace)
+    place = ("trainer.kubeflow.org", "v1alpha1", client.backend.namespace, "trainjobs")
+    try:
+        found = client.backend.custom_api.list_namespaced_custom_object(*place, label_selector=f"{RUN_LABEL}={run}")
+        for job in found["items"]:
+            client.delete_job(job["metadata"]["name"])
+    except (RuntimeError, TimeoutError, ApiException) as error:
+        raise UserError(f"train-job: {str(error).splitlines()[0]}") from None
 
 
 def _start(job: TrainJob, client: TrainerClient) -> str:

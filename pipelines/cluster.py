@@ -25,7 +25,7 @@ from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 DEFAULT = Path(__file__).with_name("cluster.yaml")
 CHECKPOINTS, REPOSITORY = "/checkpoints", "/repository"
 StepName = Literal[
-    "check", "assets", "ingest", "preprocess", "collect", "train", "evaluate", "select", "promote",
+    "check", "assets", "ingest", "preprocess", "collect", "train", "evaluate", "select", "promote", "finish",
 ]  # fmt: skip
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]i?)?$")]
 
@@ -44,6 +44,8 @@ class Step(Section):
 
     cpu: Quantity | None = Field(None, description="CPU limit")
     memory: Quantity | None = Field(None, description="memory limit")
+    cpu_request: Quantity | None = Field(None, description="CPUs reserved for the pod; by default its limit")
+    memory_request: Quantity | None = Field(None, description="memory reserved for the pod; by default its limit")
     gpus: Annotated[int, Field(ge=0)] = 0
     gpu_resource: str = Field("nvidia.com/gpu", description="resource name of a GPU in the cluster")
     shared_memory: Quantity | None = Field(None, description="size of /dev/shm, which the processes of a pod share")
@@ -85,12 +87,23 @@ class Cluster(Section):
     shards: Annotated[int, Field(ge=1, le=SHARDS)] = Field(
         1, description="pods that make the portraits; more than one adds a step that merges their outputs"
     )
-    checkpoints_pvc: str | None = Field(None, description="PVC where training keeps its checkpoints")
+    checkpoints: Annotated[str, Field(pattern=r"^\w+://.+")] | None = Field(
+        None, description="object storage URL where training keeps its state; a lost pod resumes from there on any node"
+    )
+    checkpoints_pvc: str | None = Field(None, description="PVC instead of `checkpoints`")
     train_job: TrainJobSpec | None = Field(
         None, description="train across machines, as a TrainJob; they share checkpoints_pvc"
     )
     repository_pvc: str | None = Field(None, description="PVC that Triton reads its models from")
     env: dict[str, str] = Field({}, description="environment variables of every step")
+    labels: dict[str, str] = Field({}, description="labels of every pod, as Kueue's kueue.x-k8s.io/queue-name")
+    webhook: Annotated[str, Field(pattern=r"^https?://.+")] | None = Field(
+        None, description="address that gets a JSON message when a run has ended"
+    )
+    deadline: Annotated[int, Field(gt=0)] | None = Field(None, description="maximum duration of a run in seconds")
+    keep_finished: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="seconds until a finished run's pods are removed; logs and artifacts stay"
+    )
     secrets: tuple[Secret, ...] = ()
     every_step: Step = Step()
     steps: dict[StepName, dict[str, Any]] = Field({}, description="settings that differ from every_step")
@@ -99,6 +112,8 @@ class Cluster(Section):
     def _nodes_share_a_volume(self) -> Cluster:
         if self.train_job and not self.checkpoints_pvc:
             raise ValueError("train_job needs a checkpoints_pvc, of a volume that all machines can write")
+        if self.checkpoints and self.checkpoints_pvc:
+            raise ValueError("training keeps its state either at `checkpoints` or on the `checkpoints_pvc`")
         return self
 
     def step(self, name: str) -> Step:
@@ -124,9 +139,9 @@ class Cluster(Section):
         return REPOSITORY if self.repository_pvc else MODEL_REPOSITORY.name
 
     @property
-    def checkpoints(self) -> str:
-        """Folder where training keeps its checkpoints; empty if there is none that outlives the pod."""
-        return CHECKPOINTS if self.checkpoints_pvc else ""
+    def training_place(self) -> str:
+        """URL or folder where training keeps its state; empty if there is none that outlives the pod."""
+        return self.checkpoints or (CHECKPOINTS if self.checkpoints_pvc else "")
 
 
 # Setting names of the previous release, accepted for one more release; None: there is no such setting any more.
@@ -196,6 +211,10 @@ def apply_resources(task: PipelineTask, name: StepName, cluster: Cluster) -> Pip
         task.set_cpu_limit(step.cpu)
     if step.memory:
         task.set_memory_limit(step.memory)
+    if step.cpu_request:
+        task.set_cpu_request(step.cpu_request)
+    if step.memory_request:
+        task.set_memory_request(step.memory_request)
     if step.gpus:
         task.set_accelerator_type(step.gpu_resource).set_accelerator_limit(step.gpus)
     if step.retries:
@@ -208,6 +227,8 @@ def apply_resources(task: PipelineTask, name: StepName, cluster: Cluster) -> Pip
         kubernetes.add_node_selector(task, key, value)
     for toleration in step.tolerations:
         kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))
+    for key, value in cluster.labels.items():
+        kubernetes.add_pod_label(task, key, value)
     for key, value in cluster.env.items():
         task.set_env_variable(key, value)
     for secret in cluster.secrets:

@@ -12,6 +12,7 @@ from kfp import compiler, dsl
 from components.assets import assets as assets_step
 from components.check import check
 from components.evaluate import evaluate as evaluate_step
+from components.finish import finish
 from components.ingest import ingest as ingest_step
 from components.preprocess import collect_faces, preprocess_shard
 from components.preprocess import preprocess as preprocess_step
@@ -31,7 +32,15 @@ def build(cluster: Cluster) -> Callable:
     """Return the pipeline function for a cluster. Its defaults are those of the project's params.yaml."""
     default = to_arguments(load(DEFAULTS))
 
-    @dsl.pipeline(name="photo2cartoon", description="Portraits, training, scores, selection, export, promotion.")
+    config = dsl.PipelineConfig(
+        active_deadline_seconds=cluster.deadline, ttl_seconds_after_finished=cluster.keep_finished
+    )
+
+    @dsl.pipeline(
+        name="photo2cartoon",
+        description="Portraits, training, scores, selection, export, promotion.",
+        pipeline_config=config,
+    )
     def photo2cartoon(
         photos: str = default["photos"],
         cartoons: str = default["cartoons"],
@@ -81,50 +90,54 @@ def build(cluster: Cluster) -> Callable:
             apply_resources(task, name, cluster).set_caching_options(cached)
             return task.outputs
 
-        sources = {"photos": photos, "cartoons": cartoons, "revision": revision}
-        hyper = {"steps": steps, "batch": batch, "lr": lr}
-        # Neither `check` nor `promote` is cached: they read the source and the registry, which are not their inputs.
-        checked = check(
-            assets=assets, ingest=ingest, portrait=portrait, preprocess=preprocess, train=train, evaluate=evaluate,
-            select=select, export=export, score_on=score_on, champion=champion, **sources, **hyper,
-        )  # fmt: skip
-        version = on_cluster(checked, "check", cached=False)["Output"]
-        weights = on_cluster(assets_step(params=assets), "assets")
-        raw = on_cluster(ingest_step(params=ingest, data_version=version, **sources), "ingest")["raw"]
+        # Runs at the end whatever happened.
+        ended = finish(mlflow_uri=mlflow_uri, webhook=cluster.webhook or "", train_job=bool(cluster.train_job))
+        on_cluster(ended, "finish", cached=False)
+        with dsl.ExitHandler(ended, name="steps"):
+            sources = {"photos": photos, "cartoons": cartoons, "revision": revision}
+            hyper = {"steps": steps, "batch": batch, "lr": lr}
+            # Neither `check` nor `promote` is cached: they read the source and the registry, which are not their inputs.
+            checked = check(
+                assets=assets, ingest=ingest, portrait=portrait, preprocess=preprocess, train=train, evaluate=evaluate,
+                select=select, export=export, score_on=score_on, champion=champion, **sources, **hyper,
+            )  # fmt: skip
+            version = on_cluster(checked, "check", cached=False)["Output"]
+            weights = on_cluster(assets_step(params=assets), "assets")
+            raw = on_cluster(ingest_step(params=ingest, data_version=version, **sources), "ingest")["raw"]
 
-        making = {"params": preprocess, "portrait": portrait, "raw": raw, "weights": weights["portrait"]}
-        if cluster.shards == 1:
-            portraits = on_cluster(preprocess_step(score_on=score_on, **making), "preprocess")
-        else:
-            shards = {}
-            for number in range(cluster.shards):
-                shard = preprocess_shard(number=number, shards=cluster.shards, **making)
-                shards[f"shard_{number}"] = on_cluster(shard, "preprocess")["shard"]
-            portraits = on_cluster(collect_faces(params=preprocess, score_on=score_on, **shards), "collect")
+            making = {"params": preprocess, "portrait": portrait, "raw": raw, "weights": weights["portrait"]}
+            if cluster.shards == 1:
+                portraits = on_cluster(preprocess_step(score_on=score_on, **making), "preprocess")
+            else:
+                shards = {}
+                for number in range(cluster.shards):
+                    shard = preprocess_shard(number=number, shards=cluster.shards, **making)
+                    shards[f"shard_{number}"] = on_cluster(shard, "preprocess")["shard"]
+                portraits = on_cluster(collect_faces(params=preprocess, score_on=score_on, **shards), "collect")
 
-        training = {"params": train, "faces": portraits["faces"], "weights": weights["training"], **hyper}
-        training["mlflow_uri"] = mlflow_uri
-        if cluster.train_job:
-            spec = cluster.train_job.model_dump(exclude_none=True)
-            where = {"place": cluster.checkpoints, "pvc": cluster.checkpoints_pvc, "image": cluster.image}
-            trained = train_distributed(spec=spec, **where, **training)
-        elif cluster.checkpoints:
-            trained = train_at(place=cluster.checkpoints, gpus=cluster.step("train").gpus, **training)
-        else:
-            trained = train_step(gpus=cluster.step("train").gpus, **training)
-        averages = on_cluster(trained, "train")["averages"]
+            training = {"params": train, "faces": portraits["faces"], "weights": weights["training"], **hyper}
+            training["mlflow_uri"] = mlflow_uri
+            if cluster.train_job:
+                spec = cluster.train_job.model_dump(exclude_none=True)
+                where = {"place": cluster.training_place, "pvc": cluster.checkpoints_pvc, "image": cluster.image}
+                trained = train_distributed(spec=spec, **where, **training)
+            elif cluster.training_place:
+                trained = train_at(place=cluster.training_place, gpus=cluster.step("train").gpus, **training)
+            else:
+                trained = train_step(gpus=cluster.step("train").gpus, **training)
+            averages = on_cluster(trained, "train")["averages"]
 
-        scoring = {"params": evaluate, "score_on": score_on, "averages": averages, "mlflow_uri": mlflow_uri}
-        evaluated = on_cluster(
-            evaluate_step(scored=portraits["scored"], weights=weights["scoring"], **scoring), "evaluate"
-        )
-        chosen = select_step(
-            params=select, export=export, champion=champion, scores=evaluated["scores"], mlflow_uri=mlflow_uri,
-            finalists=evaluated["finalists"], examples=portraits["examples"],
-        )  # fmt: skip
-        graph = on_cluster(chosen, "select")["graph"]
-        deploying = {"graph": graph, "mlflow_uri": mlflow_uri, "repository": repository, "server": server}
-        on_cluster(promote(params=select, champion=champion, **deploying), "promote", cached=False)
+            scoring = {"params": evaluate, "score_on": score_on, "averages": averages, "mlflow_uri": mlflow_uri}
+            evaluated = on_cluster(
+                evaluate_step(scored=portraits["scored"], weights=weights["scoring"], **scoring), "evaluate"
+            )
+            chosen = select_step(
+                params=select, export=export, champion=champion, scores=evaluated["scores"], mlflow_uri=mlflow_uri,
+                finalists=evaluated["finalists"], examples=portraits["examples"],
+            )  # fmt: skip
+            graph = on_cluster(chosen, "select")["graph"]
+            deploying = {"graph": graph, "mlflow_uri": mlflow_uri, "repository": repository, "server": server}
+            on_cluster(promote(params=select, champion=champion, **deploying), "promote", cached=False)
 
     return photo2cartoon
 

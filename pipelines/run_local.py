@@ -88,7 +88,7 @@ def must_be_finished(folder: Path) -> None:
         UserError: a component has not.
     """
     for task in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if task.name.startswith(("for-loop-", "condition-")):
+        if task.name.startswith(("exit-handler-", "for-loop-", "condition-")):
             must_be_finished(task)
         elif not (task / "executor_output.json").exists():
             raise UserError(f"{task.name} ended without a word of what it wrote: it failed ({task})")

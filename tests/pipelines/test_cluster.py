@@ -10,6 +10,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.params import Train
 from pipelines.cluster import Cluster, load_cluster
 from pipelines.photo2cartoon import COMPILED, compile_to
+from tests.conftest import ROOT
 
 EVERYTHING = """
 image: registry.example.org/photo2cartoon:1.2
@@ -21,7 +22,11 @@ repository_pvc: models
 env: {MLFLOW_TRACKING_URI: "http://mlflow:5000"}
 secrets:
   - {name: object-storage, env: {key: AWS_ACCESS_KEY_ID, secret: AWS_SECRET_ACCESS_KEY}}
-every_step: {cpu: 500m, memory: 2Gi, retries: 1}
+labels: {kueue.x-k8s.io/queue-name: training}
+webhook: https://chat.example.org/hooks/1
+deadline: 7200
+keep_finished: 60
+every_step: {cpu: 500m, cpu_request: 100m, memory: 2Gi, memory_request: 1Gi, retries: 1}
 steps:
   train:
     gpus: 4
@@ -75,9 +80,37 @@ def test_training_gets_what_the_file_says(compiled):
     assert pod["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
     assert pod["activeDeadlineSeconds"] == "86400" and pod["securityContext"]["runAsNonRoot"]
     assert pod["imagePullSecret"][0]["secretName"] == "registry" and pod["imagePullPolicy"] == "Always"
-    task = spec["root"]["dag"]["tasks"]["train-at"]
+    task = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["train-at"]
     assert task["retryPolicy"]["maxRetryCount"] == 5
     assert task["inputs"]["parameters"]["place"]["runtimeValue"]["constant"] == "/checkpoints"
+
+
+def test_the_end_of_a_run_is_as_the_file_says(compiled):
+    spec, platform = compiled
+    config = platform["platforms"]["kubernetes"]["pipelineConfig"]
+    assert config == {"activeDeadlineSeconds": 7200, "resourceTtlOnCompletion": 60}
+    given = spec["root"]["dag"]["tasks"]["finish"]["inputs"]["parameters"]
+    assert given["webhook"]["runtimeValue"]["constant"] == "https://chat.example.org/hooks/1"
+    assert given["status"]["taskFinalStatus"]["producerTask"] == "exit-handler-1"
+
+
+def test_every_step_reserves_less_than_its_limit_and_is_queued(compiled):
+    spec, platform = compiled
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        resources = executor["container"]["resources"]
+        assert (resources["resourceCpuRequest"], resources["resourceMemoryRequest"]) == ("100m", "1Gi"), name
+    for pod in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        assert pod["podMetadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "training"}
+
+
+def test_the_default_fits_a_small_node():
+    """Reservations of the largest step leave room for Kubeflow on a node of 2 CPUs and 8 GiB."""
+    cluster = load_cluster()
+    steps = [cluster.step(name) for name in ("check", "preprocess", "train", "evaluate", "select", "promote")]
+    assert {step.cpu for step in steps} == {"2"}
+    assert {step.cpu_request for step in steps} <= {"100m", "500m"}
+    assert {step.memory_request for step in steps} <= {"512Mi", "1Gi", "2Gi"}
+    load_cluster(ROOT / "pipelines/cluster-gpu.yaml")
 
 
 def test_every_step_has_the_secrets_and_is_nobody_special(compiled):
@@ -104,6 +137,8 @@ def test_a_step_has_what_every_step_has_but_for_its_own():
         ("every_step: {memory: much}", "every_step.memory"),
         ("shards: none", "shards"),
         ("image: [", "is no YAML"),
+        ("checkpoints: bucket/training", "checkpoints"),
+        ("{checkpoints: 's3://b/t', checkpoints_pvc: c}", "either at `checkpoints` or on the `checkpoints_pvc`"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path, text, told):
@@ -120,13 +155,13 @@ def test_training_across_machines_is_a_step_of_its_own(tmp_path):
     compile_to(tmp_path / "pipeline.yaml", load_cluster(tmp_path / "cluster.yaml"))
     spec, platform = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
     json_format.ParseDict(spec, PipelineSpec())
-    given = spec["root"]["dag"]["tasks"]["train-distributed"]["inputs"]["parameters"]
+    given = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["train-distributed"]["inputs"]["parameters"]
     told = {name: value["runtimeValue"]["constant"] for name, value in given.items() if "runtimeValue" in value}
     assert (told["pvc"], told["place"]) == ("checkpoints", "/checkpoints")
     assert (told["spec"]["nodes"], told["spec"]["gpus"]) == (3, 8)
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["exec-train-distributed"]["pvcMount"][0]["mountPath"] == "/checkpoints"
-    assert not {"train", "train-at"} & spec["root"]["dag"]["tasks"].keys()
+    assert not {"train", "train-at"} & spec["components"]["comp-exit-handler-1"]["dag"]["tasks"].keys()
 
 
 def test_machines_need_a_volume_that_they_share(tmp_path):
@@ -140,7 +175,7 @@ def test_a_pod_with_several_gpus_trains_with_one_process_each(tmp_path):
     cluster = load_cluster(tmp_path / "cluster.yaml")
     compile_to(tmp_path / "pipeline.yaml", cluster)
     spec = next(yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text()))
-    given = spec["root"]["dag"]["tasks"]["train"]["inputs"]["parameters"]
+    given = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["train"]["inputs"]["parameters"]
     assert given["gpus"]["runtimeValue"]["constant"] == 8
     cluster.check_batch(Train(batch=16))
     with pytest.raises(UserError, match=r"train\.batch: 4 pictures cannot be divided among 8 processes"):

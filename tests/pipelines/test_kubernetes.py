@@ -10,7 +10,16 @@ from kubernetes import client
 from pipelines.cluster import CHECKPOINTS, REPOSITORY, load_cluster
 from tests.conftest import ROOT
 
-KINDS = ("PersistentVolumeClaim", "Deployment", "Service", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+KINDS = (
+    "Job",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "Service",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+)
 MODELS = {kind: f"V1{kind}" for kind in KINDS}
 MANIFESTS = list(yaml.safe_load_all((ROOT / "pipelines/kubernetes.yaml").read_text()))
 
@@ -39,6 +48,20 @@ def test_the_server_is_nobody_special_and_has_limits():
     assert container["resources"]["limits"]["memory"] and container["readinessProbe"]
 
 
+def test_every_pod_passes_the_restricted_standard():
+    """Kubernetes' Pod Security Standard `restricted`; Kubeflow adds the same to the pods of its steps."""
+    pods = [each["spec"]["template"]["spec"] for each in MANIFESTS if each["kind"] in ("Deployment", "Job")]
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
 def test_the_claims_are_those_that_a_cluster_file_names(tmp_path):
     text = (ROOT / "pipelines/cluster.yaml").read_text()
     lines = [line.removeprefix("# ") if "_pvc:" in line else line for line in text.splitlines()]
@@ -46,4 +69,4 @@ def test_the_claims_are_those_that_a_cluster_file_names(tmp_path):
     cluster = load_cluster(tmp_path / "cluster.yaml")
     claims = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "PersistentVolumeClaim"}
     assert {cluster.checkpoints_pvc, cluster.repository_pvc} == claims
-    assert cluster.checkpoints == CHECKPOINTS and REPOSITORY in text
+    assert (cluster.training_place, cluster.repository) == (CHECKPOINTS, REPOSITORY)

@@ -90,3 +90,16 @@ def test_mlflow_is_told_of_the_machine(faces, weights, tiny, tmp_path, monkeypat
     train(tiny.model_copy(update={"steps": 1}), faces, weights, tmp_path / "quiet")
     run = client.get_run(json.loads((tmp_path / "quiet/run.json").read_text())["mlflow_run"])
     assert not [name for name in run.data.metrics if name.startswith("system/")]
+
+
+def test_it_logs_into_the_run_that_kubeflow_made(faces, weights, tiny, tmp_path, monkeypatch):
+    """A second attempt gets a run of its own, which holds the whole curve all the same."""
+    tiny = tiny.model_copy(update={"checkpoint_every": 1, "steps": 2})
+    ids = [runs.start_run(f"kubeflow's {number}").run_id for number in range(2)]
+    for steps, run in ((1, ids[0]), (2, ids[1])):
+        monkeypatch.setenv("MLFLOW_RUN_ID", run)
+        train(tiny.model_copy(update={"steps": steps}), faces, weights, tmp_path / "run", resume=True)
+        assert json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"] == run
+    client = runs.connect().MlflowClient()
+    assert [row.step for row in client.get_metric_history(ids[1], "generator/total")] == [1, 2]
+    assert client.get_run(ids[1]).info.status == "FINISHED"

@@ -153,6 +153,41 @@ def find_run(run_id: str | None, name: str) -> Run:
     return start_run(name)
 
 
+def given_run() -> str | None:
+    """Return the id of the run that Kubeflow's MLflow plugin made for this step, or None."""
+    return os.environ.get("MLFLOW_RUN_ID") or None
+
+
+def close_runs(kubeflow_run: str, status: str) -> list[str]:
+    """End the runs of a Kubeflow run that are still marked as running, because their process was lost.
+
+    Args:
+        kubeflow_run: id of the Kubeflow run, by which they are tagged.
+        status: FINISHED, FAILED or KILLED.
+
+    Returns:
+        Ids of the runs that were ended.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        found = client.get_experiment_by_name(EXPERIMENT)
+        experiments = {found.experiment_id} if found else set()
+        experiments |= {os.environ["MLFLOW_EXPERIMENT_ID"]} if os.environ.get("MLFLOW_EXPERIMENT_ID") else set()
+        if not experiments:
+            return []
+        chosen = f"tags.kubeflow_run = '{kubeflow_run}' and attributes.status = 'RUNNING'"
+        running = client.search_runs(sorted(experiments), chosen)
+        for run in running:
+            client.set_terminated(run.info.run_id, status)
+        return [run.info.run_id for run in running]
+    except mlflow.MlflowException as error:
+        raise unreachable(error) from None
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested mappings into one, with keys joined by dots."""
     flat: dict[str, Any] = {}

@@ -45,6 +45,8 @@ class RunLogger:
         self.run = _tracked(params, out, trainer.state, resume, trainer.counts, fingerprint)
         self.run.watch_machine()
         _forget_after(out / STATS, done)
+        if self.run.run_id == runs.given_run():
+            self._replay()
         self._stats = (out / STATS).open("a", encoding="utf-8")
         self._started = time.monotonic()
 
@@ -68,6 +70,13 @@ class RunLogger:
             partial.write_bytes(encode_png(picture))
         self.run.image(picture, "samples", step)
 
+    def _replay(self) -> None:
+        """Log the curves so far to a run that Kubeflow made for this attempt, so that it holds all of them."""
+        if (self.out / STATS).exists():
+            for line in (self.out / STATS).read_text(encoding="utf-8").splitlines():
+                values = json.loads(line)
+                self.run.metrics(values, values.pop("step"))
+
     def _write(self, values: Mapping[str, float], step: int) -> None:
         self._stats.write(json.dumps({"step": step, **values}) + "\n")
         self._stats.flush()
@@ -84,7 +93,7 @@ def _tracked(
 ) -> runs.Run:
     name = out.resolve().name
     before = json.loads((out / RUN).read_text())["mlflow_run"] if resume and (out / RUN).exists() else None
-    run = runs.find_run(before, name)
+    run = runs.find_run(runs.given_run() or before, name)
     if run.run_id != before:
         sizes = {
             f"weights_{name}": sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()

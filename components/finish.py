@@ -1,0 +1,48 @@
+"""`finish` component: the exit handler, which runs when all steps have ended, whether they succeeded or not."""
+
+from kfp.dsl import PipelineTaskFinalStatus
+
+from components import component
+
+
+@component()
+def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train_job: bool):
+    """Close the run's MLflow runs that a lost pod left running, remove its TrainJob, and notify the webhook.
+
+    Args:
+        status: how the steps ended; Kubeflow fills it in.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        webhook: address that gets a JSON message; empty for none.
+        train_job: whether training was a TrainJob.
+    """
+    import os
+
+    from components.webhook import notify
+    from photo2cartoon.errors import UserError, exit_on_user_error
+    from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
+    from photo2cartoon.tracking.runs import close_runs, track_at
+
+    with exit_on_user_error("finish"):
+        track_at(mlflow_uri)
+        run, succeeded = os.environ.get(KUBEFLOW_RUN, ""), status.state == "SUCCEEDED"
+        errors: list[UserError] = []
+
+        def attempt(work, *arguments):
+            try:
+                return work(*arguments)
+            except UserError as error:
+                errors.append(error)
+                return None
+
+        if run:
+            closed = attempt(close_runs, run, "FINISHED" if succeeded else "FAILED")
+            print(f"{run}: {status.state}; MLflow runs closed: {', '.join(closed or []) or 'none'}")
+        if run and train_job:
+            from components.train_job import delete_jobs_of
+
+            attempt(delete_jobs_of, run)
+        if webhook:
+            message = {"pipeline": "photo2cartoon", "run": run, "state": status.state, "error": status.error_message}
+            attempt(notify, webhook, message)
+        if errors:
+            raise errors[0]

@@ -1,0 +1,52 @@
+"""When a run has ended, nothing of it stays open: MLflow's runs are closed, and whoever waits is notified."""
+
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+from kfp.dsl import PipelineTaskFinalStatus
+
+from components.finish import finish
+from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
+from tests.pipelines.servers import JsonAnswers, served
+
+
+class Chat(JsonAnswers, BaseHTTPRequestHandler):
+    """Keeps the messages that it gets."""
+
+    def do_POST(self):
+        self.server.messages.append(self.body())
+        self.answer({}, self.server.status)
+
+
+@pytest.fixture
+def chat():
+    with served(Chat) as server:
+        server.messages, server.status = [], 200
+        yield server
+
+
+def ended(state, webhook="", error=""):
+    status = PipelineTaskFinalStatus(state, "job", "steps", None, error)
+    finish.python_func(status, "", webhook, False)
+
+
+def test_a_lost_pods_run_is_closed_and_the_webhook_notified(chat, monkeypatch):
+    monkeypatch.setenv(KUBEFLOW_RUN, "run-1")
+    lost, other = runs.start_run("lost"), runs.start_run("other")
+    lost.tags({"kubeflow_run": "run-1"})
+    other.tags({"kubeflow_run": "run-2"})
+    ended("FAILED", chat.host, "train failed")
+    status = {run: runs.connect().MlflowClient().get_run(run.run_id).info.status for run in (lost, other)}
+    assert status == {lost: "FAILED", other: "RUNNING"}
+    assert chat.messages == [
+        {"pipeline": "photo2cartoon", "run": "run-1", "state": "FAILED", "error": "train failed"}
+    ]  # fmt: skip
+
+
+def test_an_address_that_refuses_is_named_without_its_secret(chat, capsys):
+    chat.status = 410
+    with pytest.raises(SystemExit):
+        ended("SUCCEEDED", f"{chat.host}/hooks/secret")
+    told = capsys.readouterr().err
+    assert told == f"finish: webhook at {chat.host.removeprefix('http://')}: answered 410 Gone\n"
