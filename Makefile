@@ -70,6 +70,10 @@ compose-test: $(STAMP)  ## start the team's services, run the pipeline against t
 submit: $(STAMP)  ## run the pipeline on a cluster: make submit KFP_HOST=https://… (ARGS="--help")
 	@KFP_HOST="$(KFP_HOST)" python -m pipelines.submit $(ARGS)
 
+.PHONY: pipeline-upload
+pipeline-upload: $(STAMP)  ## upload the pipeline as a version of this commit: make pipeline-upload KFP_HOST=https://…
+	@KFP_HOST="$(KFP_HOST)" python -m pipelines.submit --upload $(ARGS)
+
 .PHONY: train-job
 train-job: $(STAMP)  ## train across the machines of a Kubernetes cluster: make train-job ARGS="--help"
 	@python -m components.train_job $(ARGS)

@@ -1,11 +1,14 @@
 """A run is submitted with its parameters and followed to its end; failures are reported in one line."""
 
+import json
 import os
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from tests.pipelines.servers import JsonAnswers, kubeconfig, served
@@ -21,17 +24,49 @@ class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
             return self.answer({"message": "who are you?"}, 401)
         if self.path.endswith("/healthz"):
             return self.answer({"multi_user": False})
+        if self.path.endswith("/names/photo2cartoon") or "/pipelines?" in self.path:
+            listed = [{"pipeline_id": "p1", "display_name": "photo2cartoon"}] if api.versions else []
+            return self.answer({"pipelines": listed})
+        if "/pipelines/p1/versions/" in self.path:
+            return self.answer({"pipeline_version_id": "v1", "pipeline_spec": api.packages[0]})
+        if "/pipelines/p1/versions" in self.path:
+            return self.answer({"pipeline_versions": [
+                {"pipeline_id": "p1", "pipeline_version_id": f"v{number}", "display_name": name}
+                for number, name in enumerate(api.versions, 1)
+            ]})  # fmt: skip
+        if "/k8s/pod/logs" in self.path:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(api.log.encode())
+            return None
+        if "/k8s/pod/events" in self.path:
+            return self.answer({"items": [{"type": "Warning", "message": api.event}]})
+        if "/v1beta1/runs/r1" in self.path:
+            nodes = api.nodes[min(api.asked, len(api.nodes)) - 1] if api.nodes else {}
+            manifest = json.dumps({"metadata": {"name": "photo-x"}, "status": {"nodes": nodes}})
+            return self.answer({"pipeline_runtime": {"workflow_manifest": manifest}})
         if "/experiments" in self.path:
             return self.answer({"experiments": [{"experiment_id": "e1", "display_name": "photo2cartoon"}]})
         if "/runs/r1" in self.path:
-            states = api.states[min(api.asked, len(api.states) - 1)]
+            state = api.states[min(api.asked, len(api.states) - 1)]
             api.asked += 1
-            tasks = [{"display_name": name, "state": state} for name, state in states.items() if name != "run"]
-            details = {"task_details": [{"display_name": "root", "state": "RUNNING"}, *tasks]}
-            return self.answer({"run_id": "r1", "state": states["run"], "run_details": details})
+            return self.answer({"run_id": "r1", "state": state})
         return self.answer({"message": "not here"}, 404)
 
     def do_POST(self):
+        api = self.server
+        if "/upload_version" in self.path:
+            content = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            text = content.split("\r\n\r\n", 1)[1].rsplit("\r\n--", 1)[0]
+            api.packages.append(dict(zip(("pipeline_spec", "platform_spec"), yaml.safe_load_all(text), strict=True)))
+            api.versions.append(parse_qs(urlsplit(self.path).query)["name"][0])
+            return self.answer({"pipeline_version_id": f"v{len(api.versions)}", "pipeline_id": "p1"})
+        if self.path.endswith("/pipelines"):
+            self.body()
+            return self.answer({"pipeline_id": "p1", "display_name": "photo2cartoon"})
+        if ":retry" in self.path or ":terminate" in self.path:
+            api.actions.append(self.path.rsplit(":", 1)[1])
+            return self.answer({})
         body = self.body()
         self.server.posted.append((self.path.rsplit("/", 1)[-1].split("?")[0], body))
         if self.server.refuses:
@@ -44,15 +79,16 @@ class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
 def kubeflow():
     with served(Kubeflow) as server:
         server.token, server.refuses, server.asked, server.posted, server.paths = None, False, 0, [], []
-        server.states = [
-            {"run": "RUNNING", "ingest": "RUNNING"},
-            {"run": "SUCCEEDED", "ingest": "SUCCEEDED", "train": "SUCCEEDED"},
-        ]
+        server.packages, server.versions, server.actions, server.log, server.event = [], [], [], "", ""
+        server.states, server.nodes = ["RUNNING", "SUCCEEDED"], []
         yield server
 
 
 def submit(*arguments, code=0, **environment):
-    program = "import pipelines.submit as s; s.follow.__defaults__ = (0.05,); s.main()"
+    program = (
+        "import pipelines.follow as f, pipelines.submit as s; f.Follower.__init__.__defaults__ = (2, 0.05);"
+        "f.PENDING_SECONDS = 0; s.main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
@@ -71,7 +107,7 @@ def test_it_is_made_for_the_cluster_it_goes_to(kubeflow, tmp_path):
     given = ("--cluster", str(tmp_path / "cluster.yaml"), "--params", str(tmp_path / "params.yaml"))
     submit("--host", kubeflow.host, *given, "--revision", "v3", "--no-wait")
     ((_, run),) = kubeflow.posted
-    executors = run["pipeline_spec"]["pipeline_spec"]["deploymentSpec"]["executors"].values()
+    executors = kubeflow.packages[0]["pipeline_spec"]["deploymentSpec"]["executors"].values()
     assert {each["container"]["image"] for each in executors} == {"registry.example.org/photo2cartoon:7"}
     parameters = run["runtime_config"]["parameters"]
     assert (parameters["photos"], parameters["revision"]) == ("dvc+https://example.org/faces#photos", "v3")
@@ -84,23 +120,74 @@ def test_a_run_is_submitted_and_followed(kubeflow):
     told = submit(
         "--host", kubeflow.host, "--profile", "full", "--name", "friday", "--mlflow-uri", "http://mlflow"
     ).stdout
-    lines = told.splitlines()  # includes kfp's own lines, which also print the links
-    assert f"{kubeflow.host}/#/runs/details/r1: submitted" in lines and lines[-1] == "r1: SUCCEEDED"
+    lines = told.splitlines()
+    (version,) = kubeflow.versions
+    assert lines[0] == f"{kubeflow.host}/#/runs/details/r1: submitted, version {version}"
+    assert lines[-1].startswith("r1: succeeded in ") and len(lines) == 2
     ((kind, run),) = kubeflow.posted
     assert kind == "runs" and run["display_name"] == "friday" and run["experiment_id"] == "e1"
     parameters = run["runtime_config"]["parameters"]
     assert parameters["steps"] == 200_000 and parameters["mlflow_uri"] == "http://mlflow"
     assert parameters["train"]["channels"] == 32 and "steps" not in parameters["train"]
-    assert run["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
-    assert (
-        "exec-train" in run["pipeline_spec"]["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert run["pipeline_version_reference"] == {"pipeline_id": "p1", "pipeline_version_id": "v1"}
+    (package,) = kubeflow.packages
+    assert package["pipeline_spec"]["pipelineInfo"]["name"] == "photo2cartoon"
+    assert "exec-train" in package["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def node(name, kind, phase, message=None, number="1"):
+    path = f"photo-x(0).root(0).exit-handler-1(0).{name}"
+    return {"name": path, "type": kind, "phase": phase, "message": message, "startedAt": "2026-11-24T22:00:00Z",
+            "id": f"photo-x-{number}", "templateName": "impl"}  # fmt: skip
+
+
+def train(phase, pod_phase, message=None):
+    """Argo's nodes when the step `train` is in a phase."""
+    nodes = [node("train-driver", "Retry", "Succeeded"), node("train", "Retry", phase),
+             node("train(0).executor(0)", "Pod", pod_phase, message, "7")]  # fmt: skip
+    return dict(enumerate(nodes))
+
+
+def test_a_version_is_uploaded_once_and_can_be_run_again(kubeflow):
+    for _ in range(2):
+        told = submit("--host", kubeflow.host, "--upload").stdout
+    (version,) = kubeflow.versions
+    assert told == f"{kubeflow.host}/#/pipelines/details/p1/version/v1: version {version}\n" and not kubeflow.posted
+    submit("--host", kubeflow.host, "--version", version)
+    ((_, run),) = kubeflow.posted
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == "v1"
+    told = submit("--host", kubeflow.host, "--version", "old", code=1).stderr
+    assert told == f"submit: --version old: {kubeflow.host} has none; `make pipeline-upload` uploads one\n"
+
+
+def test_a_step_that_fails_ends_it_with_its_own_last_words(kubeflow):
+    kubeflow.states = ["RUNNING", "FAILED"]
+    kubeflow.nodes = [train("Running", "Running"), train("Failed", "Failed", "main: Error (exit code 1)")]
+    kubeflow.log = (
+        "I1124 22:03:08.39 16 client.go:847] started\ntrain: no GPU here\nI1124 22:03:08.39 16 a.go:1] ended\n"
     )
-
-
-def test_a_step_that_fails_ends_it_by_name(kubeflow):
-    kubeflow.states = [{"run": "RUNNING"}, {"run": "FAILED", "ingest": "SUCCEEDED", "train": "FAILED"}]
     done = submit("--host", kubeflow.host, code=1)
-    assert done.stderr.splitlines()[-1] == f"submit: run r1 FAILED in train: {kubeflow.host}/#/runs/details/r1"
+    page = f"{kubeflow.host}/#/runs/details/r1"
+    assert done.stderr.splitlines()[-1] == f"submit: run r1 FAILED in train (train: no GPU here): {page}"
+    changes = [line.split(" ", 1)[1] for line in done.stdout.splitlines()[1:]]
+    assert [line.split(" ")[:2] for line in changes] == [["train", "running"], ["train", "failed"]]
+    assert any("podname=photo-x-impl-7" in path for path in kubeflow.paths)
+
+
+def test_a_lost_pod_is_retried(kubeflow):
+    kubeflow.states = ["FAILED", "RUNNING", "FAILED", "FAILED"]
+    kubeflow.nodes = [train("Failed", "Failed", "pod deleted")]
+    done = submit("--host", kubeflow.host, "--retries", "1", code=1)
+    assert kubeflow.actions == ["retry"]
+    assert "train: its pod was lost (pod deleted); the run is retried, 1 of 1" in done.stderr
+    assert "FAILED in train (pod deleted)" in done.stderr.splitlines()[-1]
+
+
+def test_a_pod_that_waits_is_explained(kubeflow):
+    kubeflow.nodes = [train("Running", "Pending")]
+    kubeflow.event = "0/1 nodes are available: 1 Insufficient cpu."
+    told = submit("--host", kubeflow.host).stderr
+    assert told.count("train: its pod has been waiting for ") == 1 and "1 Insufficient cpu." in told
 
 
 def test_it_runs_again_and_again(kubeflow):
@@ -117,10 +204,11 @@ def test_it_goes_through_the_cluster_that_kubectl_uses(kubeflow, tmp_path):
     known = {"KUBECONFIG": str(tmp_path / "config"), "KFP_HOST": ""}
     told = submit("--context", "here", **known).stdout.splitlines()
     services = f"{kubeflow.host}/api/v1/namespaces/kubeflow/services"
-    assert f"{services}/ml-pipeline-ui:http/proxy/#/runs/details/r1: submitted" in told and told[-1] == "r1: SUCCEEDED"
-    assert kubeflow.paths[-1].startswith(
-        "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy/apis/v2beta1/runs"
-    )
+    page = f"{services}/ml-pipeline-ui:http/proxy/#/runs/details/r1"
+    assert told[0].startswith(f"{page}: submitted") and told[-1].startswith("r1: succeeded")
+        -1
+    ].startswith("r1: succeeded")
+    assert any("/services/ml-pipeline:http/proxy/apis/v2beta1/runs" in path for path in kubeflow.paths)
     told = submit("--context", "elsewhere", code=1, **known).stderr
     assert "--context elsewhere: " in told and len(told.splitlines()) == 1
     kubeflow.token = "another"
@@ -135,7 +223,7 @@ def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
     kubeflow.token = "right"
     told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="wrong").stderr
     assert told == f"submit: {kubeflow.host}: refused (401): KFP_TOKEN or KFP_COOKIE is missing, wrong or too old\n"
-    assert submit("--host", kubeflow.host, "--no-wait", KFP_TOKEN="right").stdout.endswith("submitted\n")
+    assert submit("--host", kubeflow.host, "--no-wait", KFP_TOKEN="right").stdout.startswith(kubeflow.host)
     kubeflow.refuses = True
     told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="right").stderr
     assert "answered 400" in told and "parameter steps is no number" in told
