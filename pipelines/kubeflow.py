@@ -243,7 +243,9 @@ class _Proxied(Kubeflow):
         self.api.update_params_for_auth(headers, [], ["BearerToken"])
         certificate = (configuration.cert_file, configuration.key_file) if configuration.cert_file else None
         verify = (configuration.ssl_ca_cert or True) if configuration.verify_ssl else False
-        address = f"{self.host.rstrip('/')}/{path}"
+        # The page does not hand on requests for archived logs, the API server behind it answers them.
+        host = self.host.replace("ml-pipeline-ui:", "ml-pipeline:") if path.startswith("apis/v1alpha1") else self.host
+        address = f"{host.rstrip('/')}/{path}"
         options = {"headers": headers, "timeout": SECONDS, "verify": verify, "cert": certificate}
         return requests.get(address, params=query, **options)
 

@@ -1,5 +1,8 @@
 """When a run has ended, nothing of it stays open: MLflow's runs are closed, and whoever waits is notified."""
 
+import os
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -8,6 +11,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 from components.finish import finish
 from photo2cartoon.tracking import runs
 from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
+from tests.conftest import ROOT
 from tests.pipelines.servers import JsonAnswers, served
 
 
@@ -50,3 +54,12 @@ def test_an_address_that_refuses_is_named_without_its_secret(chat, capsys):
         ended("SUCCEEDED", f"{chat.host}/hooks/secret")
     told = capsys.readouterr().err
     assert told == f"finish: webhook at {chat.host.removeprefix('http://')}: answered 410 Gone\n"
+
+
+def test_modules_that_steps_import_load_inside_a_step():
+    """Inside a step kfp.dsl has no decorators; a real Kubeflow failed on the import."""
+    for name in ("components.webhook", "components.train_job"):
+        environment = {**os.environ, "_KFP_RUNTIME": "true"}
+        command = [sys.executable, "-c", f"import {name}"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
