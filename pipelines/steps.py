@@ -74,6 +74,8 @@ def _step(name: str, called: Mapping[str, list[dict]], nodes: list[dict], workfl
     driver, itself = (_newest(called.get(each, [])) for each in (f"{name}-driver", name))
     if driver is None:
         return Step(name)
+    if "Omitted" in (driver["phase"], (itself or {}).get("phase")):
+        return Step(name)  # a step before it failed
     if itself is None:
         state, message = _ending(driver)
         if state == "failed":

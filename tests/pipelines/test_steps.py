@@ -64,6 +64,11 @@ def test_a_lost_pod_is_told_from_a_failed_program(message, lost):
     assert found.pod.endswith("-2")
 
 
+def test_a_step_after_a_failed_one_only_waits():
+    omitted = node("train-driver", "Skipped", "Omitted", "omitted: depends condition not met")
+    assert step(omitted, node("train", "Skipped", "Omitted", "omitted: depends condition not met")).state == "waiting"
+
+
 def test_another_steps_nodes_are_not_taken_for_its_own():
     other = node("pretrain(0).executor(0)", "Pod", "Failed", "pod deleted")
     assert step(other, node("pretrain", "Retry", "Failed")).state == "waiting"
