@@ -18,7 +18,7 @@ ENDED = {"done", "cached", "failed"}
 _LOST = re.compile(
     r"pod deleted|evict|preempt|node (lost|shut|not ready)|exit code (137|143)|\((137|143)\)|terminat", re.I
 )
-_OF_LAUNCHER = re.compile(r"^([IWEF]\d{4} |time=\S+ level=|\[KFP Executor|\s*$)")
+_OF_LAUNCHER = re.compile(r"^([IWEF]\d{4} |time=\S+ level=|\[KFP Executor|Error: exit status|\s*$)")
 
 
 @dataclass(frozen=True)

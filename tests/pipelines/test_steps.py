@@ -79,6 +79,7 @@ def test_the_last_words_are_the_programs_own():
         "I1124 22:03:08.390842      16 client.go:847] Attempting to update DAG state\n"
         "train: train.device: 'cuda', but torch sees no GPU here\n"
         "I1124 22:03:08.390842      16 launcher_v2.go:206] publish success.\n"
+        "Error: exit status 1\n"
         'time=2026-11-24T22:03:09.388Z level=INFO msg="sub-process exited" argo=true error=<nil>\n'
     )
     assert last_words(log) == "train: train.device: 'cuda', but torch sees no GPU here"
