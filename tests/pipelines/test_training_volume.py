@@ -44,7 +44,7 @@ def saved(storage, prefix):
 @pytest.mark.long
 def test_a_pod_killed_twenty_times_loses_nothing_that_it_had_saved(storage, faces, weights, tmp_path):
     """Every pod has a disk of its own and is killed without notice; what it saved to object storage is there."""
-    moments, steps, place = Random(0), 80, f"s3://{storage.bucket}/killed"
+    moments, steps, place = Random(0), 60, f"s3://{storage.bucket}/killed"
     resumed = []
     for number in range(20):
         there = max(saved(storage, "killed"), default=0)
@@ -54,7 +54,10 @@ def test_a_pod_killed_twenty_times_loses_nothing_that_it_had_saved(storage, face
             told += line
             if f"/{steps} " in line:  # the progress bar: training has begun
                 break
-        time.sleep(moments.uniform(0, 6))
+        wanted = there + moments.choice((0, 1, 2))
+        while max(saved(storage, "killed"), default=0) < wanted and lost.poll() is None:
+            time.sleep(0.1)
+        time.sleep(moments.uniform(0, 2))
         lost.kill()
         lost.wait()
         told += lost.stderr.read()
