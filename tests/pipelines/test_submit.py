@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
@@ -181,6 +183,20 @@ def test_a_lost_pod_is_retried(kubeflow):
     assert kubeflow.actions == ["retry"]
     assert "train: its pod was lost (pod deleted); the run is retried, 1 of 1" in done.stderr
     assert "FAILED in train (pod deleted)" in done.stderr.splitlines()[-1]
+
+
+def test_ctrl_c_ends_the_run_only_if_told_to(kubeflow):
+    kubeflow.states = ["RUNNING"]
+    for flags, actions in (([], []), (["--terminate"], ["terminate"])):
+        command = [sys.executable, "-m", "pipelines.submit", "--host", kubeflow.host, *flags]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        running = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+        assert "submitted" in running.stdout.readline()
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+        assert running.returncode == 130 and kubeflow.actions == actions, told
+        assert "submit: the run is terminated" in told if flags else "submit: the run continues" in told
 
 
 def test_a_pod_that_waits_is_explained(kubeflow):

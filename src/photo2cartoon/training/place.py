@@ -19,7 +19,7 @@ from photo2cartoon.layout import CARD, CHECKPOINTS, RUN, SAMPLES, STATE, STATS
 from photo2cartoon.progress import note
 from photo2cartoon.urls import as_user_error, file_system
 
-KEEP = 2
+KEEP = 2  # states: the newest, and one before it in case the newest is damaged
 
 
 class Place:

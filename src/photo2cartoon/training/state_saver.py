@@ -17,10 +17,8 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import STATE
 from photo2cartoon.progress import note
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.place import Place
+from photo2cartoon.training.place import KEEP, Place
 from photo2cartoon.training.state import State
-
-KEEP = 2  # the newest, and one before it in case the newest is damaged
 
 
 class StateSaver:
