@@ -1,39 +1,75 @@
-"""`promote` component: deploys the champion to Triton's model repository if this run produced it."""
+"""`promote` component: registers the best checkpoint, exports it as ONNX, and deploys it if it is the champion."""
 
-from kfp.dsl import Input, Model
+from kfp.dsl import Artifact, Dataset, Input, Markdown, Metrics, Model, Output
 
 from components import component
 
 
 @component()
-def promote(params: dict, champion: str, graph: Input[Model], mlflow_uri: str, repository: str, server: str) -> str:
-    """Deploy the exported version if the alias `champion` points at it. Never cached, because people move aliases.
+def promote(
+    params: dict,
+    export: dict,
+    champion: str,
+    scores: Input[Artifact],
+    finalists: Input[Model],
+    examples: Input[Dataset],
+    mlflow_uri: str,
+    repository: str,
+    server: str,
+    graph: Output[Model],
+    parity: Output[Metrics],
+    summary: Output[Markdown],
+) -> str:
+    """Select the best checkpoint, register it in MLflow, export it, and deploy it if the alias `champion` points at it.
+
+    Never cached, because people move aliases. What an earlier run did for the same checkpoint is not done again: the
+    version stays, its aliases stay, and its graph comes from MLflow.
 
     Args:
         params: section `select`.
+        export: section `export`.
         champion: parameter of the pipeline.
-        graph: output of `select`; its metadata names the version.
+        scores, finalists: outputs of `evaluate`.
+        examples: output of `preprocess`: the portraits on which the graph is compared with torch.
         mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
         repository: Triton's model repository, on a volume that Triton reads or in object storage; initialised if empty.
         server: HOST:PORT of a running Triton that should load the version immediately; empty for none.
+        graph: receives the ONNX graph.
+        parity: mean and maximum difference from torch, in levels of 0..255.
+        summary: the selection, with its version and run in MLflow, for Kubeflow's page.
 
     Returns:
         What happened.
     """
+    import tempfile
+    from dataclasses import asdict
+    from pathlib import Path
+
     from photo2cartoon.errors import exit_on_user_error
-    from photo2cartoon.layout import MODEL_REPOSITORY
-    from photo2cartoon.params.arguments import select_of
-    from photo2cartoon.serving.repository import init_repository, is_champion
+    from photo2cartoon.evaluation.page import write_summary
+    from photo2cartoon.evaluation.selection import select
+    from photo2cartoon.export.export import export_once
+    from photo2cartoon.layout import MODEL_REPOSITORY, PARITY
+    from photo2cartoon.params import Export
+    from photo2cartoon.params.arguments import section_of, select_of
+    from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.repository import promote as stage
     from photo2cartoon.tracking.runs import track_at
 
-    with exit_on_user_error("promote"):
+    with exit_on_user_error("promote"), tempfile.TemporaryDirectory() as folder:
         track_at(mlflow_uri)
-        section, version = select_of(params, champion), int(graph.metadata["version"])
-        if is_champion(section, version):
+        section, selected = select_of(params, champion), Path(folder) / "selected"
+        chosen = select(section, Path(scores.path), Path(finalists.path), selected)
+        places = selected, Path(examples.path), Path(graph.path), Path(folder) / PARITY
+        report = export_once(section_of(Export, export), *places)
+        parity.log_metric("mean_difference", report.mean_difference)
+        parity.log_metric("max_difference", report.max_difference)
+        graph.metadata |= asdict(chosen)
+        if chosen.champion:
             init_repository(repository, MODEL_REPOSITORY)
             outcome = f"version {stage(repository, section, server or None)} promoted"
         else:
-            outcome = f"version {version} is not the champion and stays out of service"
+            outcome = f"version {chosen.version} is not the champion and stays out of service"
+        write_summary(chosen, Path(summary.path), outcome)
         print(f"{section.model_name}: {outcome}")
         return outcome

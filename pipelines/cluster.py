@@ -25,7 +25,7 @@ from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 DEFAULT = Path(__file__).with_name("cluster.yaml")
 CHECKPOINTS, REPOSITORY = "/checkpoints", "/repository"
 StepName = Literal[
-    "check", "assets", "ingest", "preprocess", "collect", "train", "evaluate", "select", "promote", "finish",
+    "check", "assets", "preprocess", "collect", "train", "evaluate", "promote", "finish",
 ]  # fmt: skip
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]i?)?$")]
 
@@ -153,6 +153,8 @@ _RENAMED = {
 }
 _RENAMED_STEPS = {
     "version": "check",
+    "ingest": None,
+    "select": "promote",
     "resolve": None,
     "split": None,
     "shard": None,

@@ -13,11 +13,9 @@ from components.assets import assets as assets_step
 from components.check import check
 from components.evaluate import evaluate as evaluate_step
 from components.finish import finish
-from components.ingest import ingest as ingest_step
 from components.preprocess import collect_faces, preprocess_shard
 from components.preprocess import preprocess as preprocess_step
 from components.promote import promote
-from components.select import select as select_step
 from components.train import train as train_step
 from components.train import train_at, train_distributed
 from photo2cartoon.params import load
@@ -96,16 +94,16 @@ def build(cluster: Cluster) -> Callable:
         with dsl.ExitHandler(ended, name="steps"):
             sources = {"photos": photos, "cartoons": cartoons, "revision": revision}
             hyper = {"steps": steps, "batch": batch, "lr": lr}
-            # Neither `check` nor `promote` is cached: they read the source and the registry, which are not their inputs.
+            # Neither `check` nor `promote` is cached: they read the source and the registry, which are no inputs.
             checked = check(
                 assets=assets, ingest=ingest, portrait=portrait, preprocess=preprocess, train=train, evaluate=evaluate,
                 select=select, export=export, score_on=score_on, champion=champion, **sources, **hyper,
             )  # fmt: skip
             version = on_cluster(checked, "check", cached=False)["Output"]
             weights = on_cluster(assets_step(params=assets), "assets")
-            raw = on_cluster(ingest_step(params=ingest, data_version=version, **sources), "ingest")["raw"]
 
-            making = {"params": preprocess, "portrait": portrait, "raw": raw, "weights": weights["portrait"]}
+            making = {"params": preprocess, "portrait": portrait, "weights": weights["portrait"], **sources}
+            making |= {"ingest": ingest, "data_version": version}
             if cluster.shards == 1:
                 portraits = on_cluster(preprocess_step(score_on=score_on, **making), "preprocess")
             else:
@@ -131,13 +129,11 @@ def build(cluster: Cluster) -> Callable:
             evaluated = on_cluster(
                 evaluate_step(scored=portraits["scored"], weights=weights["scoring"], **scoring), "evaluate"
             )
-            chosen = select_step(
+            promoted = promote(
                 params=select, export=export, champion=champion, scores=evaluated["scores"], mlflow_uri=mlflow_uri,
-                finalists=evaluated["finalists"], examples=portraits["examples"],
+                finalists=evaluated["finalists"], examples=portraits["examples"], repository=repository, server=server,
             )  # fmt: skip
-            graph = on_cluster(chosen, "select")["graph"]
-            deploying = {"graph": graph, "mlflow_uri": mlflow_uri, "repository": repository, "server": server}
-            on_cluster(promote(params=select, champion=champion, **deploying), "promote", cached=False)
+            on_cluster(promoted, "promote", cached=False)
 
     return photo2cartoon
 

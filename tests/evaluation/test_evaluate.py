@@ -88,8 +88,19 @@ def test_the_pick_is_registered_with_its_lineage(scored, trained, tmp_path):
 
 
 def test_selecting_the_same_again_makes_no_new_version(scored, trained, tmp_path):
-    versions = {chosen(scored[0], trained, tmp_path / str(n), model_name="again").version for n in range(2)}
-    assert versions == {1}
+    first, second = (chosen(scored[0], trained, tmp_path / str(n), model_name="again") for n in range(2))
+    assert first == second and first.version == 1
+
+
+def test_selecting_the_same_again_does_not_undo_what_a_person_did(scored, trained, tmp_path):
+    """A person takes the champion out of service; a later run with the same scores does not bring it back."""
+    first = chosen(scored[0], trained, tmp_path / "1", model_name="person")
+    run = runs.find_run(first.mlflow_run, "train")
+    worse = registry.read_tags("person", 1) | {"generator_sha256": "other", "score": "1e9"}
+    registry.set_champion("person", registry.register("person", tmp_path / "1", run, "other", worse))
+    assert not chosen(scored[0], trained, tmp_path / "2", model_name="person").champion
+    assert int(registry.find_alias("person", "champion").version) == 2
+    assert chosen(scored[0], trained, tmp_path / "3", model_name="person", champion="always").champion
 
 
 def test_a_worse_pick_does_not_take_the_champions_place(scored, trained, tmp_path):
@@ -145,11 +156,11 @@ def test_scores_and_pictures_are_a_page_that_needs_no_other(scored, tmp_path):
 
 def test_a_choice_names_its_place_in_mlflow(tmp_path, monkeypatch):
     chosen = Selection("step-000040", "kernel_face", 0.5, 0.75, "photo2cartoon", 7, True, "abc", "sha")
-    write_summary(chosen, tmp_path / "summary.md")
+    write_summary(chosen, tmp_path / "summary.md", "version 7 promoted")
     told = (tmp_path / "summary.md").read_text()
     assert "photo2cartoon version 7, run abc" in told and "kernel_face: 0.5 (the photographs themselves: 0.75)" in told
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000/")
-    write_summary(chosen, tmp_path / "summary.md")
+    write_summary(chosen, tmp_path / "summary.md", "version 7 promoted")
     assert "(http://mlflow:5000/#/models/photo2cartoon/versions/7)" in (tmp_path / "summary.md").read_text()
 
 

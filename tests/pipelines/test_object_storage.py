@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from components.preprocess import collect_faces, preprocess, preprocess_shard
+from photo2cartoon.dataset.version import data_version
 from photo2cartoon.errors import UserError
+from photo2cartoon.params.arguments import ingest_of
 from pipelines.object_storage import round_trip
 
 
@@ -45,6 +47,7 @@ def test_shards_make_the_same_dataset_after_object_storage(storage, raw, weights
         return SimpleNamespace(path=str(path or tmp_path / name), metadata={})
 
     def outputs(of):
+        (tmp_path / of).mkdir(parents=True)
         return {name: artifact(f"{of}/{name}") for name in ("faces", "scored", "examples")}
 
     def stored(artifacts):
@@ -53,7 +56,10 @@ def test_shards_make_the_same_dataset_after_object_storage(storage, raw, weights
         return artifacts
 
     given = {"params": {"test_share": 0.4}, "score_on": "test"}
-    places = {"portrait": {}, "raw": artifact("raw", raw), "weights": artifact("weights", weights)}
+    source = {"photos": str(raw / "photos"), "cartoons": str(raw / "cartoons"), "revision": "", "ingest": {}}
+    version = data_version(ingest_of({}, source["photos"], source["cartoons"]))
+    places = {"portrait": {}, "weights": artifact("weights", weights), "data_version": version, **source}
+    places["sources"] = artifact("sources")
     shards = {f"shard_{number}": artifact(f"shards/{number}") for number in range(3)}
     for number, shard in enumerate(shards.values()):
         preprocess_shard.python_func(given["params"], **places, number=number, shards=3, shard=shard)

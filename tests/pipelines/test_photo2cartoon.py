@@ -26,8 +26,8 @@ def test_every_stage_of_dvc_is_a_component():
     stages = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
     spec = next(yaml.safe_load_all(COMPILED.read_text()))
     components = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
-    # `select` exports too, so that a step fetches only the checkpoint that it needs.
-    assert stages - {"params", "export"} | {"check", "promote", "finish"} <= components
+    # `preprocess` ingests, `promote` selects and exports: a step costs a cluster ten seconds.
+    assert stages - {"params", "ingest", "select", "export"} | {"check", "promote", "finish"} <= components
 
 
 def test_what_asks_the_world_never_comes_from_the_cache():
@@ -73,11 +73,11 @@ def depth(spec):
 def test_the_longest_path_is_short(tmp_path):
     """A level costs a cluster 20 s, 10 s of them even from the cache; a loop or a condition another 10 to 20."""
     (spec, _) = yaml.safe_load_all(COMPILED.read_text())
-    assert depth(spec) == 7 and levels(spec) == 13
+    assert depth(spec) == 5 and levels(spec) == 11
     assert set(spec["root"]["dag"]["tasks"]) == {"finish", "exit-handler-1"}
     compile_to(tmp_path / "sharded.yaml", Cluster(shards=8))
     (spec, _) = yaml.safe_load_all((tmp_path / "sharded.yaml").read_text())
-    assert depth(spec) == 8 and len(steps(spec)) == 16
+    assert depth(spec) == 6 and len(steps(spec)) == 14
     assert [name for name, component in spec["components"].items() if "dag" in component] == ["comp-exit-handler-1"]
 
 
@@ -100,9 +100,8 @@ def test_every_step_fetches_only_what_it_uses():
         for name, task in tasks.items()
     }
     assert fetched == {
-        "check": set(), "assets": set(), "ingest": set(), "preprocess": {"raw", "portrait"}, "promote": {"graph"},
-        "train": {"faces", "training"}, "evaluate": {"averages", "scored", "scoring"},
-        "select": {"scores", "finalists", "examples"},
+        "check": set(), "assets": set(), "preprocess": {"portrait"}, "train": {"faces", "training"},
+        "evaluate": {"averages", "scored", "scoring"}, "promote": {"scores", "finalists", "examples"},
     }  # fmt: skip
 
 
@@ -149,7 +148,7 @@ def test_it_runs_here_to_the_scores_of_dvc(here, tiny_params, tmp_path):
     told = here(select={"model_name": "kubeflow"})
     assert (tmp_path / "triton_repo/generator/1/model.onnx").exists()
     (first, second) = sorted((tmp_path / "root").glob("photo2cartoon-*"))
-    assert (first / "ingest/raw/CARD.md").exists() and not (second / "ingest").exists()
+    assert (first / "preprocess/faces/pictures.csv").exists() and not (second / "preprocess").exists()
 
     space = tmp_path / "dvc"
     space.mkdir()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon.dataset import sample
-from photo2cartoon.dataset.ingest import KINDS, WORLDWIDE_COMMIT
+from photo2cartoon.dataset.ingest import KINDS, WORLDWIDE_COMMIT, ingest
 from photo2cartoon.dataset.sources import list_folder, open_url
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import sha256_of
@@ -55,6 +55,23 @@ def at_revision(params: Ingest, revision: str) -> Ingest:
         repository, _, path = place.partition("#")
         changed[f"{domain}_at"] = f"{repository}#{path.partition('@')[0]}@{revision}"
     return params.model_copy(update=changed)
+
+
+def ingest_version(params: Ingest, version: str, out: Path) -> dict[str, int]:
+    """Run the `ingest` stage on sources that must still be at a version; return the number of images in each folder.
+
+    Args:
+        params: the `ingest` section.
+        version: what `data_version` returned for it.
+        out: as for `ingest`.
+
+    Raises:
+        UserError: as for `ingest`, or the images changed in the meantime.
+    """
+    counts = ingest(params, out)
+    if data_version(params) != version:
+        raise UserError(f"the pictures changed while they were fetched, {version} is gone: start the run again")
+    return counts
 
 
 def _version(domain: str, kind: str, place: str | None, params: Ingest) -> str:

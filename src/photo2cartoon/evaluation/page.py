@@ -38,12 +38,13 @@ def write_page(scores: Path, out: Path) -> None:
         )
 
 
-def write_summary(chosen: Selection, out: Path) -> None:
+def write_summary(chosen: Selection, out: Path, outcome: str) -> None:
     """Summarise a selection in a few lines of Markdown, with links if MLflow is a server.
 
     Args:
         chosen: result of the `select` stage.
         out: the Markdown file.
+        outcome: of the promotion, in words.
     """
     version, run = f"{chosen.model} version {chosen.version}", chosen.mlflow_run
     if tracking_uri().startswith("http"):
@@ -54,7 +55,7 @@ def write_summary(chosen: Selection, out: Path) -> None:
         f"# {chosen.checkpoint}",
         f"- {chosen.metric}: {chosen.score:.4g} (the photographs themselves: {chosen.photographs_score:.4g})",
         f"- MLflow: {version}, run {run}",
-        f"- {'It is' if chosen.champion else 'It is not'} the champion.",
+        f"- {'It is' if chosen.champion else 'It is not'} the champion: {outcome}.",
     ]
     with atomic_write(out) as partial:
         partial.write_text("\n".join(lines) + "\n", encoding="utf-8")

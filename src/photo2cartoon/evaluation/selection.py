@@ -1,12 +1,14 @@
 """The `select` stage: registers the best checkpoint as a version of the model in MLflow.
 
 The version takes the alias `candidate`, and also `champion` if `select.champion` allows it. People can move the aliases
-in MLflow's page; `promote` deploys the version that `champion` points at.
+in MLflow's page; `promote` deploys the version that `champion` points at. For the same version with the same scores and
+the same `select.champion`, the alias `champion` is decided once: a later run does not undo what a person did since.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +23,8 @@ from photo2cartoon.progress import note
 from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.lineage import kubeflow_run
 
+DECIDED = "champion_decided_for"  # tag of a version: the scores and the rule by which `champion` was decided
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -32,7 +36,7 @@ class Selection:
         score: the checkpoint's score by that metric.
         photographs_score: score of the photographs themselves.
         version: version of the registered model.
-        champion: whether the version took that alias.
+        champion: whether the version has that alias.
         model, mlflow_run, data_sha256: the registered model, the MLflow run and the dataset's hash.
     """
 
@@ -104,25 +108,24 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
         "data_sha256": result["data_sha256"],
         "splits": "+".join(result["splits"]),
     }
+    decision = json.dumps({**measured, "score": score, "champion": params.champion})
     with atomic_dir(out, SELECTION) as partial:
         checkpoint.copy_generator(train / CHECKPOINTS / name, partial, which=_which(result))
-        run = runs.find_run(run_info["mlflow_run"], train.name)
-        version = registry.register(
-            params.model_name,
-            partial,
-            run,
-            place=f"models/{name}",
-            tags={
-                "checkpoint": name,
-                "generator_sha256": sha256_of(partial / CARTOON_GENERATOR),
-                **measured,
-                "score": repr(score),
-                "git_commit": run_info["git_commit"],
-                **kubeflow_run(),
-            },
-        )
-        registry.set_alias(params.model_name, registry.CANDIDATE, version)
-        champion = _becomes_champion(params, version, score, measured)
+        generator = sha256_of(partial / CARTOON_GENERATOR)
+        found = registry.find_generator(params.model_name, generator)
+        decided = found is not None and found.tags.get(DECIDED) == decision
+        if decided:
+            version, run_id = int(found.version), found.run_id
+            champion = registry.is_champion(params.model_name, version)
+        else:
+            run = runs.find_run(run_info["mlflow_run"], train.name)
+            tags = {"checkpoint": name, "generator_sha256": generator, **measured, "score": repr(score)}
+            tags |= {"git_commit": run_info["git_commit"], **kubeflow_run()}
+            version, run_id = registry.register(params.model_name, partial, run, f"models/{name}", tags), run.run_id
+            registry.set_alias(params.model_name, registry.CANDIDATE, version)
+            champion = _becomes_champion(params, version, score, measured)
+            run.tags({"selected": name})
+            run.finish()
         selection = Selection(
             checkpoint=name,
             metric=params.metric,
@@ -131,14 +134,14 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
             model=params.model_name,
             version=version,
             champion=champion,
-            mlflow_run=run.run_id,
+            mlflow_run=run_id,
             data_sha256=result["data_sha256"],
         )
         write_json(partial / SELECTION, asdict(selection))
-        run.tags({"selected": name})
-        run.finish()
-    if champion:
-        registry.set_champion(params.model_name, version)
+    if not decided:
+        if champion:
+            registry.set_champion(params.model_name, version)
+        registry.set_tags(params.model_name, version, {DECIDED: decision})
     return selection
 
 

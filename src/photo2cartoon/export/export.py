@@ -5,13 +5,15 @@ The graph is refused when onnxruntime and torch differ beyond the tolerance.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon import checkpoint
+from photo2cartoon import __version__, checkpoint
 from photo2cartoon.dataset.faces import list_pictures, read_rgba
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
@@ -26,6 +28,7 @@ from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.lineage import lineage
 
 CALIBRATION = 32
+EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
 
 
 def export(params: Export, source: Path, data: Path | None, out: Path, report: Path | None = None) -> Parity:
@@ -74,8 +77,34 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
         with atomic_write(report.with_suffix(".png")) as partial:
             partial.write_bytes(encode_png(grid(rows)))
     if selection is not None:
-        _register(selection, out, report, parity)
+        _register(selection, out, report, parity, _settings(params))
     return parity
+
+
+def export_once(params: Export, source: Path, data: Path | None, out: Path, report: Path) -> Parity:
+    """Export a selected checkpoint, or take the graph from its version in MLflow if it was exported there in the same way.
+
+    Args:
+        params, source, data, out, report: as for `export`; `select` wrote `source`.
+
+    Returns:
+        The comparison with torch, that of then.
+
+    Raises:
+        UserError: as for `export`.
+    """
+    selection = read_json(source / SELECTION)
+    model, version = selection["model"], selection["version"]
+    if registry.read_tags(model, version).get(EXPORTED_WITH) == _settings(params):
+        with contextlib.suppress(UserError), tempfile.TemporaryDirectory() as folder:
+            parity = read_json(registry.download(model, version, PARITY, Path(folder)))
+            graph = registry.download(model, version, GRAPH, Path(folder))
+            with atomic_write(out) as partial:
+                shutil.copyfile(graph, partial)
+            write_json(report, parity)
+            parity.pop("metadata")
+            return Parity(**parity)
+    return export(params, source, data, out, report)
 
 
 def real_portraits(data: Path | None, count: int) -> np.ndarray:
@@ -113,9 +142,17 @@ def _calibration(data: Path | None) -> np.ndarray:
     return np.stack([read_rgba(path) for path in files[:: max(1, len(files) // CALIBRATION)][:CALIBRATION]])
 
 
-def _register(selection: dict, graph: Path, report: Path | None, parity: Parity) -> None:
+def _settings(params: Export) -> str:
+    return f"{params.model_dump_json()} photo2cartoon {__version__}"
+
+
+def _register(selection: dict, graph: Path, report: Path | None, parity: Parity, settings: str) -> None:
     files = {GRAPH: graph} | ({PARITY: report, PARITY_GRID: report.with_suffix(".png")} if report else {})
-    tags = {"parity_mean": f"{parity.mean_difference:.4f}", "parity_max": f"{parity.max_difference:.0f}"}
+    tags = {
+        "parity_mean": f"{parity.mean_difference:.4f}",
+        "parity_max": f"{parity.max_difference:.0f}",
+        EXPORTED_WITH: settings,
+    }
     registry.add_files(selection["model"], selection["version"], files, tags)
     run = runs.find_run(selection["mlflow_run"], "export")
     run.metrics({"parity/mean_difference": parity.mean_difference, "parity/max_difference": parity.max_difference}, 0)

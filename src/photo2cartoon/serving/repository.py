@@ -34,16 +34,6 @@ def init_repository(repository: Path | str, model: Path) -> None:
             target.add(path.relative_to(model).as_posix(), path)
 
 
-def is_champion(params: Select, version: int) -> bool:
-    """Return whether the alias `champion` points at a version.
-
-    Raises:
-        UserError: MLflow cannot be reached.
-    """
-    champion = registry.find_alias(params.model_name, registry.CHAMPION)
-    return champion is not None and int(champion.version) == version
-
-
 def promote(repository: Path | str, params: Select, server: str | None = None) -> int:
     """Deploy the version that `champion` points at; the `promote` stage.
 

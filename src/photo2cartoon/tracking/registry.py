@@ -35,16 +35,41 @@ def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, 
     try:
         with contextlib.suppress(mlflow.MlflowException):
             client.create_registered_model(model)
-        for version in client.search_model_versions(f"name = '{model}'"):
-            if version.tags.get("generator_sha256") == tags["generator_sha256"]:
-                for key, value in tags.items():
-                    client.set_model_version_tag(model, version.version, key, value)
-                return int(version.version)
+        known = find_generator(model, tags["generator_sha256"])
+        if known is not None:
+            set_tags(model, int(known.version), tags)
+            return int(known.version)
         run.files(folder, place)
         source = f"{client.get_run(run.run_id).info.artifact_uri}/{place}"
         return int(client.create_model_version(model, source, run.run_id, tags=dict(tags)).version)
     except mlflow.MlflowException as error:
         raise unreachable(error) from None
+
+
+def find_generator(model: str, sha256: str) -> Any | None:
+    """Return the version of a generator by its hash, or None.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    mlflow = connect()
+    try:
+        versions = mlflow.MlflowClient().search_model_versions(f"name = '{model}'")
+    except mlflow.MlflowException as error:
+        raise unreachable(error) from None
+    return next((version for version in versions if version.tags.get("generator_sha256") == sha256), None)
+
+
+def read_tags(model: str, version: int) -> dict[str, str]:
+    """Return the tags of a version."""
+    return dict(connect().MlflowClient().get_model_version(model, str(version)).tags)
+
+
+def set_tags(model: str, version: int, tags: Mapping[str, str]) -> None:
+    """Add tags to a version."""
+    client = connect().MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(model, str(version), key, value)
 
 
 def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping[str, str]) -> None:
@@ -57,8 +82,7 @@ def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping
         for name, path in files.items():
             shutil.copyfile(path, Path(temporary) / name)
         run.files(Path(temporary), place)
-    for key, value in tags.items():
-        client.set_model_version_tag(model, str(version), key, value)
+    set_tags(model, version, tags)
 
 
 def find_alias(model: str, alias: str) -> Any | None:
@@ -75,6 +99,16 @@ def find_alias(model: str, alias: str) -> Any | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise unreachable(error) from None
+
+
+def is_champion(model: str, version: int) -> bool:
+    """Return whether the alias `champion` points at a version.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    champion = find_alias(model, CHAMPION)
+    return champion is not None and int(champion.version) == version
 
 
 def set_alias(model: str, alias: str, version: int) -> None:
