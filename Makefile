@@ -75,8 +75,8 @@ pipeline-upload: $(STAMP)  ## upload the pipeline as a version of this commit: m
 	@KFP_HOST="$(KFP_HOST)" python -m pipelines.submit --upload $(ARGS)
 
 .PHONY: train-job
-train-job: $(STAMP)  ## train across the machines of a Kubernetes cluster: make train-job ARGS="--help"
-	@python -m components.train_job $(ARGS)
+train-job: $(STAMP)  ## train on a Kubernetes cluster, on one machine or several: make train-job ARGS="--help"
+	@python -m components.train_job_submit $(ARGS)
 
 .PHONY: serve
 serve: $(STAMP)  ## run Triton on loopback, until Ctrl-C

@@ -38,7 +38,7 @@ def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train
             closed = attempt(close_runs, run, "FINISHED" if succeeded else "FAILED")
             print(f"{run}: {status.state}; MLflow runs closed: {', '.join(closed or []) or 'none'}")
         if run and train_job:
-            from components.train_job import delete_jobs_of
+            from components.train_job_submit import delete_jobs_of
 
             attempt(delete_jobs_of, run)
         if webhook:

@@ -69,12 +69,13 @@ class Secret(Section):
 class TrainJobSpec(Section):
     """Settings of training as a TrainJob."""
 
-    nodes: Annotated[int, Field(ge=1)] = Field(2, description="number of machines")
+    nodes: Annotated[int, Field(ge=1)] = Field(1, description="number of machines")
     gpus: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of each machine; one process per GPU")
     cpus: Annotated[int, Field(ge=1)] = Field(8, description="CPUs of each machine")
     memory: Quantity = Field("32Gi", description="memory of each machine")
     shared_memory: Quantity = Field("8Gi", description="size of /dev/shm on each machine")
     node_selector: dict[str, str] = Field({}, description="labels that the machines must have")
+    tolerations: tuple[Toleration, ...] = ()
     namespace: str | None = Field(None, description="namespace of the job; null for the pipeline's own")
 
 
@@ -92,7 +93,7 @@ class Cluster(Section):
     )
     checkpoints_pvc: str | None = Field(None, description="PVC instead of `checkpoints`")
     train_job: TrainJobSpec | None = Field(
-        None, description="train across machines, as a TrainJob; they share checkpoints_pvc"
+        None, description="train as a TrainJob, on one machine or several, which share `checkpoints`"
     )
     repository_pvc: str | None = Field(None, description="PVC that Triton reads its models from")
     env: dict[str, str] = Field({}, description="environment variables of every step")
@@ -109,9 +110,9 @@ class Cluster(Section):
     steps: dict[StepName, dict[str, Any]] = Field({}, description="settings that differ from every_step")
 
     @model_validator(mode="after")
-    def _nodes_share_a_volume(self) -> Cluster:
-        if self.train_job and not self.checkpoints_pvc:
-            raise ValueError("train_job needs a checkpoints_pvc, of a volume that all machines can write")
+    def _nodes_share_a_place(self) -> Cluster:
+        if self.train_job and not self.training_place:
+            raise ValueError("train_job needs `checkpoints`, or a checkpoints_pvc that all machines can write")
         if self.checkpoints and self.checkpoints_pvc:
             raise ValueError("training keeps its state either at `checkpoints` or on the `checkpoints_pvc`")
         return self
@@ -137,6 +138,17 @@ class Cluster(Section):
     def repository(self) -> str:
         """Triton's model repository as the steps see it, unless a run names another."""
         return REPOSITORY if self.repository_pvc else MODEL_REPOSITORY.name
+
+    def train_job_spec(self) -> dict[str, Any]:
+        """Return the settings of the TrainJob, with what every pod gets: environment, secrets, labels, pull secrets."""
+        spec = self.train_job.model_dump(mode="json", exclude_none=True)
+        secrets = [secret.model_dump(mode="json") for secret in self.secrets]
+        return spec | {
+            "env": dict(self.env),
+            "secrets": secrets,
+            "labels": dict(self.labels),
+            "pull_secrets": list(self.pull_secrets),
+        }
 
     @property
     def training_place(self) -> str:

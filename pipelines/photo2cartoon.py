@@ -116,9 +116,8 @@ def build(cluster: Cluster) -> Callable:
             training = {"params": train, "faces": portraits["faces"], "weights": weights["training"], **hyper}
             training["mlflow_uri"] = mlflow_uri
             if cluster.train_job:
-                spec = cluster.train_job.model_dump(exclude_none=True)
-                where = {"place": cluster.training_place, "pvc": cluster.checkpoints_pvc, "image": cluster.image}
-                trained = train_distributed(spec=spec, **where, **training)
+                where = {"place": cluster.training_place, "pvc": cluster.checkpoints_pvc or "", "image": cluster.image}
+                trained = train_distributed(spec=cluster.train_job_spec(), **where, **training)
             elif cluster.training_place:
                 trained = train_at(place=cluster.training_place, gpus=cluster.step("train").gpus, **training)
             else:

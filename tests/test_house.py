@@ -15,7 +15,7 @@ ROOMS = (
     "__main__", "cli", "demo", "cartoonize", "evaluation", "importing", "training", "export", "scoring", "serving", "dataset",
     "checkpoint", "networks", "portrait", "pretrained", "assets", "tracking",
 )  # fmt: skip
-LEAVES = ("params", "pictures", "progress", "files", "urls", "ports", "layout", "errors", "__init__")
+LEAVES = ("params", "pictures", "progress", "urls", "files", "ports", "layout", "errors", "__init__")
 # Names that a room never imports, directly or indirectly: our own by module, others by package.
 NEVER = {
     "portrait": {"torch", "mlflow"},

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import atomic_dir
+
+WHOLE = ".whole"  # written last into an uploaded folder, with a hash of its files' names and sizes
 
 
 def is_url(place: object) -> bool:
@@ -48,3 +52,38 @@ def file_system(url: str) -> tuple[Any, str]:
     system, root = fsspec.core.url_to_fs(url)
     system.invalidate_cache()
     return system, root.rstrip("/")
+
+
+def upload_folder(folder: Path, url: str) -> None:
+    """Upload every file below a folder, unless all of them are there already, by name and size.
+
+    Raises:
+        UserError: the storage cannot be read or written.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    listed = "\n".join(f"{name} {path.stat().st_size}" for name, path in files.items())
+    digest = hashlib.sha256(listed.encode()).hexdigest()
+    with as_user_error(url, "cannot be written"):
+        system, root = file_system(url)
+        mark = f"{root}/{WHOLE}"
+        if system.exists(mark) and system.cat_file(mark) == digest.encode():
+            return
+        for name, path in files.items():
+            system.put_file(str(path), f"{root}/{name}")
+        system.pipe_file(mark, digest.encode())
+
+
+def download_folder(url: str, folder: Path) -> None:
+    """Download a folder that `upload_folder` uploaded; the target appears once it is complete.
+
+    Raises:
+        UserError: the storage cannot be read, or holds no complete folder there.
+    """
+    with as_user_error(url, "cannot be read"), atomic_dir(folder, WHOLE) as partial:
+        system, root = file_system(url)
+        if not system.exists(f"{root}/{WHOLE}"):
+            raise UserError(f"{url}: holds no complete folder")
+        for found in sorted(system.find(root)):
+            target = partial / found[len(root) + 1 :]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            system.get_file(found, str(target))

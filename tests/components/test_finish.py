@@ -58,7 +58,7 @@ def test_an_address_that_refuses_is_named_without_its_secret(chat, capsys):
 
 def test_modules_that_steps_import_load_inside_a_step():
     """Inside a step kfp.dsl has no decorators; a real Kubeflow failed on the import."""
-    for name in ("components.webhook", "components.train_job"):
+    for name in ("components.webhook", "components.train_job_submit"):
         environment = {**os.environ, "_KFP_RUNTIME": "true"}
         command = [sys.executable, "-c", f"import {name}"]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -159,15 +159,18 @@ def test_training_across_machines_is_a_step_of_its_own(tmp_path):
     told = {name: value["runtimeValue"]["constant"] for name, value in given.items() if "runtimeValue" in value}
     assert (told["pvc"], told["place"]) == ("checkpoints", "/checkpoints")
     assert (told["spec"]["nodes"], told["spec"]["gpus"]) == (3, 8)
+    assert told["spec"]["env"] and told["spec"]["secrets"][0]["env"] and told["spec"]["labels"]
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["exec-train-distributed"]["pvcMount"][0]["mountPath"] == "/checkpoints"
     assert not {"train", "train-at"} & spec["components"]["comp-exit-handler-1"]["dag"]["tasks"].keys()
 
 
-def test_machines_need_a_volume_that_they_share(tmp_path):
+def test_machines_need_a_place_that_they_share(tmp_path):
     (tmp_path / "cluster.yaml").write_text("train_job: {nodes: 2}\n")
-    with pytest.raises(UserError, match="needs a checkpoints_pvc"):
+    with pytest.raises(UserError, match="needs `checkpoints`, or a checkpoints_pvc"):
         load_cluster(tmp_path / "cluster.yaml")
+    (tmp_path / "cluster.yaml").write_text("{train_job: {nodes: 2}, checkpoints: 's3://bucket/training'}\n")
+    assert load_cluster(tmp_path / "cluster.yaml").training_place == "s3://bucket/training"
 
 
 def test_a_pod_with_several_gpus_trains_with_one_process_each(tmp_path):

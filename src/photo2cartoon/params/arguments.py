@@ -69,7 +69,7 @@ def section_of(kind: type[AnySection], values: dict[str, Any], **own: Any) -> An
     if twice:
         raise UserError(f"{name}.{twice[0]}: is a parameter of its own; remove it from the dictionary '{name}'")
     try:
-        return kind.model_validate_json(json.dumps(_whole({**values, **own})))
+        return kind.model_validate_json(json.dumps(whole_numbers({**values, **own})))
     except ValidationError as error:
         raise UserError(f"{name}: {describe(error)}") from None
 
@@ -107,10 +107,10 @@ def select_of(values: dict[str, Any], champion: str) -> Select:
     return section_of(Select, values, champion=champion)
 
 
-def _whole(value: Any) -> Any:
+def whole_numbers(value: Any) -> Any:
     """Turn floats without a fraction into integers, which is what they were before Kubeflow's JSON."""
     if isinstance(value, dict):
-        return {key: _whole(each) for key, each in value.items()}
+        return {key: whole_numbers(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_whole(each) for each in value]
+        return [whole_numbers(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

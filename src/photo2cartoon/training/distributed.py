@@ -51,6 +51,11 @@ class ProcessGroup:
         """Whether this is the main process, the one that writes."""
         return self.rank == 0
 
+    @property
+    def is_first_here(self) -> bool:
+        """Whether this is the first process on its machine."""
+        return self.size == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0
+
     def share(self, batch: int) -> int:
         """The number of pictures that each process takes of a batch.
 

@@ -52,14 +52,14 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
             full, the place cannot be read, or the run was asked to stop.
     """
     storage, resume = Place(place) if place else None, resume or bool(place)
-    if storage and not in_group():
-        storage.restore(out)
     device = pick_device(params.device)
     processes = count_processes(params, device)
     if processes > 1 and not in_group():
         return _launch(params, data, weights, out, resume, processes, place)
     group = init(device)
     try:
+        if storage:
+            _restore(storage, out, group)
         with GracefulShutdown() as shutdown:
             return _train(params, data, weights, out, resume, group, shutdown, storage)
     except OSError as error:
@@ -139,6 +139,13 @@ def _train(
     if logger:
         logger.close("FINISHED")
     return manager.last() or out / CHECKPOINTS
+
+
+def _restore(place: Place, out: Path, group: ProcessGroup) -> None:
+    """Download what the place holds, once per machine, before any process reads it."""
+    if group.is_first_here:
+        place.restore(out, results=group.is_main)
+    group.any(False)
 
 
 def _launch(

@@ -37,23 +37,29 @@ class Place:
         with as_user_error(self.url, "cannot be used"):
             self._system, self._root = file_system(self.url)
 
-    def restore(self, run: Path) -> None:
+    def restore(self, run: Path, states: bool = True, results: bool = True) -> None:
         """Download states and results into a run's folder; files that are there already are replaced.
+
+        Args:
+            run: the run's folder.
+            states: whether to download the states.
+            results: whether to download curves, samples and the checkpoints' averages.
 
         Raises:
             UserError: the storage cannot be read.
         """
         with as_user_error(self.url, "cannot be read"):
             found = self._names("")
-            whole = {name.rsplit("/", 1)[0] for name in found if name.endswith(f"/{CARD}")}
-            wanted = [name for name in found if _is_result(name) or name.rsplit("/", 1)[0] in whole]
+            cards = {name.rsplit("/", 1)[0] for name in found if name.endswith(f"/{CARD}")}
+            whole = {name for name in cards if (states if name.startswith(f"{STATE}/") else results)}
+            wanted = [name for name in found if (results and _is_result(name)) or name.rsplit("/", 1)[0] in whole]
             for name in wanted:
                 target = run / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._system.get_file(self._in(name), str(target))
-        states = sorted(name.removeprefix(f"{STATE}/") for name in whole if name.startswith(f"{STATE}/"))
-        if states:
-            note(f"train: {self.url} holds {states[-1]}")
+        held = sorted(name.removeprefix(f"{STATE}/") for name in whole if name.startswith(f"{STATE}/"))
+        if held and results:
+            note(f"train: {self.url} holds {held[-1]}")
 
     def keep_state(self, path: Path) -> None:
         """Upload a state, then remove those before the newest two.

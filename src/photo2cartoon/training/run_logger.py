@@ -17,6 +17,7 @@ from photo2cartoon.tracking import runs
 from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.training.state import State, learning_rate
 from photo2cartoon.training.trainer import Trainer
+from photo2cartoon.training.trainjob_status import TrainJobStatus
 
 # Labels of the losses in the progress bar.
 _SHOWN = {
@@ -49,12 +50,14 @@ class RunLogger:
             self._replay()
         self._stats = (out / STATS).open("a", encoding="utf-8")
         self._started = time.monotonic()
+        self._status = TrainJobStatus()
 
     def losses(self, values: dict[str, float], step: int) -> str:
         """Log the losses of a step; return the text for the progress bar."""
         speed = (step - self.done) * self.pictures / (time.monotonic() - self._started)
         values = values | {"pictures_per_second": speed, "learning_rate": learning_rate(step - 1, self.params)}
         self._write(values, step)
+        self._status.report(step, self.params.steps, (self.params.steps - step) * self.pictures / speed, values)
         shown = [f"{label} {values[name]:.2f}" for label, name in _SHOWN.items() if name in values]
         return " ".join(shown) + f", {speed:.1f} pictures/s"
 
@@ -85,6 +88,7 @@ class RunLogger:
     def close(self, status: str) -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
         self._stats.close()
+        self._status.close()
         self.run.finish(status)
 
 
