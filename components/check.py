@@ -1,4 +1,4 @@
-"""`check` component: validates all parameters before any work starts, and asks the source for its current version."""
+"""`check` component: validates all parameters and asks every service before any work starts."""
 
 from components import component
 
@@ -21,14 +21,18 @@ def check(
     lr: float,
     score_on: str,
     champion: str,
+    mlflow_uri: str,
+    repository: str,
 ) -> str:
-    """Validate the parameters; return the version of the pictures at their source. Never cached.
+    """Validate the parameters and reach MLflow and the model repository; return the version of the pictures. Never cached.
 
     The version is a hash, DVC's own where DVC tracks the pictures. It is part of the cache key of `ingest`.
 
     Args:
         assets, ingest, portrait, preprocess, train, evaluate, select, export: sections of params.yaml.
         photos, cartoons, revision, steps, batch, lr, score_on, champion: parameters of the pipeline.
+        mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
+        repository: Triton's model repository; a folder is not looked at, because only `promote` mounts it.
 
     Returns:
         The version.
@@ -37,6 +41,8 @@ def check(
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets, Export, PortraitParams, Preprocess
     from photo2cartoon.params import arguments as given
+    from photo2cartoon.serving.storage import must_be_readable
+    from photo2cartoon.tracking.server import must_answer
 
     with exit_on_user_error("check"):
         for kind, values in ((Assets, assets), (PortraitParams, portrait), (Preprocess, preprocess), (Export, export)):
@@ -44,6 +50,8 @@ def check(
         given.train_of(train, steps, batch, lr)
         given.evaluate_of(evaluate, score_on)
         given.select_of(select, champion)
+        must_answer(mlflow_uri)
+        must_be_readable(repository)
         version = data_version(at_revision(given.ingest_of(ingest, photos, cartoons), revision))
         print(version)
         return version

@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError, model_validator
 from components import IMAGE
 from components.preprocess import SHARDS
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import Section, Train
 from photo2cartoon.progress import note
 from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
@@ -95,7 +94,10 @@ class Cluster(Section):
     train_job: TrainJobSpec | None = Field(
         None, description="train as a TrainJob, on one machine or several, which share `checkpoints`"
     )
-    repository_pvc: str | None = Field(None, description="PVC that Triton reads its models from")
+    repository: Annotated[str, Field(pattern=r"^\w+://.+")] | None = Field(
+        None, description="object storage URL of Triton's model repository"
+    )
+    repository_pvc: str | None = Field(None, description="PVC instead of `repository`")
     env: dict[str, str] = Field({}, description="environment variables of every step")
     labels: dict[str, str] = Field({}, description="labels of every pod, as Kueue's kueue.x-k8s.io/queue-name")
     webhook: Annotated[str, Field(pattern=r"^https?://.+")] | None = Field(
@@ -110,11 +112,13 @@ class Cluster(Section):
     steps: dict[StepName, dict[str, Any]] = Field({}, description="settings that differ from every_step")
 
     @model_validator(mode="after")
-    def _nodes_share_a_place(self) -> Cluster:
+    def _one_place_each(self) -> Cluster:
         if self.train_job and not self.training_place:
             raise ValueError("train_job needs `checkpoints`, or a checkpoints_pvc that all machines can write")
         if self.checkpoints and self.checkpoints_pvc:
             raise ValueError("training keeps its state either at `checkpoints` or on the `checkpoints_pvc`")
+        if self.repository and self.repository_pvc:
+            raise ValueError("Triton reads its models either from `repository` or from the `repository_pvc`")
         return self
 
     def step(self, name: str) -> Step:
@@ -135,9 +139,9 @@ class Cluster(Section):
             raise UserError(f"train.batch: {train.batch} pictures cannot be divided among {processes} processes")
 
     @property
-    def repository(self) -> str:
-        """Triton's model repository as the steps see it, unless a run names another."""
-        return REPOSITORY if self.repository_pvc else MODEL_REPOSITORY.name
+    def model_repository(self) -> str:
+        """Triton's model repository as the steps see it, unless a run names another; empty if there is none."""
+        return self.repository or (REPOSITORY if self.repository_pvc else "")
 
     def train_job_spec(self) -> dict[str, Any]:
         """Return the settings of the TrainJob, with what every pod gets: environment, secrets, labels, pull secrets."""

@@ -198,7 +198,7 @@ def connect(host: str, namespace: str | None = None) -> Kubeflow:
     return Kubeflow(client, host, namespace, headers)
 
 
-def connect_through(context: str, namespace: str | None = None) -> Kubeflow:
+def connect_through(context: str, namespace: str | None = None) -> ProxiedKubeflow:
     """Return the server behind a cluster's API server, reached as `kubectl` reaches it.
 
     Args:
@@ -224,11 +224,11 @@ def connect_through(context: str, namespace: str | None = None) -> Kubeflow:
     except (kubernetes.client.ApiException, *CANNOT) as error:
         raise refused(cluster, error) from None
     page = f"{cluster}/api/v1/namespaces/{INSTALLED_IN}/services/ml-pipeline-ui:http/proxy"
-    return _Proxied(client, page, namespace, api=api)
+    return ProxiedKubeflow(client, page, namespace, api=api)
 
 
 @dataclass
-class _Proxied(Kubeflow):
+class ProxiedKubeflow(Kubeflow):
     """A server whose page is reached through the Kubernetes API server, with kubectl's credentials.
 
     Args:

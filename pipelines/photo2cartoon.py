@@ -17,7 +17,8 @@ from components.preprocess import collect_faces, preprocess_shard
 from components.preprocess import preprocess as preprocess_step
 from components.promote import promote
 from components.train import train as train_step
-from components.train import train_at, train_distributed
+from components.train_at import train as train_at
+from components.train_distributed import train as train_distributed
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
 from pipelines.cluster import Cluster, apply_resources, load_cluster
@@ -49,7 +50,7 @@ def build(cluster: Cluster) -> Callable:
         score_on: str = default["score_on"],
         champion: str = default["champion"],
         mlflow_uri: str = "",
-        repository: str = cluster.repository,
+        repository: str = cluster.model_repository,
         server: str = "",
         assets: dict = default["assets"],
         ingest: dict = default["ingest"],
@@ -97,7 +98,8 @@ def build(cluster: Cluster) -> Callable:
             # Neither `check` nor `promote` is cached: they read the source and the registry, which are no inputs.
             checked = check(
                 assets=assets, ingest=ingest, portrait=portrait, preprocess=preprocess, train=train, evaluate=evaluate,
-                select=select, export=export, score_on=score_on, champion=champion, **sources, **hyper,
+                select=select, export=export, score_on=score_on, champion=champion, mlflow_uri=mlflow_uri,
+                repository=repository, **sources, **hyper,
             )  # fmt: skip
             version = on_cluster(checked, "check", cached=False)["Output"]
             weights = on_cluster(assets_step(params=assets), "assets")

@@ -31,8 +31,9 @@ from photo2cartoon.params.arguments import to_arguments
 from photo2cartoon.tracking.lineage import git_commit
 from pipelines.cluster import DEFAULT, Cluster, load_cluster
 from pipelines.follow import Follower, step_names
-from pipelines.kubeflow import Kubeflow, connect, connect_through
+from pipelines.kubeflow import INSTALLED_IN, Kubeflow, connect, connect_through
 from pipelines.photo2cartoon import COMPILED, compile_to
+from pipelines.preflight import must_have
 
 
 def version_name(package: Path) -> str:
@@ -44,24 +45,34 @@ def _arguments(given: argparse.Namespace, cluster: Cluster) -> dict[str, Any]:
     params = load(given.params, given.profile or None)
     cluster.check_batch(params.train)
     at_revision(params.ingest, given.revision)
+    repository = given.repository or cluster.model_repository
+    if not (repository or given.upload):
+        raise UserError(
+            f"{given.cluster}: names neither `repository` nor `repository_pvc`, so the model would go nowhere; --repository"
+            " names one for a run"
+        )
     return to_arguments(params, given.revision) | {
         "mlflow_uri": given.mlflow_uri,
-        "repository": given.repository or cluster.repository,
+        "repository": repository,
         "server": given.server,
     }
 
 
-def _server(given: argparse.Namespace) -> Kubeflow:
+def _server(given: argparse.Namespace, cluster: Cluster) -> Kubeflow:
     if not (given.host or given.context):
         raise UserError('which Kubeflow? make submit KFP_HOST=https://… or ARGS="--context NAME", one of kubectl')
-    return connect_through(given.context, given.namespace) if given.context else connect(given.host, given.namespace)
+    if not given.context:
+        return connect(given.host, given.namespace)
+    kubeflow = connect_through(given.context, given.namespace)
+    must_have(cluster, given.cluster, kubeflow.api, given.namespace or INSTALLED_IN)
+    return kubeflow
 
 
 def _submit(given: argparse.Namespace, folder: Path) -> None:
     cluster = load_cluster(given.cluster)
     arguments = _arguments(given, cluster)
     if given.version:
-        kubeflow = _server(given)
+        kubeflow = _server(given, cluster)
         ids, version = kubeflow.find(given.version), given.version
         steps = step_names(kubeflow.package(*ids))
     else:
@@ -71,7 +82,7 @@ def _submit(given: argparse.Namespace, folder: Path) -> None:
             step_names(next(yaml.safe_load_all(package.read_text(encoding="utf-8")))),
             version_name(package),
         )
-        kubeflow = _server(given)
+        kubeflow = _server(given, cluster)
         ids = kubeflow.upload(package, version)
     if given.upload:
         print(f"{kubeflow.host.rstrip('/')}/#/pipelines/details/{'/version/'.join(ids)}: version {version}")
@@ -118,7 +129,7 @@ def main() -> None:
     parser.add_argument("--name", help="of the run; by default with the time")
     parser.add_argument("--mlflow-uri", default="", help="MLflow's tracking server as the cluster sees it")
     parser.add_argument(
-        "--repository", help="Triton's model repository as the cluster sees it; by default on the repository_pvc"
+        "--repository", help="Triton's model repository as the cluster sees it; by default that of the cluster file"
     )
     parser.add_argument("--server", default="", help="HOST:PORT of a running Triton, as the cluster sees it")
     parser.add_argument("--cron", help="start it again and again: six fields, seconds first")

@@ -14,7 +14,8 @@ from components.check import check
 from components.evaluate import evaluate
 from components.preprocess import preprocess
 from components.promote import promote
-from components.train import train, train_at
+from components.train import train
+from components.train_at import train as train_at
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
 from photo2cartoon.tracking import registry, runs
@@ -63,8 +64,9 @@ def chain(tmp_path_factory, storage, tiny_params):
     made = chain.made
     sources = chain.take("photos", "cartoons", "revision")
     hyper = chain.take("steps", "batch", "lr")
+    places = {"mlflow_uri": "", "repository": str(folder / "repository")}
     sections = ("assets", "ingest", "portrait", "preprocess", "train", "evaluate", "select", "export")
-    chain.version = check.python_func(**chain.take(*sections, "score_on", "champion"), **sources, **hyper)
+    chain.version = check.python_func(**chain.take(*sections, "score_on", "champion"), **sources, **hyper, **places)
     chain.step(assets, ("portrait", "training", "scoring"), params=chain["assets"])
     chain.making = {"params": chain["preprocess"], "portrait": chain["portrait"], "ingest": chain["ingest"], **sources}
     chain.making |= {"weights": made["portrait"], "score_on": chain["score_on"], "data_version": chain.version}

@@ -18,7 +18,7 @@ from kubeflow_trainer_api import models
 from kubernetes.config import kube_config
 
 from components import train_job
-from components.train import train_distributed
+from components.train_distributed import train as train_distributed
 from components.train_job_submit import delete_jobs_of
 from photo2cartoon.errors import UserError
 from photo2cartoon.ports import free_ports

@@ -63,7 +63,7 @@ def test_both_documents_follow_their_schemas(compiled):
 
 def test_training_gets_what_the_file_says(compiled):
     spec, platform = compiled
-    container = spec["deploymentSpec"]["executors"]["exec-train-at"]["container"]
+    container = spec["deploymentSpec"]["executors"]["exec-train"]["container"]
     assert container["image"] == "registry.example.org/photo2cartoon:1.2"
     assert container["resources"]["accelerator"] == {
         "count": "4",
@@ -73,14 +73,14 @@ def test_training_gets_what_the_file_says(compiled):
     }
     assert container["resources"]["resourceMemoryLimit"] == "64Gi"
     assert container["env"] == [{"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow:5000"}]
-    pod = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train-at"]
+    pod = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]
     assert pod["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert pod["tolerations"] == [{"effect": "NoSchedule", "key": "nvidia.com/gpu", "operator": "Exists"}]
     assert [mount["mountPath"] for mount in pod["pvcMount"]] == ["/checkpoints"]
     assert pod["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
     assert pod["activeDeadlineSeconds"] == "86400" and pod["securityContext"]["runAsNonRoot"]
     assert pod["imagePullSecret"][0]["secretName"] == "registry" and pod["imagePullPolicy"] == "Always"
-    task = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["train-at"]
+    task = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["train"]
     assert task["retryPolicy"]["maxRetryCount"] == 5
     assert task["inputs"]["parameters"]["place"]["runtimeValue"]["constant"] == "/checkpoints"
 
@@ -106,7 +106,7 @@ def test_every_step_reserves_less_than_its_limit_and_is_queued(compiled):
 def test_the_default_fits_a_small_node():
     """Reservations of the largest step leave room for Kubeflow on a node of 2 CPUs and 8 GiB."""
     cluster = load_cluster()
-    steps = [cluster.step(name) for name in ("check", "preprocess", "train", "evaluate", "select", "promote")]
+    steps = [cluster.step(name) for name in ("check", "preprocess", "train", "evaluate", "promote")]
     assert {step.cpu for step in steps} == {"2"}
     assert {step.cpu_request for step in steps} <= {"100m", "500m"}
     assert {step.memory_request for step in steps} <= {"512Mi", "1Gi", "2Gi"}
@@ -139,6 +139,7 @@ def test_a_step_has_what_every_step_has_but_for_its_own():
         ("image: [", "is no YAML"),
         ("checkpoints: bucket/training", "checkpoints"),
         ("{checkpoints: 's3://b/t', checkpoints_pvc: c}", "either at `checkpoints` or on the `checkpoints_pvc`"),
+        ("{repository: 's3://b/t', repository_pvc: c}", "either from `repository` or from the `repository_pvc`"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path, text, told):
@@ -155,14 +156,13 @@ def test_training_across_machines_is_a_step_of_its_own(tmp_path):
     compile_to(tmp_path / "pipeline.yaml", load_cluster(tmp_path / "cluster.yaml"))
     spec, platform = yaml.safe_load_all((tmp_path / "pipeline.yaml").read_text())
     json_format.ParseDict(spec, PipelineSpec())
-    given = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["train-distributed"]["inputs"]["parameters"]
+    given = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["train"]["inputs"]["parameters"]
     told = {name: value["runtimeValue"]["constant"] for name, value in given.items() if "runtimeValue" in value}
     assert (told["pvc"], told["place"]) == ("checkpoints", "/checkpoints")
     assert (told["spec"]["nodes"], told["spec"]["gpus"]) == (3, 8)
     assert told["spec"]["env"] and told["spec"]["secrets"][0]["env"] and told["spec"]["labels"]
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert executors["exec-train-distributed"]["pvcMount"][0]["mountPath"] == "/checkpoints"
-    assert not {"train", "train-at"} & spec["components"]["comp-exit-handler-1"]["dag"]["tasks"].keys()
+    assert executors["exec-train"]["pvcMount"][0]["mountPath"] == "/checkpoints"
 
 
 def test_machines_need_a_place_that_they_share(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from kubernetes import client
 
-from pipelines.cluster import CHECKPOINTS, REPOSITORY, load_cluster
+from pipelines.cluster import CHECKPOINTS, DEFAULT, REPOSITORY, load_cluster
 from tests.conftest import ROOT
 
 KINDS = (
@@ -21,7 +21,9 @@ KINDS = (
     "ClusterRoleBinding",
 )
 MODELS = {kind: f"V1{kind}" for kind in KINDS}
-MANIFESTS = list(yaml.safe_load_all((ROOT / "pipelines/kubernetes.yaml").read_text()))
+FILES = ("kubernetes.yaml", "kubernetes-volumes.yaml")
+MANIFESTS = [each for name in FILES for each in yaml.safe_load_all((ROOT / "pipelines" / name).read_text())]
+PODS = [each["spec"]["template"]["spec"] for each in MANIFESTS if each["kind"] in ("Deployment", "Job")]
 
 
 def as_kubernetes_reads_it(manifest):
@@ -41,18 +43,16 @@ def test_a_manifest_follows_the_schema(manifest):
     assert as_kubernetes_reads_it(misspelt) != misspelt
 
 
-def test_the_server_is_nobody_special_and_has_limits():
-    (pod,) = [each["spec"]["template"]["spec"] for each in MANIFESTS if each["kind"] == "Deployment"]
-    (container,) = pod["containers"]
-    assert pod["securityContext"]["runAsNonRoot"] and not container["securityContext"]["allowPrivilegeEscalation"]
-    assert container["resources"]["limits"]["memory"] and container["readinessProbe"]
+def test_every_server_has_limits_and_says_when_it_is_ready():
+    containers = [container for pod in PODS for container in pod["containers"] if "readinessProbe" in container]
+    assert [container["name"] for container in containers] == ["triton", "mlflow", "triton"]
+    assert all(container["resources"]["limits"]["memory"] for container in containers)
 
 
 def test_every_pod_passes_the_restricted_standard():
     """Kubernetes' Pod Security Standard `restricted`; Kubeflow adds the same to the pods of its steps."""
-    pods = [each["spec"]["template"]["spec"] for each in MANIFESTS if each["kind"] in ("Deployment", "Job")]
-    assert len(pods) == 2
-    for pod in pods:
+    assert len(PODS) == 4
+    for pod in PODS:
         assert pod["securityContext"]["runAsNonRoot"]
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["containers"]:
@@ -64,9 +64,25 @@ def test_every_pod_passes_the_restricted_standard():
 
 def test_the_claims_are_those_that_a_cluster_file_names(tmp_path):
     text = (ROOT / "pipelines/cluster.yaml").read_text()
+    places = ("checkpoints:", "repository:")
     lines = [line.removeprefix("# ") if "_pvc:" in line else line for line in text.splitlines()]
+    lines = [line for line in lines if not line.startswith(places)]
     (tmp_path / "cluster.yaml").write_text("\n".join(lines))
     cluster = load_cluster(tmp_path / "cluster.yaml")
     claims = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "PersistentVolumeClaim"}
-    assert {cluster.checkpoints_pvc, cluster.repository_pvc} == claims
-    assert (cluster.training_place, cluster.repository) == (CHECKPOINTS, REPOSITORY)
+    assert {cluster.checkpoints_pvc, cluster.repository_pvc} == claims - {"mlflow"}
+    assert (cluster.training_place, cluster.model_repository) == (CHECKPOINTS, REPOSITORY)
+
+
+def test_server_and_steps_use_the_same_storage_and_mlflow():
+    """The default cluster file and the manifests fit each other, with nothing to set but the images."""
+    cluster = load_cluster(DEFAULT)
+    triton, mlflow = PODS[0]["containers"][0], PODS[1]["containers"][0]
+    assert cluster.repository in triton["command"]
+    given = {each["name"]: each.get("value") or each["valueFrom"]["secretKeyRef"] for each in triton["env"]}
+    assert given["AWS_ENDPOINT_URL"] == cluster.env["AWS_ENDPOINT_URL"]
+    (secret,) = cluster.secrets
+    for key, variable in secret.env.items():
+        assert given[variable] == {"name": secret.name, "key": key}
+    (port,) = mlflow["ports"]
+    assert cluster.env["MLFLOW_TRACKING_URI"] == f"http://mlflow.kubeflow:{port['containerPort']}"

@@ -47,6 +47,9 @@ class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
             nodes = api.nodes[min(api.asked, len(api.nodes)) - 1] if api.nodes else {}
             manifest = json.dumps({"metadata": {"name": "photo-x"}, "status": {"nodes": nodes}})
             return self.answer({"pipeline_runtime": {"workflow_manifest": manifest}})
+        kind, _, name = urlsplit(self.path).path.rpartition("/")
+        if kind.endswith(("/secrets", "/persistentvolumeclaims", "/clustertrainingruntimes")):
+            return self.answer({}, 404 if name == api.missing else 200)
         if "/experiments" in self.path:
             return self.answer({"experiments": [{"experiment_id": "e1", "display_name": "photo2cartoon"}]})
         if "/runs/r1" in self.path:
@@ -82,7 +85,7 @@ def kubeflow():
     with served(Kubeflow) as server:
         server.token, server.refuses, server.asked, server.posted, server.paths = None, False, 0, [], []
         server.packages, server.versions, server.actions, server.log, server.event = [], [], [], "", ""
-        server.states, server.nodes = ["RUNNING", "SUCCEEDED"], []
+        server.missing, server.states, server.nodes = None, ["RUNNING", "SUCCEEDED"], []
         yield server
 
 
@@ -104,7 +107,7 @@ def submit(*arguments, code=0, **environment):
 
 
 def test_it_is_made_for_the_cluster_it_goes_to(kubeflow, tmp_path):
-    (tmp_path / "cluster.yaml").write_text("image: registry.example.org/photo2cartoon:7\n")
+    (tmp_path / "cluster.yaml").write_text("{image: 'registry.example.org/photo2cartoon:7', repository: 's3://b/m'}")
     (tmp_path / "params.yaml").write_text("ingest: {photos: url, photos_at: 'dvc+https://example.org/faces#photos'}")
     given = ("--cluster", str(tmp_path / "cluster.yaml"), "--params", str(tmp_path / "params.yaml"))
     submit("--host", kubeflow.host, *given, "--revision", "v3", "--no-wait")
@@ -233,6 +236,25 @@ def test_it_goes_through_the_cluster_that_kubectl_uses(kubeflow, tmp_path):
     assert "http://127.0.0.1:9: no Kubeflow Pipelines answers there" in told and len(told.splitlines()) == 1
 
 
+def test_what_is_missing_in_the_cluster_is_named_before_anything_is_sent(kubeflow, tmp_path):
+    """A pod that names a missing secret or claim would wait for it for ever."""
+    (tmp_path / "config").write_text(kubeconfig(kubeflow.host))
+    file = tmp_path / "cluster.yaml"
+    volumes = "{checkpoints_pvc: training, repository_pvc: models, train_job: {nodes: 1}, pull_secrets: [registry],"
+    file.write_text(volumes + "secrets: [{name: keys, env: {key: AWS_ACCESS_KEY_ID}}]}")
+    runtime = "Kubeflow Trainer's runtime 'torch-distributed'"
+    for name, what, remedy in (
+        ("keys", "secret 'keys'", "kubectl create secret generic keys -n kubeflow --from-literal=key=…"),
+        ("registry", "pull secret 'registry'", "kubectl create secret docker-registry registry -n kubeflow"),
+        ("training", "persistent volume claim 'training'", "kubectl apply -n kubeflow -f pipelines/kubernetes-volumes"),
+        ("torch-distributed", runtime, "install Kubeflow Trainer"),
+    ):
+        kubeflow.missing = name
+        told = submit("--context", "here", "--cluster", str(file), code=1, KUBECONFIG=str(tmp_path / "config")).stderr
+        assert told.startswith(f"submit: {file}: {what} does not exist in namespace kubeflow: {remedy}"), told
+    assert not kubeflow.posted and not kubeflow.versions
+
+
 def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
     kubeflow.token = "right"
     told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="wrong").stderr
@@ -247,6 +269,9 @@ def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
     told = submit("--host", kubeflow.host, "--params", str(tmp_path / "params.yaml"), code=1).stderr
     assert "'train.steps'" in told
     (tmp_path / "params.yaml").write_text("train: {batch: 4}")
+    (tmp_path / "nowhere.yaml").write_text("shards: 1")
+    told = submit("--host", kubeflow.host, "--cluster", str(tmp_path / "nowhere.yaml"), code=1).stderr
+    assert "nowhere.yaml: names neither `repository` nor `repository_pvc`, so the model would go nowhere" in told
     (tmp_path / "cluster.yaml").write_text("steps: {train: {gpus: 8}}")
     given = ("--params", str(tmp_path / "params.yaml"), "--cluster", str(tmp_path / "cluster.yaml"))
     told = submit("--host", kubeflow.host, *given, code=1).stderr

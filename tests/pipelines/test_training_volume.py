@@ -17,11 +17,11 @@ POD = """
 import json
 import sys
 from types import SimpleNamespace as Artifact
-from components.train import train_at
+from components.train_at import train
 section, steps, faces, weights, place, out = sys.argv[1:]
 run, log = (Artifact(path=f"{out}/{name}", metadata={}) for name in ("averages", "log"))
 inputs = Artifact(path=faces), Artifact(path=weights)
-train_at.python_func(json.loads(section), int(steps), 1, 1e-4, *inputs, 0, place, "", run, log)
+train.python_func(json.loads(section), int(steps), 1, 1e-4, *inputs, 0, place, "", run, log)
 print(run.metadata["last_checkpoint"])
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CONFIG, GENERATOR, GRAPH, RETIRED
 from photo2cartoon.params import Select
+from photo2cartoon.progress import note
 from photo2cartoon.serving.storage import Storage, storage_at
 from photo2cartoon.tracking import registry
 
@@ -42,7 +43,8 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
     Args:
         repository: a folder or an object storage URL that holds the configurations.
         params: the `select` section, for the model's name.
-        server: HOST:PORT of a running Triton that should load the version immediately.
+        server: HOST:PORT of a running Triton that should load the version immediately. Before the first version of a
+            repository there is nothing to serve, so a server that does not answer then gets a note.
 
     Returns:
         The promoted version, now the newest in the repository.
@@ -61,12 +63,17 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
             f"MLflow's model '{params.model_name}' has no version with the alias 'champion': `dvc repro` makes one, or set"
             " the alias in MLflow's page (`make mlflow`)"
         )
-    version = int(champion.version)
+    version, is_first = int(champion.version), not target.versions()
     _publish(target, params.model_name, version)
     for newer in (number for number in target.versions() if number > version):
         target.retire(newer)  # Triton serves the highest number
     if server:
-        reload_generator(server)
+        try:
+            reload_generator(server)
+        except UserError as error:
+            if not is_first:
+                raise
+            note(f"promote: the first version is in place; a server loads it when it starts ({error})")
     return version
 
 

@@ -53,6 +53,18 @@ def storage_at(place: Path | str) -> Storage:
     return Bucket(str(place)) if is_url(place) else Folder(Path(place))
 
 
+def must_be_readable(place: str) -> None:
+    """Check that a model repository in object storage can be listed; it may be empty. A folder is not looked at.
+
+    Raises:
+        UserError: no place is named, or the storage does not answer or refuses the keys.
+    """
+    if not place:
+        raise UserError("repository: is empty: name Triton's model repository, a folder or an object storage URL")
+    if is_url(place):
+        storage_at(place).is_initialised()
+
+
 class Folder:
     """Model repository in a folder, which may be a mounted volume."""
 
