@@ -47,8 +47,8 @@ def promote(
 
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.evaluation.page import write_summary
-    from photo2cartoon.evaluation.selection import select
-    from photo2cartoon.export.export import export_once
+    from photo2cartoon.evaluation.selection import find_selection
+    from photo2cartoon.export.registered import fetch_graph
     from photo2cartoon.layout import MODEL_REPOSITORY, PARITY
     from photo2cartoon.params import Export
     from photo2cartoon.params.arguments import section_of, select_of
@@ -58,12 +58,21 @@ def promote(
 
     with exit_on_user_error("promote"), tempfile.TemporaryDirectory() as folder:
         track_at(mlflow_uri)
-        section, selected = select_of(params, champion), Path(folder) / "selected"
-        chosen = select(section, Path(scores.path), Path(finalists.path), selected)
-        places = selected, Path(examples.path), Path(graph.path), Path(folder) / PARITY
-        report = export_once(section_of(Export, export), *places)
-        parity.log_metric("mean_difference", report.mean_difference)
-        parity.log_metric("max_difference", report.max_difference)
+        section, exporting = select_of(params, champion), section_of(Export, export)
+        given = section, Path(scores.path), Path(finalists.path)
+        chosen = find_selection(*given)
+        report = chosen and fetch_graph(exporting, chosen.model, chosen.version, Path(graph.path))
+        if not report:
+            # Imported only here, because torch takes seconds and most runs on a schedule do not need it.
+            from photo2cartoon.evaluation.selection import select
+            from photo2cartoon.export.export import export as write_graph
+
+            selected = Path(folder) / "selected"
+            chosen = select(*given, selected)
+            places = selected, Path(examples.path), Path(graph.path), Path(folder) / PARITY
+            report = asdict(write_graph(exporting, *places))
+        for name in ("mean_difference", "max_difference"):
+            parity.log_metric(name, report[name])
         graph.metadata |= asdict(chosen)
         if chosen.champion:
             init_repository(repository, MODEL_REPOSITORY)

@@ -7,6 +7,7 @@
         random.safetensors          torch's generators of random numbers              } saved has these
 
 A checkpoint with `genA2B` or `genA2B.average` alone is enough to make cartoons. `training.checkpoint` saves and resumes runs.
+torch is imported when a network is loaded or written, because that takes seconds.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, read_json, write_json
 from photo2cartoon.layout import CARD, CHECKPOINTS, RUN
-from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Train, renamed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from photo2cartoon.networks.generator import Generator
 
 FORMAT = 1
 
@@ -85,6 +88,8 @@ def read_card(path: Path) -> Card:
 
 def build_generator(params: Train) -> Generator:
     """A randomly initialised generator as the `train` section describes it."""
+    from photo2cartoon.networks.generator import Generator
+
     generator = Generator(params.channels, params.size, params.light, params.norm, params.hourglasses, params.blocks)
     generator.recompute = params.recompute
     return generator
@@ -101,14 +106,24 @@ def load_generator(path: Path, name: str = "genA2B", which: str = "ema") -> Gene
     Raises:
         UserError: the checkpoint is missing, damaged, or has no such generator.
     """
+    file = generator_file(path, name, which)
+    generator = build_generator(read_card(path).train)
+    load_into(generator, file)
+    return generator.eval().requires_grad_(False)
+
+
+def generator_file(path: Path, name: str = "genA2B", which: str = "ema") -> Path:
+    """Return the file that `load_generator` loads, with the same arguments.
+
+    Raises:
+        UserError: the checkpoint is missing, or has no such generator.
+    """
     card = read_card(path)
     names = [f"{name}.average", name] if which == "ema" else [name, f"{name}.average"]
     inside = next((candidate for candidate in names if candidate in card.networks), None)
     if inside is None:
         raise UserError(f"{path}: holds no {name}; it holds {', '.join(card.networks)}")
-    generator = build_generator(card.train)
-    load_into(generator, card.path / f"{inside}.safetensors")
-    return generator.eval().requires_grad_(False)
+    return card.path / f"{inside}.safetensors"
 
 
 def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str = "ema") -> None:
@@ -160,6 +175,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: it is missing or damaged.
     """
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except FileNotFoundError:
@@ -179,6 +196,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     Raises:
         OSError: the file cannot be written, mostly because the disk is full.
     """
+    from safetensors.torch import save_file
+
     try:
         save_file(tensors, path)
     except SafetensorError as error:

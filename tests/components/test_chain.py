@@ -16,6 +16,7 @@ from components.preprocess import preprocess
 from components.promote import promote
 from components.train import train
 from components.train_at import train as train_at
+from photo2cartoon.evaluation.selection import DECIDED
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
 from photo2cartoon.tracking import registry, runs
@@ -116,9 +117,9 @@ def test_evaluate_fetches_what_it_reads(chain):
 
 def test_a_second_promotion_takes_the_graph_from_mlflow_and_leaves_aliases_alone(chain, monkeypatch):
     """Every night's run ends in `promote`; it must not undo what a person did since."""
-    monkeypatch.setattr("photo2cartoon.export.export.write_onnx", None)  # it is not exported again
+    monkeypatch.setattr("photo2cartoon.export.export.export", None)  # it is not exported again
     before = Path(chain.made["graph"].path).read_bytes()
-    worse = registry.read_tags("chain", 1) | {"generator_sha256": "other", "score": "1e9"}
+    worse = registry.read_tags("chain", 1) | {"generator_sha256": "other", "score": "1e9", DECIDED: "otherwise"}
     run = runs.find_run(chain.made["averages"].metadata["mlflow_run"], "train")
     registry.register("chain", chain.folder / "finalists", run, "other", worse)
     registry.set_champion("chain", 2)

@@ -10,7 +10,7 @@ import pytest
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.page import write_page, write_summary
-from photo2cartoon.evaluation.selection import Selection, best, select
+from photo2cartoon.evaluation.selection import DECIDED, Selection, best, select
 from photo2cartoon.params import Evaluate, Select
 from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.lineage import lineage
@@ -96,7 +96,7 @@ def test_selecting_the_same_again_does_not_undo_what_a_person_did(scored, traine
     """A person takes the champion out of service; a later run with the same scores does not bring it back."""
     first = chosen(scored[0], trained, tmp_path / "1", model_name="person")
     run = runs.find_run(first.mlflow_run, "train")
-    worse = registry.read_tags("person", 1) | {"generator_sha256": "other", "score": "1e9"}
+    worse = registry.read_tags("person", 1) | {"generator_sha256": "other", "score": "1e9", DECIDED: "otherwise"}
     registry.set_champion("person", registry.register("person", tmp_path / "1", run, "other", worse))
     assert not chosen(scored[0], trained, tmp_path / "2", model_name="person").champion
     assert int(registry.find_alias("person", "champion").version) == 2

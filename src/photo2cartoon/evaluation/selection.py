@@ -23,7 +23,7 @@ from photo2cartoon.progress import note
 from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.lineage import kubeflow_run
 
-DECIDED = "champion_decided_for"  # tag of a version: the scores and the rule by which `champion` was decided
+DECIDED = "champion_decided_for"  # tag of a version: weights, scores and rule by which `champion` was decided
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,49 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
     Raises:
         UserError: scores are missing, or MLflow cannot be reached.
     """
+    choice = _choose(params, scores_folder, train)
+    decided = _decided(params, choice)
+    with atomic_dir(out, SELECTION) as partial:
+        checkpoint.copy_generator(choice.path, partial, which=choice.which)
+        selection = decided or _register(params, choice, train.name, partial)
+        write_json(partial / SELECTION, asdict(selection))
+    if decided is None:
+        if selection.champion:
+            registry.set_champion(params.model_name, selection.version)
+        registry.set_tags(params.model_name, selection.version, {DECIDED: choice.decision})
+    return selection
+
+
+def find_selection(params: Select, scores_folder: Path, train: Path) -> Selection | None:
+    """Return the selection of an earlier run with the same checkpoint, scores and rule, or None.
+
+    Args:
+        params, scores_folder, train: as for `select`.
+
+    Raises:
+        UserError: as for `select`.
+    """
+    return _decided(params, _choose(params, scores_folder, train))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Best checkpoint, how it was measured, and what decides about the alias, as one text."""
+
+    path: Path
+    which: str
+    score: float
+    photographs_score: float
+    measured: dict[str, str]
+    run_info: dict
+    decision: str
+
+
+def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
     result = read_json(scores_folder / SCORES, "`p2c evaluate` writes it")
     run_info = read_json(train / RUN, "`p2c train` writes it")
     name = best(result["scores"], params.metric)
+    path, which = train / CHECKPOINTS / name, _which(result)
     score = result["scores"][name][params.metric]
     # Scores can be compared only if all of these are the same.
     measured = {
@@ -108,41 +148,47 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
         "data_sha256": result["data_sha256"],
         "splits": "+".join(result["splits"]),
     }
-    decision = json.dumps({**measured, "score": score, "champion": params.champion})
-    with atomic_dir(out, SELECTION) as partial:
-        checkpoint.copy_generator(train / CHECKPOINTS / name, partial, which=_which(result))
-        generator = sha256_of(partial / CARTOON_GENERATOR)
-        found = registry.find_generator(params.model_name, generator)
-        decided = found is not None and found.tags.get(DECIDED) == decision
-        if decided:
-            version, run_id = int(found.version), found.run_id
-            champion = registry.is_champion(params.model_name, version)
-        else:
-            run = runs.find_run(run_info["mlflow_run"], train.name)
-            tags = {"checkpoint": name, "generator_sha256": generator, **measured, "score": repr(score)}
-            tags |= {"git_commit": run_info["git_commit"], **kubeflow_run()}
-            version, run_id = registry.register(params.model_name, partial, run, f"models/{name}", tags), run.run_id
-            registry.set_alias(params.model_name, registry.CANDIDATE, version)
-            champion = _becomes_champion(params, version, score, measured)
-            run.tags({"selected": name})
-            run.finish()
-        selection = Selection(
-            checkpoint=name,
-            metric=params.metric,
-            score=score,
-            photographs_score=result["scores"]["photographs"][params.metric],
-            model=params.model_name,
-            version=version,
-            champion=champion,
-            mlflow_run=run_id,
-            data_sha256=result["data_sha256"],
-        )
-        write_json(partial / SELECTION, asdict(selection))
-    if not decided:
-        if champion:
-            registry.set_champion(params.model_name, version)
-        registry.set_tags(params.model_name, version, {DECIDED: decision})
-    return selection
+    weights = sha256_of(checkpoint.generator_file(path, which=which))
+    decision = json.dumps({**measured, "score": score, "champion": params.champion, "weights_sha256": weights})
+    photographs = result["scores"]["photographs"][params.metric]
+    return _Choice(path, which, score, photographs, measured, run_info, decision)
+
+
+def _decided(params: Select, choice: _Choice) -> Selection | None:
+    found = registry.find_version(params.model_name, DECIDED, choice.decision)
+    if found is None:
+        return None
+    version = int(found.version)
+    return _selection(params, choice, version, registry.is_champion(params.model_name, version), found.run_id)
+
+
+def _register(params: Select, choice: _Choice, run_name: str, folder: Path) -> Selection:
+    """Register the generator in a folder, and find whether it should become the champion."""
+    run = runs.find_run(choice.run_info["mlflow_run"], run_name)
+    tags = {"checkpoint": choice.path.name, "generator_sha256": sha256_of(folder / CARTOON_GENERATOR)}
+    tags |= {**choice.measured, "score": repr(choice.score), "git_commit": choice.run_info["git_commit"]}
+    version = registry.register(
+        params.model_name, folder, run, f"models/{choice.path.name}", {**tags, **kubeflow_run()}
+    )
+    registry.set_alias(params.model_name, registry.CANDIDATE, version)
+    champion = _becomes_champion(params, version, choice.score, choice.measured)
+    run.tags({"selected": choice.path.name})
+    run.finish()
+    return _selection(params, choice, version, champion, run.run_id)
+
+
+def _selection(params: Select, choice: _Choice, version: int, champion: bool, run_id: str) -> Selection:
+    return Selection(
+        checkpoint=choice.path.name,
+        metric=params.metric,
+        score=choice.score,
+        photographs_score=choice.photographs_score,
+        model=params.model_name,
+        version=version,
+        champion=champion,
+        mlflow_run=run_id,
+        data_sha256=choice.measured["data_sha256"],
+    )
 
 
 def _which(result: dict) -> str:

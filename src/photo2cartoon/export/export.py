@@ -5,30 +5,27 @@ The graph is refused when onnxruntime and torch differ beyond the tolerance.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon import __version__, checkpoint
+from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import list_pictures, read_rgba
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.parity import Parity, compare
+from photo2cartoon.export.registered import add_graph
 from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
 from photo2cartoon.files import atomic_write, read_json, write_json
-from photo2cartoon.layout import GRAPH, PARITY, PARITY_GRID, SELECTION
+from photo2cartoon.layout import GRAPH, SELECTION
 from photo2cartoon.params import Export
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.portrait.maker import SIZE, on_white
-from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.lineage import lineage
 
 CALIBRATION = 32
-EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
 
 
 def export(params: Export, source: Path, data: Path | None, out: Path, report: Path | None = None) -> Parity:
@@ -77,34 +74,8 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
         with atomic_write(report.with_suffix(".png")) as partial:
             partial.write_bytes(encode_png(grid(rows)))
     if selection is not None:
-        _register(selection, out, report, parity, _settings(params))
+        add_graph(params, selection, out, report, asdict(parity))
     return parity
-
-
-def export_once(params: Export, source: Path, data: Path | None, out: Path, report: Path) -> Parity:
-    """Export a selected checkpoint, or take the graph from its version in MLflow if it was exported there in the same way.
-
-    Args:
-        params, source, data, out, report: as for `export`; `select` wrote `source`.
-
-    Returns:
-        The comparison with torch, that of then.
-
-    Raises:
-        UserError: as for `export`.
-    """
-    selection = read_json(source / SELECTION)
-    model, version = selection["model"], selection["version"]
-    if registry.read_tags(model, version).get(EXPORTED_WITH) == _settings(params):
-        with contextlib.suppress(UserError), tempfile.TemporaryDirectory() as folder:
-            parity = read_json(registry.download(model, version, PARITY, Path(folder)))
-            graph = registry.download(model, version, GRAPH, Path(folder))
-            with atomic_write(out) as partial:
-                shutil.copyfile(graph, partial)
-            write_json(report, parity)
-            parity.pop("metadata")
-            return Parity(**parity)
-    return export(params, source, data, out, report)
 
 
 def real_portraits(data: Path | None, count: int) -> np.ndarray:
@@ -140,20 +111,3 @@ def _calibration(data: Path | None) -> np.ndarray:
         return real_portraits(data, CALIBRATION)
     files = list_pictures(folder)
     return np.stack([read_rgba(path) for path in files[:: max(1, len(files) // CALIBRATION)][:CALIBRATION]])
-
-
-def _settings(params: Export) -> str:
-    return f"{params.model_dump_json()} photo2cartoon {__version__}"
-
-
-def _register(selection: dict, graph: Path, report: Path | None, parity: Parity, settings: str) -> None:
-    files = {GRAPH: graph} | ({PARITY: report, PARITY_GRID: report.with_suffix(".png")} if report else {})
-    tags = {
-        "parity_mean": f"{parity.mean_difference:.4f}",
-        "parity_max": f"{parity.max_difference:.0f}",
-        EXPORTED_WITH: settings,
-    }
-    registry.add_files(selection["model"], selection["version"], files, tags)
-    run = runs.find_run(selection["mlflow_run"], "export")
-    run.metrics({"parity/mean_difference": parity.mean_difference, "parity/max_difference": parity.max_difference}, 0)
-    run.finish()

@@ -35,7 +35,7 @@ def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, 
     try:
         with contextlib.suppress(mlflow.MlflowException):
             client.create_registered_model(model)
-        known = find_generator(model, tags["generator_sha256"])
+        known = find_version(model, "generator_sha256", tags["generator_sha256"])
         if known is not None:
             set_tags(model, int(known.version), tags)
             return int(known.version)
@@ -46,8 +46,8 @@ def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, 
         raise unreachable(error) from None
 
 
-def find_generator(model: str, sha256: str) -> Any | None:
-    """Return the version of a generator by its hash, or None.
+def find_version(model: str, tag: str, value: str) -> Any | None:
+    """Return the newest version with a tag of this value, or None.
 
     Raises:
         UserError: MLflow cannot be reached.
@@ -57,7 +57,8 @@ def find_generator(model: str, sha256: str) -> Any | None:
         versions = mlflow.MlflowClient().search_model_versions(f"name = '{model}'")
     except mlflow.MlflowException as error:
         raise unreachable(error) from None
-    return next((version for version in versions if version.tags.get("generator_sha256") == sha256), None)
+    found = [version for version in versions if version.tags.get(tag) == value]
+    return max(found, key=lambda version: int(version.version), default=None)
 
 
 def read_tags(model: str, version: int) -> dict[str, str]:

@@ -1,0 +1,70 @@
+"""Graphs of registered versions: adds one to its version in MLflow, and finds it again. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon import __version__
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import atomic_write, read_json
+from photo2cartoon.layout import GRAPH, PARITY, PARITY_GRID
+from photo2cartoon.params import Export
+from photo2cartoon.tracking import registry, runs
+
+EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
+
+
+def add_graph(
+    params: Export, selection: Mapping[str, Any], graph: Path, report: Path | None, parity: Mapping[str, Any]
+) -> None:
+    """Add a graph and its report to the version that was selected.
+
+    Args:
+        params: the `export` section.
+        selection: contents of `selection.json`.
+        graph: the ONNX file.
+        report: JSON file of the comparison with torch, which has an image beside it.
+        parity: the comparison, by the names of `Parity`.
+    """
+    files = {GRAPH: graph} | ({PARITY: report, PARITY_GRID: report.with_suffix(".png")} if report else {})
+    mean, largest = parity["mean_difference"], parity["max_difference"]
+    # Not before the files are there: the tag says that they are.
+    tags = {"parity_mean": f"{mean:.4f}", "parity_max": f"{largest:.0f}", EXPORTED_WITH: _settings(params)}
+    registry.add_files(selection["model"], selection["version"], files, tags)
+    run = runs.find_run(selection["mlflow_run"], "export")
+    run.metrics({"parity/mean_difference": mean, "parity/max_difference": largest}, 0)
+    run.finish()
+
+
+def fetch_graph(params: Export, model: str, version: int, out: Path) -> dict[str, Any] | None:
+    """Fetch the graph of a version, if it was exported with these settings and this version of the project.
+
+    Args:
+        params: the `export` section.
+        model, version: the registered model and its version.
+        out: the ONNX file.
+
+    Returns:
+        The comparison with torch, by the names of `Parity`; None if there is no such graph.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    if registry.read_tags(model, version).get(EXPORTED_WITH) != _settings(params):
+        return None
+    with contextlib.suppress(UserError), tempfile.TemporaryDirectory() as folder:
+        parity = read_json(registry.download(model, version, PARITY, Path(folder)))
+        graph = registry.download(model, version, GRAPH, Path(folder))
+        with atomic_write(out) as partial:
+            shutil.copyfile(graph, partial)
+        return parity
+    return None  # somebody has deleted the files
+
+
+def _settings(params: Export) -> str:
+    return f"{params.model_dump_json()} photo2cartoon {__version__}"
