@@ -62,10 +62,10 @@ class TrainJob:
     volume: str = ""
     nodes: int = 1
     gpus: int = 1
-    cpus: int = 8
+    cpus: int | str = 8
     memory: str = "32Gi"
     name: str = "photo2cartoon-train"
-    namespace: str | None = "default"
+    namespace: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[Mapping[str, Any], ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)

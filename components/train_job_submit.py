@@ -122,10 +122,10 @@ def main() -> None:
     parser.add_argument("--profile", help="profile of the params file")
     parser.add_argument("--nodes", type=int, default=TrainJob.nodes, help="number of machines")
     parser.add_argument("--gpus", type=int, default=TrainJob.gpus, help="GPUs of each machine; one process per GPU")
-    parser.add_argument("--cpus", type=int, default=TrainJob.cpus, help="CPUs of each machine")
+    parser.add_argument("--cpus", default=TrainJob.cpus, help="CPUs of each machine: 8, or 500m")
     parser.add_argument("--memory", default=TrainJob.memory, help="memory of each machine")
     parser.add_argument("--name", default=TrainJob.name)
-    parser.add_argument("--namespace", default=TrainJob.namespace)
+    parser.add_argument("--namespace", default="default")
     parser.add_argument("--mlflow-uri", default="", help="MLflow tracking URI")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="environment of the processes")
     parser.add_argument(

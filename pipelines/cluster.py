@@ -52,7 +52,7 @@ class Step(Section):
     tolerations: tuple[Toleration, ...] = ()
     retries: Annotated[int, Field(ge=0)] = Field(0, description="number of retries")
     retry_wait: Annotated[str, Field(pattern=r"^\d+s$")] = Field(
-        "60s", description="wait before the first retry; doubled each time"
+        "10s", description="wait before the first retry; doubled each time. Argo waits before it gives up, too"
     )
     timeout: Annotated[int, Field(gt=0)] | None = Field(None, description="timeout in seconds")
 
@@ -70,7 +70,7 @@ class TrainJobSpec(Section):
 
     nodes: Annotated[int, Field(ge=1)] = Field(1, description="number of machines")
     gpus: Annotated[int, Field(ge=0)] = Field(1, description="GPUs of each machine; one process per GPU")
-    cpus: Annotated[int, Field(ge=1)] = Field(8, description="CPUs of each machine")
+    cpus: Annotated[int, Field(ge=1)] | Quantity = Field(8, description="CPUs of each machine: 8, or 500m")
     memory: Quantity = Field("32Gi", description="memory of each machine")
     shared_memory: Quantity = Field("8Gi", description="size of /dev/shm on each machine")
     node_selector: dict[str, str] = Field({}, description="labels that the machines must have")

@@ -46,7 +46,7 @@ class Follower:
         """Show the steps until the run has ended; return how it ended, in words.
 
         Raises:
-            UserError: the run failed or was stopped; the message has the step's own last words and the run's page.
+            UserError: the run failed or was stopped; the message has the step's own last words and its page.
         """
         begun, retried = time.monotonic(), 0
         while True:
@@ -63,7 +63,8 @@ class Follower:
                 note(f"{lost.name}: its pod was lost ({lost.message}); the run is retried, {retried} of {self.retries}")
                 self.kubeflow.retry(self.run)
                 continue
-            raise UserError(f"run {self.run} {state}{self._reason(failed)}: {self.kubeflow.page(self.run)}")
+            page = self.kubeflow.page(self.run, failed[0].execution if failed else "")
+            raise UserError(f"run {self.run} {state}{self._reason(failed)}: {page}")
 
     def _watch(self) -> tuple[str, list[Step]]:
         steps = [Step(name) for name in self.names]

@@ -42,9 +42,10 @@ class Kubeflow:
     headers: dict[str, str] = field(default_factory=dict)
     verify: str | bool = True
 
-    def page(self, run: str) -> str:
-        """Return the address of a run's page."""
-        return f"{self.host.rstrip('/')}/#/runs/details/{run}"
+    def page(self, run: str, execution: str = "") -> str:
+        """Return the address of a run's page, or of the page about the execution of one of its steps."""
+        place = f"executions/{execution}" if execution else f"runs/details/{run}"
+        return f"{self.host.rstrip('/')}/#/{place}"
 
     def upload(self, package: Path, version: str) -> tuple[str, str]:
         """Upload a version of the pipeline unless it is there; return the ids of pipeline and version.

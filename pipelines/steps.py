@@ -29,6 +29,7 @@ class Step:
         name: of the step, as in the pipeline.
         state: `starting` while Kubeflow prepares it, `pending` while its pod waits for a node or an image.
         pod: its latest pod; empty if there is none.
+        execution: id of Kubeflow's page about the step; empty if there is none.
         attempts: pods so far.
         message: Argo's message about the pod or the step.
         started: when the state began that lasts; None before that.
@@ -38,6 +39,7 @@ class Step:
     name: str
     state: State = "waiting"
     pod: str = ""
+    execution: str = ""
     attempts: int = 0
     message: str = ""
     started: datetime | None = None
@@ -79,7 +81,8 @@ def _step(name: str, called: Mapping[str, list[dict]], nodes: list[dict], workfl
     if itself is None:
         state, message = _ending(driver)
         if state == "failed":
-            return Step(name, state, _pod(driver, called, workflow), 1, message or "its driver failed", _time(driver))
+            message, pod = message or "its driver failed", _pod(driver, called, workflow)
+            return Step(name, state, pod, attempts=1, message=message, started=_time(driver))
         return Step(name, "starting", started=_time(driver), seconds=_seconds(driver, now))
     inside = [node for node in nodes if re.search(rf"\.{re.escape(name)}\(\d+\)\.executor(\(\d+\))?$", node["name"])]
     if any(node["type"] == "Skipped" for node in inside):
@@ -88,12 +91,25 @@ def _step(name: str, called: Mapping[str, list[dict]], nodes: list[dict], workfl
     pod = _newest(pods)
     state, message = _ending(itself)
     if pod is None:
-        return Step(name, state if state in ENDED else "pending", "", 0, message, _time(itself), _seconds(itself, now))
+        state = state if state in ENDED else "pending"
+        return Step(name, state, message=message, started=_time(itself), seconds=_seconds(itself, now))
     if state not in ENDED:
         state = "pending" if pod["phase"] == "Pending" else "running"
     message = pod.get("message") or message
-    known = {"attempts": len(pods), "started": _time(pod), "seconds": _seconds(itself, now)}
+    known = {
+        "attempts": len(pods),
+        "started": _time(pod),
+        "seconds": _seconds(itself, now),
+        "execution": _execution(pod),
+    }
     return Step(name, state, _pod_name(pod, workflow), message=message, **known)
+
+
+def _execution(pod: Mapping[str, Any]) -> str:
+    """Return the execution's id, which the driver hands to the launcher in the pod's command."""
+    given = (pod.get("inputs") or {}).get("parameters") or []
+    found = re.search(r'"--execution_id","(\d+)"', "".join(str(each.get("value", "")) for each in given))
+    return found.group(1) if found else ""
 
 
 def _ending(node: Mapping[str, Any]) -> tuple[State, str]:

@@ -28,6 +28,7 @@ from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 JOB = train_job.TrainJob(
     image="registry.example/photo2cartoon:1", place="s3://bucket/mine", params="train: {batch: 8}", nodes=2, gpus=4,
     node_selector={"gpu": "h100"}, env={"MLFLOW_TRACKING_URI": "http://mlflow:5000"}, pull_secrets=("registry",),
+    namespace="default",
     secrets=({"name": "keys", "env": {"key": "AWS_ACCESS_KEY_ID"}},), labels={"kueue.x-k8s.io/queue-name": "gpus"},
     tolerations=({"key": "gpu", "operator": "Exists"},),
 )  # fmt: skip
@@ -63,6 +64,7 @@ def test_a_volume_can_hold_the_run():
     pod = jobs["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
     assert pod["volumes"][1] == {"name": "data", "persistentVolumeClaim": {"claimName": "portraits"}}
     assert job.base == "/data/mine"
+    assert "namespace" not in train_job.manifest(job)["metadata"]  # that of the pod which submits it
     with pytest.raises(UserError, match="object storage URL, or a path on a volume"):
         train_job.TrainJob(image="i", params="", place="mine")
 
@@ -256,7 +258,7 @@ def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, st
     def step(name):
         run, log = (SimpleNamespace(path=str(tmp_path / name / part), metadata={}) for part in ("averages", "log"))
         places = {"faces": SimpleNamespace(path=str(faces)), "weights": SimpleNamespace(path=str(weights))}
-        spec = {"nodes": 2, "gpus": 0, "namespace": "kubeflow"}
+        spec = {"nodes": 2, "gpus": 0}
         told = {"place": f"s3://{storage.bucket}/jobs", "pvc": "", "spec": spec, "image": "i", "mlflow_uri": ""}
         train_distributed.python_func(section, 2, 2, 1e-4, **places, **told, averages=run, log=log)
         return run

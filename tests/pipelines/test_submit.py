@@ -142,8 +142,10 @@ def test_a_run_is_submitted_and_followed(kubeflow):
 
 def node(name, kind, phase, message=None, number="1"):
     path = f"photo-x(0).root(0).exit-handler-1(0).{name}"
+    patch = {"name": "pod-spec-patch", "value": '{"command":["launch","--execution_id","46"]}'}
     return {"name": path, "type": kind, "phase": phase, "message": message, "startedAt": "2026-11-24T22:00:00Z",
-            "id": f"photo-x-{number}", "templateName": "impl"}  # fmt: skip
+            "id": f"photo-x-{number}", "templateName": "impl",
+            "inputs": {"parameters": [patch]}}  # fmt: skip
 
 
 def train(phase, pod_phase, message=None):
@@ -172,7 +174,7 @@ def test_a_step_that_fails_ends_it_with_its_own_last_words(kubeflow):
         "I1124 22:03:08.39 16 client.go:847] started\ntrain: no GPU here\nI1124 22:03:08.39 16 a.go:1] ended\n"
     )
     done = submit("--host", kubeflow.host, code=1)
-    page = f"{kubeflow.host}/#/runs/details/r1"
+    page = f"{kubeflow.host}/#/executions/46"
     assert done.stderr.splitlines()[-1] == f"submit: run r1 FAILED in train (train: no GPU here): {page}"
     changes = [line.split(" ", 1)[1] for line in done.stdout.splitlines()[1:]]
     assert [line.split(" ")[:2] for line in changes] == [["train", "running"], ["train", "failed"]]
