@@ -23,8 +23,9 @@ def check(
     champion: str,
     mlflow_uri: str,
     repository: str,
+    server: str,
 ) -> str:
-    """Validate the parameters and reach MLflow and the model repository; return the version of the pictures. Never cached.
+    """Validate the parameters and reach MLflow, model repository and server; return the version of the pictures. Never cached.
 
     The version is a hash, DVC's own where DVC tracks the pictures. It is part of the cache key of `ingest`.
 
@@ -33,6 +34,7 @@ def check(
         photos, cartoons, revision, steps, batch, lr, score_on, champion: parameters of the pipeline.
         mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
         repository: Triton's model repository; a folder is not looked at, because only `promote` mounts it.
+        server: HOST:PORT of the Triton that will load the version; it must listen if the repository has versions.
 
     Returns:
         The version.
@@ -41,7 +43,7 @@ def check(
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets, Export, PortraitParams, Preprocess
     from photo2cartoon.params import arguments as given
-    from photo2cartoon.serving.storage import must_be_readable
+    from photo2cartoon.serving.storage import must_be_usable
     from photo2cartoon.tracking.server import must_answer
 
     with exit_on_user_error("check"):
@@ -51,7 +53,7 @@ def check(
         given.evaluate_of(evaluate, score_on)
         given.select_of(select, champion)
         must_answer(mlflow_uri)
-        must_be_readable(repository)
+        must_be_usable(repository, server)
         version = data_version(at_revision(given.ingest_of(ingest, photos, cartoons), revision))
         print(version)
         return version

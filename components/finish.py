@@ -17,14 +17,15 @@ def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train
     """
     import os
 
-    from components.webhook import notify
+    from components.webhook import SUCCEEDED, notify
     from photo2cartoon.errors import UserError, exit_on_user_error
     from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
     from photo2cartoon.tracking.runs import close_runs, track_at
 
     with exit_on_user_error("finish"):
         track_at(mlflow_uri)
-        run, succeeded = os.environ.get(KUBEFLOW_RUN, ""), status.state == "SUCCEEDED"
+        run, succeeded = os.environ.get(KUBEFLOW_RUN, ""), status.state in SUCCEEDED
+        state = "SUCCEEDED" if succeeded else status.state
         errors: list[UserError] = []
 
         def attempt(work, *arguments):
@@ -36,13 +37,13 @@ def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train
 
         if run:
             closed = attempt(close_runs, run, "FINISHED" if succeeded else "FAILED")
-            print(f"{run}: {status.state}; MLflow runs closed: {', '.join(closed or []) or 'none'}")
+            print(f"{run}: {state}; MLflow runs closed: {', '.join(closed or []) or 'none'}")
         if run and train_job:
             from components.train_job_submit import delete_jobs_of
 
             attempt(delete_jobs_of, run)
         if webhook:
-            message = {"pipeline": "photo2cartoon", "run": run, "state": status.state, "error": status.error_message}
+            message = {"pipeline": "photo2cartoon", "run": run, "state": state, "error": status.error_message}
             attempt(notify, webhook, message)
         if errors:
             raise errors[0]

@@ -10,6 +10,7 @@ import requests
 from photo2cartoon.errors import UserError
 
 TIMEOUT_SECONDS = 20
+SUCCEEDED = {"SUCCEEDED", "COMPLETE"}  # what kfp documents, and what a cluster's driver says (Pipelines 2.17)
 
 
 def notify(address: str, message: Mapping[str, str]) -> None:

@@ -47,7 +47,7 @@ class Kubeflow:
         place = f"executions/{execution}" if execution else f"runs/details/{run}"
         return f"{self.host.rstrip('/')}/#/{place}"
 
-    def upload(self, package: Path, version: str) -> tuple[str, str]:
+    def upload(self, package: Path, version: str, description: str = "") -> tuple[str, str]:
         """Upload a version of the pipeline unless it is there; return the ids of pipeline and version.
 
         Raises:
@@ -57,11 +57,13 @@ class Kubeflow:
             pipeline = self.client.get_pipeline_id(PIPELINE)
             if pipeline is None:
                 pipeline = self.client.pipelines.pipeline_service_create_pipeline(
-                    pipeline=_named(PIPELINE, self.namespace)
+                    pipeline=_named(PIPELINE, self.namespace, description)
                 ).pipeline_id
             found = self.version(pipeline, version)
             if found is None:
-                uploaded = self.client.upload_pipeline_version(str(package), version, pipeline_id=pipeline)
+                uploaded = self.client.upload_pipeline_version(
+                    str(package), version, pipeline_id=pipeline, description=description
+                )
                 found = uploaded.pipeline_version_id
             return pipeline, found
 
@@ -174,10 +176,10 @@ class Kubeflow:
             raise refused(self.host, error) from None
 
 
-def _named(name: str, namespace: str | None) -> Any:
+def _named(name: str, namespace: str | None, description: str) -> Any:
     import kfp_server_api
 
-    return kfp_server_api.V2beta1Pipeline(display_name=name, name=name, namespace=namespace)
+    return kfp_server_api.V2beta1Pipeline(display_name=name, name=name, namespace=namespace, description=description)
 
 
 def connect(host: str, namespace: str | None = None) -> Kubeflow:

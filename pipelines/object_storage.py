@@ -103,7 +103,9 @@ def seaweedfs(folder: Path) -> Iterator[ObjectStorage]:
     off = ["-admin.ui=false", "-webdav=false", "-master.telemetry=false"]
     command = [program, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
     log = folder / "weed.log"
-    environment = os.environ | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    # It takes any variable that is called like one of its flags for that flag: S3, DIR, IP, …
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    environment = kept | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
     with log.open("wb") as file:
         server = subprocess.Popen([*command, *options, *off], stdout=file, stderr=file, env=environment, cwd=folder)
     try:

@@ -24,6 +24,7 @@ from photo2cartoon.params.arguments import to_arguments
 from pipelines.cluster import Cluster, apply_resources, load_cluster
 
 COMPILED = Path(__file__).with_suffix(".yaml")
+DESCRIPTION = "Photographs to cartoons: portraits, training, scores, selection, export, promotion."
 DEFAULTS = Path(__file__).parents[1] / "params.yaml"
 
 
@@ -37,7 +38,7 @@ def build(cluster: Cluster) -> Callable:
 
     @dsl.pipeline(
         name="photo2cartoon",
-        description="Portraits, training, scores, selection, export, promotion.",
+        description=DESCRIPTION,
         pipeline_config=config,
     )
     def photo2cartoon(
@@ -99,7 +100,7 @@ def build(cluster: Cluster) -> Callable:
             checked = check(
                 assets=assets, ingest=ingest, portrait=portrait, preprocess=preprocess, train=train, evaluate=evaluate,
                 select=select, export=export, score_on=score_on, champion=champion, mlflow_uri=mlflow_uri,
-                repository=repository, **sources, **hyper,
+                repository=repository, server=server, **sources, **hyper,
             )  # fmt: skip
             version = on_cluster(checked, "check", cached=False)["Output"]
             weights = on_cluster(assets_step(params=assets), "assets")

@@ -32,7 +32,7 @@ from photo2cartoon.tracking.lineage import git_commit
 from pipelines.cluster import DEFAULT, Cluster, load_cluster
 from pipelines.follow import Follower, step_names
 from pipelines.kubeflow import INSTALLED_IN, Kubeflow, connect, connect_through
-from pipelines.photo2cartoon import COMPILED, compile_to
+from pipelines.photo2cartoon import COMPILED, DESCRIPTION, compile_to
 from pipelines.preflight import must_have
 
 
@@ -83,7 +83,7 @@ def _submit(given: argparse.Namespace, folder: Path) -> None:
             version_name(package),
         )
         kubeflow = _server(given, cluster)
-        ids = kubeflow.upload(package, version)
+        ids = kubeflow.upload(package, version, DESCRIPTION)
     if given.upload:
         print(f"{kubeflow.host.rstrip('/')}/#/pipelines/details/{'/version/'.join(ids)}: version {version}")
         return

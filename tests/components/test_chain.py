@@ -65,7 +65,7 @@ def chain(tmp_path_factory, storage, tiny_params):
     made = chain.made
     sources = chain.take("photos", "cartoons", "revision")
     hyper = chain.take("steps", "batch", "lr")
-    places = {"mlflow_uri": "", "repository": str(folder / "repository")}
+    places = {"mlflow_uri": "", "repository": str(folder / "repository"), "server": ""}
     sections = ("assets", "ingest", "portrait", "preprocess", "train", "evaluate", "select", "export")
     chain.version = check.python_func(**chain.take(*sections, "score_on", "champion"), **sources, **hyper, **places)
     chain.step(assets, ("portrait", "training", "scoring"), params=chain["assets"])

@@ -48,6 +48,16 @@ def test_a_lost_pods_run_is_closed_and_the_webhook_notified(chat, monkeypatch):
     ]  # fmt: skip
 
 
+def test_a_run_that_succeeded_is_not_told_as_failed(chat, monkeypatch):
+    """Pipelines 2.17 says COMPLETE, not SUCCEEDED."""
+    monkeypatch.setenv(KUBEFLOW_RUN, "run-3")
+    lost = runs.start_run("lost")
+    lost.tags({"kubeflow_run": "run-3"})
+    ended("COMPLETE", chat.host)
+    assert runs.connect().MlflowClient().get_run(lost.run_id).info.status == "FINISHED"
+    assert chat.messages[0]["state"] == "SUCCEEDED"
+
+
 def test_an_address_that_refuses_is_named_without_its_secret(chat, capsys):
     chat.status = 410
     with pytest.raises(SystemExit):

@@ -1,5 +1,6 @@
 """A model repository behaves the same in a folder and in object storage; unreachable storage is reported clearly."""
 
+import socket
 import uuid
 
 import onnx
@@ -8,7 +9,7 @@ import pytest
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback
-from photo2cartoon.serving.storage import storage_at
+from photo2cartoon.serving.storage import must_be_usable, storage_at
 from photo2cartoon.tracking import registry
 from photo2cartoon.tracking.runs import start_run
 from photo2cartoon.urls import file_system
@@ -121,3 +122,23 @@ def test_triton_is_told_an_endpoint_in_the_url(monkeypatch, tmp_path):
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     assert storage_at("s3://models/triton").for_triton() == "s3://models/triton"
     assert storage_at(tmp_path).for_triton() == str(tmp_path)
+
+
+def test_a_repository_is_tried_before_a_run(storage, tmp_path):
+    """Nothing is trained for a place that cannot be reached, or for a server that is not there."""
+    empty = f"s3://{storage.bucket}/empty"
+    must_be_usable(empty, "127.0.0.1:9")  # before the first version a server has nothing to serve
+    must_be_usable(str(tmp_path), "127.0.0.1:9")
+    with pytest.raises(UserError, match="repository: is empty"):
+        must_be_usable("")
+    with pytest.raises(UserError, match="s3://no-such-bucket/triton"):
+        must_be_usable("s3://no-such-bucket/triton")
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    storage.upload(tmp_path / "model.onnx", "served/generator/1/model.onnx")
+    place = f"s3://{storage.bucket}/served"
+    must_be_usable(place)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        must_be_usable(place, f"127.0.0.1:{server.getsockname()[1]}")
+    for wrong in ("127.0.0.1:9", "no port"):
+        with pytest.raises(UserError, match=f"Triton at {wrong}: does not answer"):
+            must_be_usable(place, wrong)

@@ -1,5 +1,6 @@
 """The state is saved by time beside the steps; a run that is lost resumes from it with the same result."""
 
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -93,16 +94,32 @@ def test_another_machine_resumes_from_object_storage(
     assert (tmp_path / "third/stats.jsonl").read_text() == (tmp_path / "next/stats.jsonl").read_text()
 
 
+def test_a_run_lost_before_its_first_checkpoint_stays_one_run_in_mlflow(
+    storage, faces, weights, tiny, tmp_path, lost_after, monkeypatch
+):
+    place = f"s3://{storage.bucket}/early"
+    lost_after(1)
+    with pytest.raises(LostError):
+        train(tiny, faces, weights, tmp_path / "lost", place=place)
+    monkeypatch.undo()
+    begun = (tmp_path / "lost/run.json").read_bytes()
+    shutil.rmtree(tmp_path / "lost")
+    train(tiny, faces, weights, tmp_path / "next", place=place)
+    assert (tmp_path / "next/run.json").read_bytes() == begun
+    rows = (tmp_path / "next/stats.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4]
+
+
 def test_storage_that_is_away_stops_no_training(storage, faces, weights, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(StateSaver, "due", lambda _: True)
     kept = Place.keep_state
     calls = []
 
-    def away(self, path):
-        calls.append(path)
+    def away(self, *paths):
+        calls.append(paths)
         if len(calls) == 1:
             raise UserError("s3://x: cannot be written")
-        kept(self, path)
+        kept(self, *paths)
 
     monkeypatch.setattr(state_saver.Place, "keep_state", away)
     train(tiny, faces, weights, tmp_path / "run", place=f"s3://{storage.bucket}/away")

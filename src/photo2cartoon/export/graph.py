@@ -91,7 +91,8 @@ def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str]
     example = torch.randint(0, 256, (2, size, size, 4), dtype=torch.uint8)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             model,
             (example,),

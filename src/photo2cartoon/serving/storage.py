@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,8 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, atomic_write, cache_folder, sha256_of
 from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.urls import as_user_error, file_system, is_url
+
+CONNECT_SECONDS = 10.0
 
 
 class Storage(Protocol):
@@ -53,16 +56,25 @@ def storage_at(place: Path | str) -> Storage:
     return Bucket(str(place)) if is_url(place) else Folder(Path(place))
 
 
-def must_be_readable(place: str) -> None:
-    """Check that a model repository in object storage can be listed; it may be empty. A folder is not looked at.
+def must_be_usable(place: str, server: str = "") -> None:
+    """Check that a model repository can be listed, and that its server listens if there is a version to serve.
+
+    Args:
+        place: the repository; a folder is not looked at.
+        server: HOST:PORT of Triton; empty for none.
 
     Raises:
-        UserError: no place is named, or the storage does not answer or refuses the keys.
+        UserError: no place is named, the storage does not answer or refuses the keys, or the server does not listen.
     """
     if not place:
         raise UserError("repository: is empty: name Triton's model repository, a folder or an object storage URL")
-    if is_url(place):
-        storage_at(place).is_initialised()
+    if not is_url(place) or not storage_at(place).versions() or not server:
+        return
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"Triton at {server}: does not answer ({error})") from None
 
 
 class Folder:

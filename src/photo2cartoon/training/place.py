@@ -61,13 +61,18 @@ class Place:
         if held and results:
             note(f"train: {self.url} holds {held[-1]}")
 
-    def keep_state(self, path: Path) -> None:
-        """Upload a state, then remove those before the newest two.
+    def keep_state(self, run: Path, path: Path) -> None:
+        """Upload a state, with the curves and `run.json` that go with it, then remove the states before the newest two.
+
+        Args:
+            run: the run's folder.
+            path: the state in it.
 
         Raises:
             UserError: the storage cannot be written.
         """
         with as_user_error(self.url, "cannot be written"):
+            self._put_records(run)  # first: the MLflow run and the curves of a state are known wherever it is resumed
             self._put_folder(path, f"{STATE}/{path.name}")
             self._keep_only(STATE, sorted(self._folders(STATE))[-KEEP:])
 
@@ -87,6 +92,10 @@ class Place:
             for path in list_checkpoints(Path(folder) / "run" / CHECKPOINTS):
                 self._put_folder(path, f"{CHECKPOINTS}/{path.name}")
             self._keep_only(CHECKPOINTS, names)
+            self._put_records(run)
+
+    def _put_records(self, run: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
             for name in (STATS, RUN):
                 copy = shutil.copyfile(run / name, Path(folder) / name)  # the original may grow meanwhile
                 self._system.put_file(str(copy), self._in(name))

@@ -60,7 +60,7 @@ class StateSaver:
     def keep_results(self) -> None:
         """Copy curves, samples and the checkpoints' averages to the place, in the background."""
         if self.place:
-            self._keeping = self._thread.submit(self._upload, self.place.keep_results, self.run)
+            self._keeping = self._thread.submit(self._upload, self.place.keep_results)
 
     def wait(self) -> None:
         """Wait until everything is written.
@@ -83,9 +83,9 @@ class StateSaver:
         if self.place:
             self._upload(self.place.keep_state, path)
 
-    def _upload(self, upload: Callable[[Path], None], path: Path) -> None:
+    def _upload(self, upload: Callable[..., None], *more: Path) -> None:
         try:
-            upload(path)
+            upload(self.run, *more)
         except UserError as error:  # storage may be back at the next save; training does not wait for it
             note(f"train: not saved this time: {error}")
 
