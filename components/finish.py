@@ -25,7 +25,8 @@ def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train
     with exit_on_user_error("finish"):
         track_at(mlflow_uri)
         run, succeeded = os.environ.get(KUBEFLOW_RUN, ""), status.state in SUCCEEDED
-        state = "SUCCEEDED" if succeeded else status.state
+        # A run that exceeded its deadline still calls itself RUNNING here.
+        state = "SUCCEEDED" if succeeded else "CANCELED" if status.state.startswith("CANCEL") else "FAILED"
         errors: list[UserError] = []
 
         def attempt(work, *arguments):

@@ -50,7 +50,7 @@ class Follower:
         """
         begun, retried = time.monotonic(), 0
         while True:
-            state, steps = self._watch()
+            state, steps, message = self._watch()
             failed = [step for step in steps if step.state == "failed"]
             if RUN_ENDED[state]:
                 for step in failed:  # the exit handler, whose failure does not change the run's state
@@ -64,9 +64,10 @@ class Follower:
                 self.kubeflow.retry(self.run)
                 continue
             page = self.kubeflow.page(self.run, failed[0].execution if failed else "")
-            raise UserError(f"run {self.run} {state}{self._reason(failed)}: {page}")
+            reason = self._reason(failed) or (message and f" ({message})")
+            raise UserError(f"run {self.run} {state}{reason}: {page}")
 
-    def _watch(self) -> tuple[str, list[Step]]:
+    def _watch(self) -> tuple[str, list[Step], str]:
         steps = [Step(name) for name in self.names]
         explained: set[tuple[str, str]] = set()
         fails = 0
@@ -89,7 +90,7 @@ class Follower:
                 shown.n = sum(step.state in ENDED for step in steps)
                 shown.set_postfix_str(", ".join(str(step) for step in steps if step.state not in (*ENDED, "waiting")))
                 if state in RUN_ENDED:
-                    return state, steps
+                    return state, steps, (workflow.get("status") or {}).get("message") or ""
                 for step in steps:
                     self._explain(step, explained)
                 time.sleep(self.poll)

@@ -76,13 +76,13 @@ def _step(name: str, called: Mapping[str, list[dict]], nodes: list[dict], workfl
     driver, itself = (_newest(called.get(each, [])) for each in (f"{name}-driver", name))
     if driver is None:
         return Step(name)
+    state, message = _ending(driver)
+    if state == "failed":
+        message, pod = message or "its driver failed", _pod(driver, called, workflow)
+        return Step(name, state, pod, attempts=1, message=message, started=_time(driver))
     if "Omitted" in (driver["phase"], (itself or {}).get("phase")):
         return Step(name)  # a step before it failed
     if itself is None:
-        state, message = _ending(driver)
-        if state == "failed":
-            message, pod = message or "its driver failed", _pod(driver, called, workflow)
-            return Step(name, state, pod, attempts=1, message=message, started=_time(driver))
         return Step(name, "starting", started=_time(driver), seconds=_seconds(driver, now))
     inside = [node for node in nodes if re.search(rf"\.{re.escape(name)}\(\d+\)\.executor(\(\d+\))?$", node["name"])]
     if any(node["type"] == "Skipped" for node in inside):

@@ -42,6 +42,14 @@ def test_a_step_goes_through_its_states():
     assert str(step(DRIVER, done, INSIDE, pending | {"phase": "Succeeded"})) == "train done 30 s"
 
 
+def test_a_driver_that_was_ended_is_the_step_that_failed():
+    """As when the run's deadline has passed: the step itself is omitted."""
+    driver = node("train-driver", "Retry", "Failed", "retry exceeded workflow deadline")
+    found = step(driver, node("train", "Skipped", "Omitted"))
+    assert (found.state, found.message) == ("failed", "retry exceeded workflow deadline")
+    assert step(node("train-driver", "Skipped", "Omitted"), node("train", "Skipped", "Omitted")) == Step("train")
+
+
 def test_a_step_from_the_cache_has_no_pod():
     skipped = node("train(0).executor", "Skipped", "Skipped", "when 'true != true' evaluated false")
     found = step(DRIVER, node("train", "Retry", "Succeeded"), skipped)

@@ -45,7 +45,8 @@ class Kubeflow(JsonAnswers, BaseHTTPRequestHandler):
             return self.answer({"items": [{"type": "Warning", "message": api.event}]})
         if "/v1beta1/runs/r1" in self.path:
             nodes = api.nodes[min(api.asked, len(api.nodes)) - 1] if api.nodes else {}
-            manifest = json.dumps({"metadata": {"name": "photo-x"}, "status": {"nodes": nodes}})
+            status = {"nodes": nodes, "message": api.message}
+            manifest = json.dumps({"metadata": {"name": "photo-x"}, "status": status})
             return self.answer({"pipeline_runtime": {"workflow_manifest": manifest}})
         kind, _, name = urlsplit(self.path).path.rpartition("/")
         if kind.endswith(("/secrets", "/persistentvolumeclaims", "/clustertrainingruntimes")):
@@ -85,7 +86,7 @@ def kubeflow():
     with served(Kubeflow) as server:
         server.token, server.refuses, server.asked, server.posted, server.paths = None, False, 0, [], []
         server.packages, server.versions, server.actions, server.log, server.event = [], [], [], "", ""
-        server.missing, server.states, server.nodes = None, ["RUNNING", "SUCCEEDED"], []
+        server.message, server.missing, server.states, server.nodes = None, None, ["RUNNING", "SUCCEEDED"], []
         yield server
 
 
@@ -179,6 +180,13 @@ def test_a_step_that_fails_ends_it_with_its_own_last_words(kubeflow):
     changes = [line.split(" ", 1)[1] for line in done.stdout.splitlines()[1:]]
     assert [line.split(" ")[:2] for line in changes] == [["train", "running"], ["train", "failed"]]
     assert any("podname=photo-x-impl-7" in path for path in kubeflow.paths)
+
+
+def test_a_run_that_fails_without_a_step_says_what_kubernetes_says(kubeflow):
+    kubeflow.states, kubeflow.message = ["FAILED"], "retry exceeded workflow deadline"
+    told = submit("--host", kubeflow.host, code=1).stderr
+    page = f"{kubeflow.host}/#/runs/details/r1"
+    assert told == f"submit: run r1 FAILED (retry exceeded workflow deadline): {page}\n"
 
 
 def test_a_lost_pod_is_retried(kubeflow):
