@@ -19,6 +19,7 @@ from pipelines.kubeflow import Kubeflow
 from pipelines.steps import ENDED, Step, duration, last_words, read_steps
 
 RUN_ENDED = {"SUCCEEDED": True, "SKIPPED": True, "FAILED": False, "CANCELED": False}
+BAR = "{desc} {n_fmt}/{total_fmt} |{bar:20}| {elapsed}{postfix}"  # steps take too different times for an estimate
 POLL_SECONDS = 5.0
 PENDING_SECONDS = 60.0  # a pod that waits longer than this gets an explanation
 PATIENCE = 10  # polls that may fail in a row, as while an API server restarts
@@ -72,7 +73,7 @@ class Follower:
         explained: set[tuple[str, str]] = set()
         fails = 0
         terminal = sys.stderr.isatty()
-        with bar(desc="pipeline", unit="step", total=len(steps), disable=not terminal) as shown:
+        with bar(desc="steps", total=len(steps), disable=not terminal, bar_format=BAR) as shown:
             while True:
                 try:
                     state, workflow = self.kubeflow.state(self.run)
@@ -88,7 +89,8 @@ class Follower:
                     _print_changes(steps, now)
                 steps = now
                 shown.n = sum(step.state in ENDED for step in steps)
-                shown.set_postfix_str(", ".join(str(step) for step in steps if step.state not in (*ENDED, "waiting")))
+                active = ", ".join(str(step) for step in steps if step.state not in (*ENDED, "waiting"))
+                shown.set_postfix_str(active or "Kubeflow is at work")
                 if state in RUN_ENDED:
                     return state, steps, (workflow.get("status") or {}).get("message") or ""
                 for step in steps:
