@@ -38,6 +38,7 @@ def train(
         averages: receives the averaged generator of every checkpoint.
         log: receives curves, sample grids and run.json.
     """
+    import os
     import shutil
     import tempfile
     from pathlib import Path
@@ -69,7 +70,7 @@ def train(
                 place=base if is_url(place) else name,
                 volume=pvc,
                 name=f"photo2cartoon-{name}",
-                **whole_numbers({**spec, "env": environment(spec.get("env", {}), mlflow_uri)}),
+                **whole_numbers({**spec, "env": environment(spec.get("env", {}), mlflow_uri, os.environ)}),
             )
         )
         run = Path(base, "run")

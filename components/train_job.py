@@ -26,6 +26,7 @@ from photo2cartoon.tracking.runs import URI_VARIABLE
 from photo2cartoon.urls import is_url
 
 MOUNT = "/data"
+TRACKED = (URI_VARIABLE, "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
 PART_OF = {"app.kubernetes.io/part-of": "photo2cartoon"}
 RUN_LABEL = "photo2cartoon/kubeflow-run"
 # Kubernetes' Pod Security Standard `restricted`.
@@ -191,10 +192,17 @@ def train_section(train: Train) -> str:
     return yaml.safe_dump({"train": train.model_dump(mode="json")})
 
 
-def environment(env: Mapping[str, str], mlflow_uri: str) -> dict[str, str]:
-    """Return the job's environment, with MLflow's tracking URI if one is given or this process has one."""
-    uri = mlflow_uri or env.get(URI_VARIABLE) or os.environ.get(URI_VARIABLE, "")
-    return {**env, **({URI_VARIABLE: uri} if uri else {})}
+def environment(env: Mapping[str, str], mlflow_uri: str, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a job's processes.
+
+    Args:
+        env: variables.
+        mlflow_uri: MLflow tracking URI; if empty, that in `env`.
+        inherited: environment of the step that creates the job, which tells where to track if nothing else does, and into
+            which run of Kubeflow's MLflow plugin.
+    """
+    tracked = {name: (inherited or {})[name] for name in TRACKED if name in (inherited or {})}
+    return {**tracked, **env, **({URI_VARIABLE: mlflow_uri} if mlflow_uri else {})}
 
 
 def check_division(train: Train, nodes: int, gpus: int) -> None:

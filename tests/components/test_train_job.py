@@ -69,6 +69,19 @@ def test_a_volume_can_hold_the_run():
         train_job.TrainJob(image="i", params="", place="mine")
 
 
+def test_the_job_logs_where_its_step_would():
+    """Into the run of Kubeflow's MLflow plugin too; the environment of a laptop is its own."""
+    step = {"MLFLOW_TRACKING_URI": "http://plugin", "MLFLOW_RUN_ID": "run", "PATH": "/bin"}
+    assert train_job.environment({"A": "1"}, "", step) == {
+        "A": "1", "MLFLOW_TRACKING_URI": "http://plugin", "MLFLOW_RUN_ID": "run"
+    }  # fmt: skip
+    assert (
+        train_job.environment({"MLFLOW_TRACKING_URI": "http://file"}, "", step)["MLFLOW_TRACKING_URI"] == "http://file"
+    )
+    assert train_job.environment({}, "http://given", step)["MLFLOW_TRACKING_URI"] == "http://given"
+    assert train_job.environment({}, "") == {}
+
+
 def test_the_program_survives_the_shell(tmp_path):
     """The params pass through the shell script in the manifest unchanged, dollar signs and quotes included."""
     params = "train: {start_from: \"a $HOME `pwd` 'b' \\\\ c\"}"

@@ -71,6 +71,18 @@ def test_promoted_and_rolled_back(place, two_versions):
     assert promote(place, MODEL) == second and list_versions(place) == [first, second]
 
 
+def test_a_server_may_start_after_the_first_version(place, two_versions, capsys):
+    """Before the first version a server has nothing to serve; later, one that is away is an error."""
+    first, second = two_versions
+    init_repository(place, ROOT / "triton_repo")
+    registry.set_champion("stored", first)
+    assert promote(place, MODEL, "127.0.0.1:9") == first
+    assert "promote: the first version is in place; a server loads it when it starts" in capsys.readouterr().err
+    registry.set_champion("stored", second)
+    with pytest.raises(UserError, match="Triton at 127.0.0.1:9"):
+        promote(place, MODEL, "127.0.0.1:9")
+
+
 def test_a_version_of_another_time_does_not_pass_for_the_promoted_one(place, two_versions, tmp_path):
     init_repository(place, ROOT / "triton_repo")
     (tmp_path / "stale").write_bytes(b"stale")

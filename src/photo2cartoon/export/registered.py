@@ -33,7 +33,7 @@ def add_graph(
     """
     files = {GRAPH: graph} | ({PARITY: report, PARITY_GRID: report.with_suffix(".png")} if report else {})
     mean, largest = parity["mean_difference"], parity["max_difference"]
-    # Not before the files are there: the tag says that they are.
+    registry.set_tags(selection["model"], selection["version"], {EXPORTED_WITH: "being replaced"})
     tags = {"parity_mean": f"{mean:.4f}", "parity_max": f"{largest:.0f}", EXPORTED_WITH: _settings(params)}
     registry.add_files(selection["model"], selection["version"], files, tags)
     run = runs.find_run(selection["mlflow_run"], "export")
