@@ -79,7 +79,7 @@ def test_a_server_may_start_after_the_first_version(place, two_versions, capsys)
     assert promote(place, MODEL, "127.0.0.1:9") == first
     assert "promote: the first version is in place; a server loads it when it starts" in capsys.readouterr().err
     registry.set_champion("stored", second)
-    with pytest.raises(UserError, match="Triton at 127.0.0.1:9"):
+    with pytest.raises(UserError, match="Triton at"):
         promote(place, MODEL, "127.0.0.1:9")
 
 
