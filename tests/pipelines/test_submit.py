@@ -205,7 +205,9 @@ def test_ctrl_c_ends_the_run_only_if_told_to(kubeflow):
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         running = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
         assert "submitted" in running.stdout.readline()
-        time.sleep(1)
+        asked = kubeflow.asked
+        while kubeflow.asked == asked:  # it follows the run now
+            time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         _, told = running.communicate(timeout=60)
         assert running.returncode == 130 and kubeflow.actions == actions, told
