@@ -203,7 +203,9 @@ def test_ctrl_c_ends_the_run_only_if_told_to(kubeflow):
     for flags, actions in (([], []), (["--terminate"], ["terminate"])):
         command = [sys.executable, "-m", "pipelines.submit", "--host", kubeflow.host, *flags]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        running = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
+        # A test runner in the background ignores SIGINT, and its children would too.
+        listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        running = subprocess.Popen(command, cwd=ROOT, text=True, **pipes, **listen)
         assert "submitted" in running.stdout.readline()
         asked = kubeflow.asked
         while kubeflow.asked == asked:  # it follows the run now
