@@ -32,8 +32,11 @@ def build(cluster: Cluster) -> Callable:
     """Return the pipeline function for a cluster. Its defaults are those of the project's params.yaml."""
     default = to_arguments(load(DEFAULTS))
 
+    # All three, because Kubeflow's defaults for success and failure would outweigh one for both.
+    ends = ("finished", "success", "failure")
     config = dsl.PipelineConfig(
-        active_deadline_seconds=cluster.deadline, ttl_seconds_after_finished=cluster.keep_finished
+        active_deadline_seconds=cluster.deadline,
+        **{f"ttl_seconds_after_{end}": cluster.keep_finished for end in ends},
     )
 
     @dsl.pipeline(

@@ -88,7 +88,8 @@ def test_training_gets_what_the_file_says(compiled):
 def test_the_end_of_a_run_is_as_the_file_says(compiled):
     spec, platform = compiled
     config = platform["platforms"]["kubernetes"]["pipelineConfig"]
-    assert config == {"activeDeadlineSeconds": 7200, "resourceTtlOnCompletion": 60}
+    kept = {f"resourceTtlOn{end}": 60 for end in ("Completion", "Success", "Failure")}
+    assert config == {"activeDeadlineSeconds": 7200, **kept}
     given = spec["root"]["dag"]["tasks"]["finish"]["inputs"]["parameters"]
     assert given["webhook"]["runtimeValue"]["constant"] == "https://chat.example.org/hooks/1"
     assert given["status"]["taskFinalStatus"]["producerTask"] == "exit-handler-1"
