@@ -39,8 +39,8 @@ bench: $(STAMP)  ## time the training step against a plain one (four minutes; ma
 	@python -m benchmarks.train_step $(ARGS)
 
 .PHONY: repro
-repro: $(STAMP)  ## dvc repro: run the stages that have changed
-	@dvc repro
+repro: $(STAMP)  ## run the stages that have changed, as `dvc repro` does, and say how to commit the result
+	@p2c repro $(ARGS)
 
 .PHONY: pipeline
 pipeline: $(STAMP)  ## compile the Kubeflow pipeline to pipelines/photo2cartoon.yaml

@@ -39,3 +39,4 @@ uv --no-deps --compile-bytecode -r requirements.txt
 # A CUDA build of torch needs libraries that one flat lock for all machines cannot list; a CPU build needs none.
 uv -c requirements.txt "$(grep -E '^torch==' requirements.txt)"
 uv --no-deps --no-build-isolation -e .
+[ ! -d .dvc ] || "$venv/bin/p2c" dvc-setup

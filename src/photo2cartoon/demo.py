@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.dataset.remote import LOCAL, add_remote
+from photo2cartoon.dataset import versioning
+from photo2cartoon.dataset.remote import LOCAL_REMOTE, add_remote, has_remote
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_write, read_json
-from photo2cartoon.layout import MODEL_REPOSITORY, RESOLVED_PARAMS, SELECTED, SELECTION, TRITON_RUN, WEIGHTS
+from photo2cartoon.layout import (
+    CARTOON_GENERATOR,
+    MODEL_REPOSITORY,
+    RESOLVED_PARAMS,
+    SELECTED,
+    SELECTION,
+    TRITON_RUN,
+    WEIGHTS,
+)
+from photo2cartoon.progress import note
 from photo2cartoon.serving.installation import find_triton
 
 CARTOON, SIDE_BY_SIDE = "cartoon.png", "side-by-side.png"
@@ -33,11 +41,20 @@ def demo(out: Path) -> None:
     find_triton()  # fail now, not after minutes of training
     started = time.monotonic()
     _say("1/4  Every stage, as `dvc repro` runs them; what has not changed is skipped")
-    if not Path(".dvc/config.local").exists():
-        LOCAL.mkdir(parents=True, exist_ok=True)
-        add_remote(str(LOCAL))
-    _dvc("repro")
-    _dvc("push", "--quiet")
+    for line in versioning.configure():
+        print(line)
+    if not has_remote():
+        LOCAL_REMOTE.mkdir(parents=True, exist_ok=True)
+        add_remote(str(LOCAL_REMOTE), local=True)
+    versioning.repro()
+    if not _is_registered():
+        print("\nThis model came with `dvc pull` and is not in this machine's MLflow: it is registered now")
+        versioning.repro(["--force", "--single-item", "select"])
+        versioning.repro()
+    try:
+        versioning.run_dvc("push")
+    except UserError as error:  # the results are in DVC's cache, and the remote may be back tomorrow
+        note(f"not pushed: {error}; the results are in DVC's cache, run `dvc push` later")
     _say("2/4  Promote the champion to Triton's model repository")
     version = _promote()
     _say("3/4  Start Triton on loopback and send it a photograph over gRPC")
@@ -52,11 +69,13 @@ def _say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
 
 
-def _dvc(*arguments: str) -> None:
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], env=environment)
-    if done.returncode:
-        raise UserError(f"demo: dvc {arguments[0]} failed; what it printed above says why", done.returncode)
+def _is_registered() -> bool:
+    from photo2cartoon.files import sha256_of
+    from photo2cartoon.params import load
+    from photo2cartoon.tracking.registry import find_version
+
+    sha256 = sha256_of(SELECTED / CARTOON_GENERATOR)
+    return find_version(load(RESOLVED_PARAMS).select.model_name, "generator_sha256", sha256) is not None
 
 
 def _promote() -> int:
@@ -104,6 +123,11 @@ def _write(out: Path, photo: Path, picture: bytes) -> None:
         partial.write_bytes(encode_png(np.hstack([source, cartoon])))
 
 
+def _commit_line() -> str:
+    line = versioning.commit_line()
+    return f"\nKeep this:      {line}     then `dvc checkout` brings it back" if line else ""
+
+
 def _tell(out: Path, version: int, seconds: float, total: float) -> None:
     selection = read_json(SELECTED / SELECTION)
     print(
@@ -115,5 +139,6 @@ def _tell(out: Path, version: int, seconds: float, total: float) -> None:
         f"\nOne call took:  {seconds * 1000:.0f} ms, from encoded photograph to encoded cartoon"
         "\nMLflow's page:  make mlflow     runs, curves, sample pictures, scores, the registered model"
         "\nServe for good: make serve      then: p2c cartoonize PHOTO --server 127.0.0.1:8001 --out cartoon.png"
+        f"{_commit_line()}"
         f"\n\nAll of it took {total / 60:.1f} minutes. Nothing is left running."
     )

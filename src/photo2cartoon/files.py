@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import LOCAL
 
 
 @contextlib.contextmanager
@@ -116,6 +117,37 @@ def sha256_of(path: Path) -> str:
     """Return the hex sha256 of a file, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """Return the sha256 over the relative names and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """Copy a folder into an existing one with hard links where the file system has them, which takes no space."""
+
+    def link(file: str, copy: str) -> None:
+        try:
+            os.link(file, copy)
+        except OSError:
+            shutil.copy2(file, copy)
+
+    shutil.copytree(source, target, copy_function=link, dirs_exist_ok=True)
+
+
+def local_folder() -> Path:
+    """Return `var/` of the project in the working directory.
+
+    DVC runs a queued experiment in a temporary copy of the project, `.dvc/tmp/exps/…`, and deletes it; the experiment
+    uses the project's own `var/`.
+    """
+    here = Path.cwd()
+    copies = (folder for folder in (here, *here.parents) if folder.parts[-3:] == (".dvc", "tmp", "exps"))
+    return next((copy.parents[2] / LOCAL for copy in copies), LOCAL)
 
 
 def cache_folder() -> Path:

@@ -10,8 +10,14 @@ RAW = Path("data/raw")
 WEIGHTS = Path("weights")
 MODEL_REPOSITORY = Path("triton_repo")
 RESOLVED_PARAMS = Path("reports/params.yaml")
+SOURCE_VERSIONS = Path("reports/sources.json")
 SELECTED = Path("models/selected")
-TRITON_RUN = Path("var/triton")
+
+# State of this machine that DVC does not track: MLflow's database, unfinished training runs, DVC's local remote.
+LOCAL = Path("var")
+TRITON_RUN = LOCAL / "triton"
+UNFINISHED = "training"  # in LOCAL
+PICTURE_HASHES = "hashes"  # in LOCAL
 
 # `ingest` writes a folder for each kind of picture, and a card that names their sources.
 PHOTOS, CARTOONS, DRAWINGS = "photos", "cartoons", "drawings"
@@ -25,6 +31,7 @@ TABLE = "pictures.csv"
 CHECKPOINTS, SAMPLES = "checkpoints", "samples"
 STATE = "state"  # the newest saves by time, while the run lasts
 STATS, RUN = "stats.jsonl", "run.json"
+CURVES = "curves.csv"  # of losses; in the folder of `evaluate`, of scores
 
 # A checkpoint. A network NAME is in NAME.safetensors, its average in NAME.average.safetensors.
 CARD = "checkpoint.json"

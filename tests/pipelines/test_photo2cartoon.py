@@ -26,8 +26,8 @@ def test_every_stage_of_dvc_is_a_component():
     stages = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
     spec = next(yaml.safe_load_all(COMPILED.read_text()))
     components = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
-    # `preprocess` ingests, `promote` selects and exports: a step costs a cluster ten seconds.
-    assert stages - {"params", "ingest", "select", "export"} | {"check", "promote", "finish"} <= components
+    # `check` asks the sources, `preprocess` ingests, `promote` selects and exports: a step costs a cluster ten seconds.
+    assert stages - {"params", "sources", "ingest", "select", "export"} | {"check", "promote", "finish"} <= components
 
 
 def test_what_asks_the_world_never_comes_from_the_cache():

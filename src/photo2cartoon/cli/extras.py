@@ -1,4 +1,4 @@
-"""Commands around the pipeline: the demo, MLflow's page, the DVC remote."""
+"""Commands around the pipeline: the demo, MLflow's page, DVC's settings and remote."""
 
 from __future__ import annotations
 
@@ -32,6 +32,32 @@ def mlflow(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) 
 def remote(url: Annotated[str, typer.Argument(help="s3://…, gs://…, azure://…, ssh://…, or a folder.")]) -> None:
     """Set the default DVC remote, and install the DVC plugin for its protocol."""
     from photo2cartoon.dataset.remote import add_remote
+    from photo2cartoon.dataset.versioning import in_git
 
     add_remote(url)
     typer.echo(f"DVC's default remote is {url}: `dvc push` uploads, `dvc pull` downloads")
+    if in_git():
+        typer.echo("Other clones find it once .dvc/config is committed")
+
+
+@app.command(
+    rich_help_panel=HELP,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]},
+)
+def repro(context: typer.Context) -> None:
+    """Run `dvc repro` with the same options, check that DVC's cache is whole, and print the line that commits the
+    result."""
+    from photo2cartoon.dataset import versioning
+
+    versioning.repro(context.args)
+    if line := versioning.commit_line():
+        typer.echo(f"Commit this version: {line}")
+
+
+@app.command("dvc-setup", rich_help_panel=HELP)
+def dvc_setup() -> None:
+    """Configure DVC for this machine: with or without git, and plots that load nothing from the internet."""
+    from photo2cartoon.dataset import versioning
+
+    for line in versioning.configure():
+        typer.echo(line)

@@ -18,7 +18,17 @@ from photo2cartoon.cli.common import (
     load_params,
 )
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import DATA, MODEL_REPOSITORY, RAW, SOURCES, TABLE, WEIGHTS
+from photo2cartoon.layout import (
+    DATA,
+    MODEL_REPOSITORY,
+    PICTURE_HASHES,
+    RAW,
+    SOURCE_VERSIONS,
+    SOURCES,
+    TABLE,
+    UNFINISHED,
+    WEIGHTS,
+)
 
 
 @app.command("params", rich_help_panel=STAGES)
@@ -65,6 +75,19 @@ def assets(
     folder = given.assets.folder
     for asset, origin in collect(out, Path(folder) if folder else None):
         typer.echo(f"{origin:8} {asset.file}  ({asset.what}; {asset.licence})")
+
+
+@app.command(rich_help_panel=STAGES)
+def sources(
+    params: ParamsFile = None,
+    out: Annotated[Path, typer.Option(help="JSON file for the version of each source.")] = SOURCE_VERSIONS,
+) -> None:
+    """Ask the sources which pictures they hold now; `dvc repro` ingests again when the answer changes."""
+    from photo2cartoon.dataset.watch import record_versions
+    from photo2cartoon.files import local_folder
+
+    for domain, source in record_versions(load_params(params).ingest, out, local_folder() / PICTURE_HASHES).items():
+        typer.echo(f"{domain:9} {source['source']}{f' {place}' if (place := source['at']) else ''} {source['version']}")
 
 
 @app.command(rich_help_panel=STAGES)
@@ -119,12 +142,22 @@ def preprocess(
 
 @app.command(rich_help_panel=STAGES)
 def train(
-    out: Annotated[Path, typer.Option(help="Run folder for checkpoints/, samples/, stats.jsonl and run.json.")],
+    out: Annotated[
+        Path, typer.Option(help="Run folder for checkpoints/, samples/, stats.jsonl, curves.csv and run.json.")
+    ],
     params: ParamsFile = None,
     profile: Profile = None,
     data: Data = DATA,
     weights: WeightsFolder = WEIGHTS,
     resume: Annotated[bool, typer.Option(help="Resume from the newest state or checkpoint in --out.")] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume",
+            help="Resume an unfinished run of the same parameters, images, weights and code, or start a new one. Until"
+            " it is finished, a run is kept in var/training; then it goes to --out. `dvc repro` trains this way.",
+        ),
+    ] = False,
     place: Annotated[
         str | None, typer.Option(metavar="URL", help="Keep the run in object storage too, and resume from there.")
     ] = None,
@@ -136,12 +169,14 @@ def train(
     ] = False,
 ) -> None:
     """Train the networks: from scratch, from a checkpoint, or resuming a run."""
+    from photo2cartoon.files import local_folder
     from photo2cartoon.params import DEFAULT_FILE
     from photo2cartoon.progress import note
     from photo2cartoon.training import loop
     from photo2cartoon.training.distributed import in_group
-    from photo2cartoon.training.loop import train as stage
 
+    if auto_resume and (resume or place):
+        raise UserError("train: --auto-resume finds the run by itself: leave out --resume and --place")
     section = load_params(params, profile).train
     if start_from:
         section = section.model_copy(update={"start_from": start_from})
@@ -159,7 +194,12 @@ def train(
             typer.echo("\n".join(lines))
             return
         note("\n".join(lines))
-    last = stage(section, data, weights, out, resume, place)
+    if auto_resume:
+        from photo2cartoon.training.auto_resume import train_or_resume
+
+        last = train_or_resume(section, data, weights, out, local_folder() / UNFINISHED)
+    else:
+        last = loop.train(section, data, weights, out, resume, place)
     typer.echo(f"{last}: the last checkpoint; {out / 'samples'} shows how it got there")
 
 
@@ -183,11 +223,12 @@ def select(
     train: Annotated[Path, typer.Option(help="Run folder of `p2c train`.")],
     out: Annotated[Path, typer.Option(help="Folder for the selected checkpoint.")],
     params: ParamsFile = None,
+    metrics: Annotated[Path | None, typer.Option(help="JSON file for its scores, as `dvc metrics` reads them.")] = None,
 ) -> None:
     """Select the best checkpoint and register it in MLflow."""
     from photo2cartoon.evaluation.selection import select as stage
 
-    chosen = stage(load_params(params).select, scores, train, out)
+    chosen = stage(load_params(params).select, scores, train, out, metrics)
     typer.echo(
         f"{chosen.checkpoint}: {chosen.metric} {chosen.score:.4g} (the photographs themselves: "
         f"{chosen.photographs_score:.4g}); registered as {chosen.model} version {chosen.version}, "
@@ -204,13 +245,16 @@ def export(
         Path | None, typer.Option(help="Dataset with the portraits on which the graph is compared with torch.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file for the comparison.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="JSON file for its numbers, as `dvc metrics` reads them.")
+    ] = None,
 ) -> None:
     """Export the generator to ONNX and check it against torch."""
     from photo2cartoon.export.export import export as stage
 
     values = load_params(params).export
     typer.echo("Exporting, and comparing with torch: half a minute", err=True)
-    parity = stage(values, checkpoint, data, out, report)
+    parity = stage(values, checkpoint, data, out, report, metrics)
     typer.echo(
         f"{out}: differs from torch by {parity.mean_difference:.4f} levels of 255 on average, {parity.max_difference:.0f}"
         f" at most, on {parity.portraits} portraits"

@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from photo2cartoon.dataset.versioning import run_dvc
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import LOCAL
 
 NAME = "storage"
-LOCAL = Path("var/dvc-remote")
-# DVC needs a separate package for each of these; the versions match the lock.
+LOCAL_REMOTE = LOCAL / "dvc-remote"
+# The package that DVC needs for each of these, if the lock does not hold it; the versions match the lock.
 PLUGINS = {
-    "s3": "dvc-s3==3.3.0",
+    "s3": None,
     "gs": "dvc-gs==3.1.0",
     "azure": "dvc-azure==3.1.1",
     "ssh": "dvc-ssh==4.3.0",
@@ -23,8 +25,24 @@ PLUGINS = {
 }
 
 
-def add_remote(url: str) -> None:
-    """Make a URL or folder the default DVC remote of this clone without changing anything that git tracks.
+def has_remote() -> bool:
+    """Return whether this clone has a default remote.
+
+    Raises:
+        UserError: DVC cannot read its configuration.
+    """
+    return "core.remote" in run_dvc("config", "--list")
+
+
+def add_remote(url: str, local: bool = False) -> str:
+    """Make a URL or folder the default DVC remote.
+
+    Args:
+        url: the URL or folder.
+        local: for this clone alone; otherwise in `.dvc/config`, which git tracks, so that other clones have it too.
+
+    Returns:
+        The remote's address in DVC's configuration.
 
     Raises:
         UserError: the URL scheme is unknown, or its package cannot be installed.
@@ -41,7 +59,13 @@ def add_remote(url: str) -> None:
         constraint = ["-c", str(lock)] if lock.exists() else []
         _run([sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, *constraint, plugin], plugin)
     place = url if scheme else str(Path(url).resolve())
-    _run([sys.executable, "-m", "dvc", "remote", "add", "--local", "--default", "--force", NAME, place], "dvc")
+    level = "--local" if local else "--project"
+    if not local and f"remote.{NAME}." in run_dvc("config", "--local", "--list"):
+        run_dvc("remote", "remove", "--local", NAME)  # it would hide the other
+    run_dvc("remote", "add", level, "--default", "--force", NAME, place)
+    # DVC would otherwise take a damaged object of a remote for whole, and put it into the cache and the folders.
+    run_dvc("remote", "modify", level, NAME, "verify", "true")
+    return place
 
 
 def _run(command: list[str], what: str) -> None:

@@ -12,6 +12,10 @@ from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.urls import as_user_error, file_system
 
 
+class NoPicturesError(UserError):
+    """Error of a source that can be reached and holds no pictures."""
+
+
 def list_folder(source: Path) -> list[str]:
     """List every image below a folder by its relative path.
 
@@ -50,9 +54,9 @@ def pictures_among(names: Iterable[str], source: object) -> list[str]:
     """Return the names that have an image suffix.
 
     Raises:
-        UserError: there are none.
+        NoPicturesError: there are none.
     """
     chosen = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not chosen:
-        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise NoPicturesError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import to_uint8
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, read_json, write_json
-from photo2cartoon.layout import CHECKPOINTS, RUN, SCORED_GRID, SCORES, SCORES_TABLE
+from photo2cartoon.layout import CHECKPOINTS, CURVES, RUN, SCORED_GRID, SCORES, SCORES_TABLE
 from photo2cartoon.params import Evaluate
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.curves import write_curves
 
 PHOTOGRAPHS = "photographs"
 SHOWN = 8
@@ -33,7 +35,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
         train: output folder of the `train` stage.
         data: the dataset.
         weights: folder that the `assets` stage filled.
-        out: receives `scores.json`, `scores.csv` and `drawings.png`.
+        out: receives `scores.json`, `scores.csv`, `curves.csv` and `drawings.png`.
 
     Returns:
         The contents of `scores.json`.
@@ -63,6 +65,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
     with atomic_dir(out, SCORES) as partial:
         write_json(partial / SCORES, result)
         _write_csv(partial / SCORES_TABLE, scores)
+        write_curves(partial / CURVES, _points(scores))
         (partial / SCORED_GRID).write_bytes(encode_png(picture))
     _track(run_info["mlflow_run"], train, scores, picture, out)
     return result
@@ -78,6 +81,17 @@ def _write_csv(path: Path, scores: dict[str, dict[str, float]]) -> None:
         writer.writerow(["checkpoint", *next(iter(scores.values()))])
         for name, values in scores.items():
             writer.writerow([name, *(f"{value:.6g}" for value in values.values())])
+
+
+def _points(scores: dict[str, dict[str, float]]) -> Iterator[tuple[str, int, float, float, float]]:
+    """Yield each score of each checkpoint with its 95 % interval."""
+    for name, values in scores.items():
+        if name == PHOTOGRAPHS:
+            continue
+        for metric, value in values.items():
+            if not metric.endswith("_interval"):
+                half = values.get(f"{metric}_interval", 0.0)
+                yield metric, int(name.removeprefix("step-")), value, value - half, value + half
 
 
 def _track(run_id: str, train: Path, scores: dict[str, dict[str, float]], picture: np.ndarray, out: Path) -> None:

@@ -86,7 +86,7 @@ def finalists(scores: dict[str, dict[str, float]]) -> set[str]:
     return found
 
 
-def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selection:
+def select(params: Select, scores_folder: Path, train: Path, out: Path, metrics: Path | None = None) -> Selection:
     """Choose the best checkpoint, copy its generator to `out` and register it.
 
     Args:
@@ -94,6 +94,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
         scores_folder: output folder of the `evaluate` stage.
         train: output folder of the `train` stage.
         out: receives a checkpoint that holds only the selected generator, with `selection.json`.
+        metrics: JSON file for its step and its scores, with half of their 95 % intervals.
 
     Raises:
         UserError: scores are missing, or MLflow cannot be reached.
@@ -108,6 +109,8 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path) -> Selec
         if selection.champion:
             registry.set_champion(params.model_name, selection.version)
         registry.set_tags(params.model_name, selection.version, {DECIDED: choice.decision})
+    if metrics is not None:
+        write_json(metrics, {"step": checkpoint.read_card(choice.path).step, **choice.scores})
     return selection
 
 
@@ -125,7 +128,7 @@ def find_selection(params: Select, scores_folder: Path, train: Path) -> Selectio
 
 @dataclass(frozen=True)
 class _Choice:
-    """Best checkpoint, how it was measured, and what decides about the alias, as one text."""
+    """Best checkpoint, how it was measured, all scores, and what decides about the alias, as one text."""
 
     path: Path
     which: str
@@ -133,6 +136,7 @@ class _Choice:
     photographs_score: float
     measured: dict[str, str]
     run_info: dict
+    scores: dict[str, float]
     decision: str
 
 
@@ -150,8 +154,8 @@ def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
     }
     weights = sha256_of(checkpoint.generator_file(path, which=which))
     decision = json.dumps({**measured, "score": score, "champion": params.champion, "weights_sha256": weights})
-    photographs = result["scores"]["photographs"][params.metric]
-    return _Choice(path, which, score, photographs, measured, run_info, decision)
+    scores, photographs = result["scores"][name], result["scores"]["photographs"][params.metric]
+    return _Choice(path, which, score, photographs, measured, run_info, scores, decision)
 
 
 def _decided(params: Select, choice: _Choice) -> Selection | None:

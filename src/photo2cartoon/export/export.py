@@ -19,7 +19,7 @@ from photo2cartoon.export.parity import Parity, compare
 from photo2cartoon.export.registered import add_graph
 from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
 from photo2cartoon.files import atomic_write, read_json, write_json
-from photo2cartoon.layout import GRAPH, SELECTION
+from photo2cartoon.layout import CARTOON_GENERATOR, GRAPH, SELECTION
 from photo2cartoon.params import Export
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.portrait.maker import SIZE, on_white
@@ -28,7 +28,14 @@ from photo2cartoon.tracking.lineage import lineage
 CALIBRATION = 32
 
 
-def export(params: Export, source: Path, data: Path | None, out: Path, report: Path | None = None) -> Parity:
+def export(
+    params: Export,
+    source: Path,
+    data: Path | None,
+    out: Path,
+    report: Path | None = None,
+    metrics: Path | None = None,
+) -> Parity:
     """Write the graph of a checkpoint's generator.
 
     Args:
@@ -37,6 +44,7 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
         data: dataset with portraits to compare torch and onnxruntime on; None uses scikit-image's astronaut.
         out: the ONNX file; nothing is written when the comparison fails.
         report: JSON file for the comparison; an image is written beside it.
+        metrics: JSON file for the differences, and the size of the graph in bytes.
 
     Returns:
         The comparison.
@@ -73,8 +81,11 @@ def export(params: Export, source: Path, data: Path | None, out: Path, report: P
         rows = [("portrait", list(on_white(portraits))), ("torch", list(expected)), ("onnxruntime", list(got))]
         with atomic_write(report.with_suffix(".png")) as partial:
             partial.write_bytes(encode_png(grid(rows)))
+    if metrics is not None:
+        numbers = {"mean_difference": parity.mean_difference, "max_difference": parity.max_difference}
+        write_json(metrics, {**numbers, "bytes": out.stat().st_size})
     if selection is not None:
-        add_graph(params, selection, out, report, asdict(parity))
+        add_graph(params, selection, source / CARTOON_GENERATOR, out, report, asdict(parity))
     return parity
 
 

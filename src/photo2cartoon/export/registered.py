@@ -11,26 +11,42 @@ from typing import Any
 
 from photo2cartoon import __version__
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write, read_json
+from photo2cartoon.files import atomic_write, read_json, sha256_of
 from photo2cartoon.layout import GRAPH, PARITY, PARITY_GRID
 from photo2cartoon.params import Export
+from photo2cartoon.progress import note
 from photo2cartoon.tracking import registry, runs
 
 EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
 
 
 def add_graph(
-    params: Export, selection: Mapping[str, Any], graph: Path, report: Path | None, parity: Mapping[str, Any]
+    params: Export,
+    selection: Mapping[str, Any],
+    generator: Path,
+    graph: Path,
+    report: Path | None,
+    parity: Mapping[str, Any],
 ) -> None:
     """Add a graph and its report to the version that was selected.
+
+    If MLflow has no such version of this generator, as in a clone that got it from DVC's remote, a note says so.
 
     Args:
         params: the `export` section.
         selection: contents of `selection.json`.
+        generator: the weights that were selected.
         graph: the ONNX file.
         report: JSON file of the comparison with torch, which has an image beside it.
         parity: the comparison, by the names of `Parity`.
     """
+    found = registry.find_version(selection["model"], "generator_sha256", sha256_of(generator))
+    if found is None or int(found.version) != selection["version"]:
+        note(
+            f"export: the graph is in {graph}, but in no version in MLflow at {runs.tracking_uri()}, where this generator"
+            " is not registered: `dvc repro --force --single-item select`, then `dvc repro`, do both"
+        )
+        return
     files = {GRAPH: graph} | ({PARITY: report, PARITY_GRID: report.with_suffix(".png")} if report else {})
     mean, largest = parity["mean_difference"], parity["max_difference"]
     registry.set_tags(selection["model"], selection["version"], {EXPORTED_WITH: "being replaced"})

@@ -107,11 +107,19 @@ def load(path: Path | str | None = None, profile: str | None = None) -> Params:
 
 
 def dump(params: Params, path: Path) -> None:
-    """Write the resolved parameters with all defaults, in a form that `load` reads."""
+    """Write the resolved parameters with all defaults that are used, in a form that `load` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = params.model_dump(mode="json")
+    values = params.model_dump(mode="json", exclude=_unused(params))
     text = f"# Written by `p2c params` from {DEFAULT_FILE}: edit that file, not this one.\n"
     path.write_text(text + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def _unused(params: Params) -> dict[str, set[str]]:
+    """Return parameters that no stage reads with these settings, so that changing them runs nothing again."""
+    return {
+        "train": {"paired" if params.train.recipe == "unpaired" else "loss"},
+        "ingest": {"sample_cartoons"} if params.ingest.cartoons != "sample" else set(),
+    }
 
 
 # Keys and values of the previous release, accepted for one more release, and their current names.

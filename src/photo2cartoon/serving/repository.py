@@ -60,8 +60,9 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
     champion = registry.find_alias(params.model_name, registry.CHAMPION)
     if champion is None:
         raise UserError(
-            f"MLflow's model '{params.model_name}' has no version with the alias 'champion': `dvc repro` makes one, or set"
-            " the alias in MLflow's page (`make mlflow`)"
+            f"MLflow's model '{params.model_name}' has no version with the alias 'champion': `dvc repro` makes one (for a"
+            " model that came with `dvc pull`: `dvc repro --force --single-item select`), or set the alias in MLflow's page"
+            " (`make mlflow`)"
         )
     version, is_first = int(champion.version), not target.versions()
     _publish(target, params.model_name, version)

@@ -12,16 +12,24 @@ KUBEFLOW_RUN = "KFP_RUN_ID"  # set in the environment of the pipeline's steps
 
 
 def git_commit() -> str:
-    """Return the code's commit, with `-dirty` appended when files differ; P2C_GIT_COMMIT, if set, replaces it."""
+    """Return the code's commit, with `-dirty` appended when tracked files differ; P2C_GIT_COMMIT, if set, replaces it.
+
+    dvc.lock does not count, because DVC writes to it during a run.
+    """
     given = os.environ.get("P2C_GIT_COMMIT")
     if given:
         return given
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
+        commit = _git("rev-parse", "HEAD")
+        differs = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)dvc.lock")
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return done.stdout.strip() or "unknown"
+    return f"{commit}-dirty" if differs else commit
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
 
 def kubeflow_run() -> dict[str, str]:

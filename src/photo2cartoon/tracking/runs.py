@@ -1,10 +1,11 @@
 """MLflow tracking: one run from training to export, with its images.
 
-By default everything is stored in `var/` of the working folder, in sqlite; MLFLOW_TRACKING_URI selects a server.
+By default everything is stored in `var/` of the project, in sqlite; MLFLOW_TRACKING_URI selects a server.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -14,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import local_folder
 
 EXPERIMENT = "photo2cartoon"
-DEFAULT_FOLDER = Path("var")
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def tracking_uri() -> str:
     """Return the URI where runs are tracked."""
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{(DEFAULT_FOLDER / 'mlflow.db').resolve()}"
+    return os.environ.get(URI_VARIABLE) or f"sqlite:///{(local_folder() / 'mlflow.db').resolve()}"
 
 
 def track_at(uri: str) -> None:
@@ -110,6 +111,10 @@ class Run:
             self._monitor = SystemMetricsMonitor(self.run_id, resume_logging=True)
             self._monitor.start()
 
+    def resume(self) -> None:
+        """Mark the run as running, whether its process was lost or ended."""
+        self.client.update_run(self.run_id, status="RUNNING")
+
     def finish(self, status: str = "FINISHED") -> None:
         """Mark the run as ended: FINISHED, FAILED or KILLED."""
         if self._monitor is not None:
@@ -146,11 +151,23 @@ def find_run(run_id: str | None, name: str) -> Run:
     mlflow = connect()
     client = mlflow.MlflowClient()
     if run_id:
-        try:
+        with contextlib.suppress(mlflow.MlflowException):
             return Run(client, client.get_run(run_id).info.run_id)
-        except mlflow.MlflowException:
-            pass
     return start_run(name)
+
+
+def close_run(run_id: str, status: str) -> None:
+    """End a run that is still marked as running, because its process was lost; do nothing for any other.
+
+    Args:
+        run_id: id of the run; MLflow may have forgotten it.
+        status: FINISHED, FAILED or KILLED.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    with contextlib.suppress(mlflow.MlflowException):
+        if client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, status)
 
 
 def given_run() -> str | None:

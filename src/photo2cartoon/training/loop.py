@@ -33,7 +33,7 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
     """Train all networks on a dataset.
 
     The state is saved every `save_minutes` beside the steps, so a process that is killed loses at most that. On SIGTERM
-    the current step finishes, the state is saved, and the process exits with status `RETRY`.
+    and Ctrl-C the current step finishes, the state is saved, and the process exits with status `RETRY`.
 
     Args:
         params: the `train` section; if `processes` is more than one, this function starts them.
@@ -162,23 +162,30 @@ def _launch(
 
 
 class GracefulShutdown:
-    """Records SIGTERM, which orchestrators send before they remove a machine, so that the current step can finish."""
+    """Records SIGTERM, which orchestrators send before they remove a machine, and Ctrl-C, so that the current step can
+    finish; a second Ctrl-C interrupts it."""
 
     def __init__(self) -> None:
         self.requested = False
-        self._before: object = None
+        self._before: dict[int, object] = {}
 
     def __enter__(self) -> GracefulShutdown:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._request)
+            handlers = {signal.SIGTERM: self._request, signal.SIGINT: self._interrupt}
+            self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
 
     def _request(self, *_: object) -> None:
         self.requested = True
 
+    def _interrupt(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.requested = True
+        note("train: stops after this step and saves it; Ctrl-C again stops now")
+
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def pick_device(name: str) -> torch.device:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from photo2cartoon.files import atomic_write, write_json
-from photo2cartoon.layout import RUN, SAMPLES, STATS
+from photo2cartoon.layout import CURVES, RUN, SAMPLES, STATS
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.curves import write_curves
 from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.training.state import State, learning_rate
 from photo2cartoon.training.trainer import Trainer
 from photo2cartoon.training.trainjob_status import TrainJobStatus
 
+_SPEED = "pictures_per_second"
 # Labels of the losses in the progress bar.
 _SHOWN = {
     "cycle": "generator/cycle",
@@ -55,7 +57,7 @@ class RunLogger:
     def losses(self, values: dict[str, float], step: int) -> str:
         """Log the losses of a step; return the text for the progress bar."""
         speed = (step - self.done) * self.pictures / (time.monotonic() - self._started)
-        values = values | {"pictures_per_second": speed, "learning_rate": learning_rate(step - 1, self.params)}
+        values = values | {_SPEED: speed, "learning_rate": learning_rate(step - 1, self.params)}
         self._write(values, step)
         self._status.report(step, self.params.steps, (self.params.steps - step) * self.pictures / speed, values)
         shown = [f"{label} {values[name]:.2f}" for label, name in _SHOWN.items() if name in values]
@@ -86,8 +88,10 @@ class RunLogger:
         self.run.metrics(values, step)
 
     def close(self, status: str) -> None:
-        """Close the run as FINISHED, FAILED or KILLED."""
+        """Close the run as FINISHED, FAILED or KILLED; a finished one gets `curves.csv`."""
         self._stats.close()
+        if status == "FINISHED":
+            write_curves(self.out / CURVES, _points(self.out / STATS))
         self._status.close()
         self.run.finish(status)
 
@@ -105,7 +109,19 @@ def _tracked(
         run.params({"train": params.model_dump(mode="json"), "data_sha256": fingerprint, **counts, **sizes})
         run.tags(lineage())
         write_json(out / RUN, {"mlflow_run": run.run_id, "data_sha256": fingerprint, **lineage()})
+    elif run.run_id != runs.given_run():
+        run.resume()
     return run
+
+
+def _points(stats: Path) -> Iterator[tuple[str, int, float, float, float]]:
+    """Read the points of all curves but the speed, which is no result of the training."""
+    for line in stats.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        step = values.pop("step")
+        values.pop(_SPEED, None)
+        for name, value in values.items():
+            yield name, step, value, value, value
 
 
 def _forget_after(stats: Path, done: int) -> None:

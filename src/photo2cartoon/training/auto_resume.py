@@ -1,0 +1,138 @@
+"""Training that survives a kill: a run is kept in a folder of its own until it is finished, and found again there.
+
+    var/training/3f9c…/     named after what decides the result: parameters, images, weights, code
+        identity.json       those four
+        train/              the run, as `train` writes it
+        finished            written last
+
+DVC deletes a stage's outputs before it runs the stage, so a run that is to be resumed cannot be one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon import networks, pretrained
+from photo2cartoon.checkpoint import list_checkpoints
+from photo2cartoon.dataset.faces import faces_fingerprint
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import atomic_dir, folder_hash, link_folder, read_json, sha256_of, write_json
+from photo2cartoon.layout import CHECKPOINTS, RUN, STATE
+from photo2cartoon.params import Train
+from photo2cartoon.progress import note
+from photo2cartoon.tracking.runs import close_run, flatten
+from photo2cartoon.training.loop import train
+
+IDENTITY, FINISHED, LOCK = "identity.json", "finished", ".lock"
+# Rooms and modules whose code decides what is trained.
+_CODE = ("checkpoint", "dataset.faces", "networks", "scoring", "training")
+
+
+def train_or_resume(params: Train, data: Path, weights: Path, out: Path, runs: Path) -> Path:
+    """Resume the unfinished run of the same parameters, images, weights and code; without one, start a new run.
+
+    Args:
+        params, data, weights: as for `train`.
+        out: receives the finished run. Its files are hard links where the file system has them.
+        runs: folder that keeps unfinished runs, and the last finished one until another run starts.
+
+    Returns:
+        The last checkpoint.
+
+    Raises:
+        UserError: as for `train`, or another process is training this run.
+    """
+    identity = _identity(params, data, weights)
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    folder = runs / name
+    run = folder / out.name
+    with _held(folder):
+        _leave_others(runs, folder, identity)
+        write_json(folder / IDENTITY, identity)
+        if (folder / FINISHED).exists():
+            note(f"train: this run is finished already; it is trained again once {folder} is deleted")
+        else:
+            step = _last_step(run)
+            where = f"resumes at step {step}, in {run}" if step else f"until the run is finished, it is in {run}"
+            note(f"train: {where}")
+            try:
+                train(params, data, weights, run, resume=True)
+            except BaseException:
+                if not _last_step(run):
+                    shutil.rmtree(folder)  # there is nothing to resume
+                raise
+        with atomic_dir(out, RUN) as partial:
+            link_folder(run, partial)
+        (folder / FINISHED).touch()
+    return list_checkpoints(out / CHECKPOINTS)[-1]
+
+
+def _identity(params: Train, data: Path, weights: Path) -> dict[str, Any]:
+    start = pretrained.resolve(Path(params.start_from)) if params.start_from else None
+    return {
+        "params": params.model_dump(mode="json"),
+        "data": faces_fingerprint(data),
+        "weights": folder_hash(weights),
+        "start_from": folder_hash(start) if start and start.is_dir() else None,
+        "code": _code(),
+    }
+
+
+def _code() -> str:
+    prefixes = tuple(f"photo2cartoon.{room}" for room in _CODE)
+    files = {Path(module.__file__) for name, module in sys.modules.items() if name.startswith(prefixes)}
+    files |= set(Path(networks.__file__).parent.glob("*.py"))  # one of them is imported when it is needed
+    return hashlib.sha256("\n".join(f"{path.name} {sha256_of(path)}" for path in sorted(files)).encode()).hexdigest()
+
+
+def _last_step(run: Path) -> int:
+    names = [path.name for folder in (CHECKPOINTS, STATE) for path in list_checkpoints(run / folder)]
+    return int(max(names).removeprefix("step-")) if names else 0
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process. The system lets go of it when the process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder}: another process is training this run: wait for it, or stop it") from None
+        yield
+
+
+def _leave_others(runs: Path, folder: Path, identity: dict[str, Any]) -> None:
+    """End the MLflow runs of trainings that were killed, say why they are not resumed, and delete a finished one."""
+    others = sorted((path for path in runs.iterdir() if path != folder and path.is_dir()), key=_age, reverse=True)
+    unfinished = []
+    for other in others:
+        with contextlib.suppress(UserError), _held(other):
+            if (other / FINISHED).exists():
+                shutil.rmtree(other)
+                continue
+            for file in other.glob(f"*/{RUN}"):
+                close_run(read_json(file)["mlflow_run"], "KILLED")
+            if any(_last_step(run) for run in other.iterdir()):
+                unfinished.append(other)
+    if unfinished and not (folder / IDENTITY).exists():
+        newest = unfinished[0]
+        changed = ", ".join(_changed(read_json(newest / IDENTITY), identity))
+        note(f"train: starts anew. {newest} holds an unfinished run with other {changed}; delete it if it is of no use")
+
+
+def _age(folder: Path) -> float:
+    return folder.stat().st_mtime
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    old, new = flatten(before), flatten(now)
+    return [key.replace("params.", "train.") for key in new if old.get(key) != new[key]]
