@@ -28,6 +28,7 @@ class Workspace:
         self.folder = folder
         if origin is not None:
             self.git("clone", "-q", str(origin.folder), ".")
+            self._sign()
             return
         (folder / ".dvc").mkdir()
         for name in FILES:
@@ -36,8 +37,13 @@ class Workspace:
         shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         if git:
             self.git("init", "-q", "-b", "main")
+            self._sign()
             self.git("add", "-A")
             self.git("commit", "-qm", "project")
+
+    def _sign(self):
+        self.git("config", "user.name", "somebody")
+        self.git("config", "user.email", "somebody@example.org")
 
     def params(self, values):
         (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
@@ -60,7 +66,7 @@ class Workspace:
 
     def git(self, *arguments):
         """Run git; give what it printed."""
-        return self.run("git", "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments).stdout
+        return self.run("git", *arguments).stdout
 
     def dvc(self, *arguments, code=0):
         """Run dvc; give the finished process."""

@@ -53,6 +53,8 @@ def test_without_git_everything_works_but_the_diffs(make):
     assert space.repro("ingest")[0] == ["params", "sources", "ingest"]
     assert "Commit" not in space.p2c("repro", "ingest").stdout
     space.git("init", "-q")
+    space.git("config", "user.name", "somebody")
+    space.git("config", "user.email", "somebody@example.org")
     assert space.p2c("dvc-setup").stdout == ""
     space.git("add", "-A")
     space.git("commit", "-qm", "v1")

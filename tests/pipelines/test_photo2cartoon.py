@@ -14,7 +14,7 @@ from pipelines.cluster import Cluster
 from pipelines.photo2cartoon import COMPILED, compile_to
 from pipelines.run_local import must_be_finished
 from tests.conftest import ROOT
-from tests.test_pipeline import Workspace
+from tests.workspace import Workspace
 
 
 def test_the_committed_yaml_is_not_stale(tmp_path):
@@ -150,10 +150,12 @@ def test_it_runs_here_to_the_scores_of_dvc(here, tiny_params, tmp_path):
     (first, second) = sorted((tmp_path / "root").glob("photo2cartoon-*"))
     assert (first / "preprocess/faces/pictures.csv").exists() and not (second / "preprocess").exists()
 
-    space = tmp_path / "dvc"
-    space.mkdir()
-    Workspace(space, tiny_params).repro("evaluate")
-    expected = json.loads((space / "reports/evaluation/scores.json").read_text())
+    folder = tmp_path / "dvc"
+    folder.mkdir()
+    space = Workspace(folder)
+    space.params(tiny_params)
+    space.repro("evaluate")
+    expected = json.loads((folder / "reports/evaluation/scores.json").read_text())
     assert json.loads((second / "evaluate/scores/scores.json").read_text()) == expected
 
     # A model that is not the champion is not promoted.

@@ -1,4 +1,5 @@
-"""A training that was killed resumes if nothing that decides its result has changed, and starts anew if anything has."""
+"""A training that was killed starts anew if anything that decides its result has changed; tests/test_pipeline.py kills one
+under `dvc repro` and resumes it."""
 
 import json
 import subprocess
@@ -46,22 +47,6 @@ def status(folder):
     """Status in MLflow of the run in a folder, and its id."""
     run = json.loads((folder / "run.json").read_text())["mlflow_run"]
     return runs.connect().MlflowClient().get_run(run).info.status, run
-
-
-def test_a_killed_run_resumes_and_ends_as_if_nothing_had_happened(params, faces, weights, tmp_path):
-    killed_at(2, params, faces, weights, tmp_path / "project")
-    run = next((tmp_path / "project/var/training").iterdir()) / "train"
-    before = status(run)
-    assert before[0] == "RUNNING"
-    process = started(params, faces, weights, tmp_path / "project")
-    printed = process.communicate()[1]
-    assert process.returncode == 0 and "train: resumes at step" in printed
-    out = tmp_path / "project/models/train"
-    assert status(out) == ("FINISHED", before[1])
-    train(params, faces, weights, tmp_path / "undisturbed")
-    for name in ("checkpoints", "samples"):
-        assert folder_hash(out / name) == folder_hash(tmp_path / "undisturbed" / name)
-    assert (out / "curves.csv").read_text() == (tmp_path / "undisturbed/curves.csv").read_text()
 
 
 def test_another_parameter_starts_anew_and_ends_the_old_run(params, faces, weights, tmp_path, capfd):
