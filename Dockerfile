@@ -31,7 +31,7 @@ ARG COMMIT=unknown
 RUN useradd --uid 1000 --create-home p2c && mkdir /app && chown p2c /app
 WORKDIR /app
 COPY --from=environment --chown=p2c /app /app
-COPY --chown=p2c .dvc/config .dvc/config
+COPY --chown=p2c .dvc .dvc
 COPY --chown=p2c dvc.yaml .dvcignore params.yaml ./
 COPY --chown=p2c components components
 COPY --chown=p2c pipelines pipelines
@@ -39,6 +39,7 @@ COPY --chown=p2c triton_repo triton_repo
 USER p2c
 ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app P2C_GIT_COMMIT=${COMMIT} PYTHONDONTWRITEBYTECODE=1 \
     DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true
+RUN p2c dvc-setup
 # No ENTRYPOINT: Kubeflow sets its own command.
 CMD ["p2c", "--help"]
 

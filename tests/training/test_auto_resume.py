@@ -1,14 +1,17 @@
-"""A training that was killed starts anew if anything that decides its result has changed; tests/test_pipeline.py kills one
-under `dvc repro` and resumes it."""
+"""A killed training is not resumed if anything that decides its result has changed; tests/test_pipeline.py
+resumes one under `dvc repro`."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
+import photo2cartoon
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash
 from photo2cartoon.tracking import runs
@@ -49,13 +52,13 @@ def status(folder):
     return runs.connect().MlflowClient().get_run(run).info.status, run
 
 
-def test_another_parameter_starts_anew_and_ends_the_old_run(params, faces, weights, tmp_path, capfd):
+def test_another_parameter_starts_a_new_run_and_closes_the_old_one(params, faces, weights, tmp_path, capfd):
     killed_at(1, params, faces, weights, tmp_path)
     old = next((tmp_path / "var/training").iterdir())
     other = params.model_copy(update={"lr": 5e-4, "steps": 2})
     last = train_or_resume(other, faces, weights, tmp_path / "models/train", tmp_path / "var/training")
     printed = capfd.readouterr().err
-    assert f"starts anew. {old} holds an unfinished run with other train.steps, train.lr" in printed
+    assert f"starts a new run; {old} holds an unfinished one with other train.steps, train.lr" in printed
     assert status(old / "train")[0] == "KILLED"
     train(other, faces, weights, tmp_path / "alone")
     assert folder_hash(last) == folder_hash(tmp_path / "alone/checkpoints/step-000002")
@@ -75,10 +78,18 @@ def test_images_weights_and_code_decide_as_well(params, faces, weights, tmp_path
     assert auto_resume._identity(params, faces, tmp_path)["weights"] != before["weights"]
     started = params.model_copy(update={"start_from": "slim"})
     assert auto_resume._identity(started, faces, weights)["start_from"] is not None
-    losses = tmp_path / "losses.py"
-    losses.write_text("# another loss")
-    monkeypatch.setattr(sys.modules["photo2cartoon.training.losses"], "__file__", str(losses))
-    assert auto_resume._identity(params, faces, weights)["code"] != before["code"]
+    package = tmp_path / "photo2cartoon"
+    shutil.copytree(Path(photo2cartoon.__file__).parent, package, ignore=shutil.ignore_patterns("pretrained"))
+    monkeypatch.setattr(photo2cartoon, "__file__", str(package / "__init__.py"))
+    for name, decides in (
+        ("training/plan.py", False),
+        ("training/losses.py", True),
+        ("networks/mobilefacenet.py", True),
+    ):
+        code = auto_resume._identity(params, faces, weights)["code"]
+        with (package / name).open("a") as file:
+            file.write("# changed")
+        assert (auto_resume._identity(params, faces, weights)["code"] != code) == decides, name
 
 
 def test_a_finished_run_is_not_trained_again_and_two_at_once_are_refused(params, faces, weights, tmp_path, capfd):

@@ -175,8 +175,8 @@ def train(
     from photo2cartoon.training import loop
     from photo2cartoon.training.distributed import in_group
 
-    if auto_resume and (resume or place):
-        raise UserError("train: --auto-resume finds the run by itself: leave out --resume and --place")
+    if auto_resume and (resume or place or in_group()):
+        raise UserError("train: --auto-resume finds the run by itself: use it without --resume, --place and torchrun")
     section = load_params(params, profile).train
     if start_from:
         section = section.model_copy(update={"start_from": start_from})

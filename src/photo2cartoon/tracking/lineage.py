@@ -8,20 +8,22 @@ from pathlib import Path
 
 from photo2cartoon import __version__
 
+_NOT_CODE = (":(top,exclude)params.yaml", ":(top,exclude)dvc.lock", ":(top,exclude,glob)**/*.dvc")
 KUBEFLOW_RUN = "KFP_RUN_ID"  # set in the environment of the pipeline's steps
 
 
 def git_commit() -> str:
     """Return the code's commit, with `-dirty` appended when tracked files differ; P2C_GIT_COMMIT, if set, replaces it.
 
-    dvc.lock does not count, because DVC writes to it during a run.
+    Parameters and what DVC tracks (dvc.lock, *.dvc) do not count: they are recorded by themselves, and are committed
+    after the run.
     """
     given = os.environ.get("P2C_GIT_COMMIT")
     if given:
         return given
     try:
         commit = _git("rev-parse", "HEAD")
-        differs = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)dvc.lock")
+        differs = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{commit}-dirty" if differs else commit

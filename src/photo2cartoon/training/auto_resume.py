@@ -10,17 +10,18 @@ DVC deletes a stage's outputs before it runs the stage, so a run that is to be r
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fcntl
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon import networks, pretrained
+import photo2cartoon
+from photo2cartoon import pretrained
 from photo2cartoon.checkpoint import list_checkpoints
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
@@ -33,7 +34,7 @@ from photo2cartoon.training.loop import train
 
 IDENTITY, FINISHED, LOCK = "identity.json", "finished", ".lock"
 # Rooms and modules whose code decides what is trained.
-_CODE = ("checkpoint", "dataset.faces", "networks", "scoring", "training")
+_CODE = ("checkpoint.", "dataset.faces.", "networks.", "scoring.", "training.")
 
 
 def train_or_resume(params: Train, data: Path, weights: Path, out: Path, runs: Path) -> Path:
@@ -87,10 +88,19 @@ def _identity(params: Train, data: Path, weights: Path) -> dict[str, Any]:
 
 
 def _code() -> str:
-    prefixes = tuple(f"photo2cartoon.{room}" for room in _CODE)
-    files = {Path(module.__file__) for name, module in sys.modules.items() if name.startswith(prefixes)}
-    files |= set(Path(networks.__file__).parent.glob("*.py"))  # one of them is imported when it is needed
-    return hashlib.sha256("\n".join(f"{path.name} {sha256_of(path)}" for path in sorted(files)).encode()).hexdigest()
+    """Hash the modules that the training loop imports, directly or indirectly, in the rooms that decide its result."""
+    package, files, waiting = Path(photo2cartoon.__file__).parent, {}, ["training.loop"]
+    while waiting:
+        name = waiting.pop()
+        file = package / f"{name.replace('.', '/')}.py"
+        if name in files or not file.is_file() or not f"{name}.".startswith(_CODE):
+            continue
+        files[name] = sha256_of(file)
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("photo2cartoon"):
+                module = node.module.removeprefix("photo2cartoon").lstrip(".")
+                waiting += [module, *(f"{module}.{imported.name}".lstrip(".") for imported in node.names)]
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def _last_step(run: Path) -> int:
@@ -111,7 +121,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _leave_others(runs: Path, folder: Path, identity: dict[str, Any]) -> None:
-    """End the MLflow runs of trainings that were killed, say why they are not resumed, and delete a finished one."""
+    """Close the MLflow runs of killed trainings, print why they are not resumed, and delete a finished run."""
     others = sorted((path for path in runs.iterdir() if path != folder and path.is_dir()), key=_age, reverse=True)
     unfinished = []
     for other in others:
@@ -126,7 +136,9 @@ def _leave_others(runs: Path, folder: Path, identity: dict[str, Any]) -> None:
     if unfinished and not (folder / IDENTITY).exists():
         newest = unfinished[0]
         changed = ", ".join(_changed(read_json(newest / IDENTITY), identity))
-        note(f"train: starts anew. {newest} holds an unfinished run with other {changed}; delete it if it is of no use")
+        note(
+            f"train: starts a new run; {newest} holds an unfinished one with other {changed}: delete it if it is not needed"
+        )
 
 
 def _age(folder: Path) -> float:
