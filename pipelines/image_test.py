@@ -44,6 +44,7 @@ def look_inside() -> None:
         if any(word in said.upper() for word in words):
             raise UserError(f"{tag}: its environment names a secret: {said}")
         print(f"{tag}: user {user}, {int(said.rsplit(' ', 1)[1]) / 1e9:.2f} GB")
+    run("docker", "run", "--rm", TRAIN, "dvc", "repro", "params")  # there is no git in the image
     health = run("docker", "inspect", "-f", "{{.Config.Healthcheck}}", SERVE, quiet=True)
     if "8000" not in health:
         raise UserError(f"{SERVE}: has no health check")

@@ -23,6 +23,13 @@ ROOT = Path(__file__).parents[1]
 LONGEST = ("test_distributed.py", "test_pipeline.py", "test_cartoon_weights.py", "test_server.py", "test_unpaired.py")
 
 
+def pytest_configure():
+    """Give each worker of pytest-xdist, and what it starts, cores of its own: shared ones cost more than they bring."""
+    worker, cores = os.environ.get("PYTEST_XDIST_WORKER", ""), sorted(os.sched_getaffinity(0))
+    own = cores[int(worker.removeprefix("gw")) :: int(os.environ["PYTEST_XDIST_WORKER_COUNT"])] if worker else cores
+    os.sched_setaffinity(0, own or cores)
+
+
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
 
