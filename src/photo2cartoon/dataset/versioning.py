@@ -43,7 +43,10 @@ def configure() -> list[str]:
             run_dvc("config", "--local", "--unset", "core.no_scm")
         return []
     _set("core.no_scm", "true")
-    return ["No git repository here: everything works but comparing versions (dvc diff, dvc exp; `git init` mends it)"]
+    return [
+        "No git repository here: everything works but comparing versions (dvc diff, dvc exp). After `git init`, run"
+        " `p2c dvc-setup`"
+    ]
 
 
 def repro(arguments: Iterable[str] = ()) -> None:
