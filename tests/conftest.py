@@ -35,9 +35,11 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def tracked_elsewhere(tmp_path_factory):
-    """Log every test's MLflow runs to a temporary database, never to the clone's own."""
+def kept_elsewhere(tmp_path_factory):
+    """Keep MLflow's runs and all caches in temporary folders, never in the clone or in the user's home."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["DVC_SITE_CACHE_DIR"] = str(tmp_path_factory.mktemp("dvc"))
 
 
 @pytest.fixture(scope="session")
