@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from photo2cartoon.demo import photograph
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.layout import GRAPH
 from photo2cartoon.ports import free_ports
@@ -127,7 +128,7 @@ def pipeline(services: Services, folder: Path) -> Path:
     if done.returncode:
         raise UserError(f"the pipeline ended with {done.returncode}: {done.stdout[-3000:]}")
     print(done.stdout.splitlines()[-1])
-    return next((folder / "root").glob("*/ingest/raw/photos/*"))
+    return photograph()
 
 
 def looked_at(services: Services) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from photo2cartoon.demo import photograph
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.ports import free_ports
 from pipelines.containers import build, engine, run
@@ -107,7 +108,7 @@ def serve(folder: Path) -> None:
         *command,
     )
     try:
-        photo = next((folder / "root").glob("*/ingest/raw/photos/*"))
+        photo = photograph()
         deadline = time.monotonic() + START_SECONDS
         while True:
             arguments = [photo, "--server", f"127.0.0.1:{ports[0]}", "--out", folder / "cartoon.png"]

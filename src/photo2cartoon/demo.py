@@ -58,7 +58,7 @@ def demo(out: Path) -> None:
     _say("2/4  Promote the champion to Triton's model repository")
     version = _promote()
     _say("3/4  Start Triton on loopback and send it a photograph over gRPC")
-    photo = _photograph()
+    photo = photograph()
     picture, seconds = _draw(photo)
     _say("4/4  Done")
     _write(out, photo, picture)
@@ -87,7 +87,7 @@ def _promote() -> int:
     return version
 
 
-def _photograph() -> Path:
+def photograph() -> Path:
     """Return NASA's portrait of Eileen Collins (public domain, in scikit-image), held out in the sample."""
     import skimage
 
