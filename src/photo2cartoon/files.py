@@ -119,10 +119,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_hash(folder: Path) -> str:
-    """Return the sha256 over the relative names and contents of all files below a folder."""
+def folder_hash(folder: Path, pattern: str = "**/*") -> str:
+    """Return the sha256 over the relative names and contents of all files below a folder that match a pattern."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.glob(pattern) if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import sha256_of
+from photo2cartoon.files import folder_hash
 from photo2cartoon.layout import DRAWN
 from photo2cartoon.portrait import PictureError, decode
 from photo2cartoon.portrait.maker import on_white
@@ -134,10 +134,7 @@ def _load(paths: list[Path], side: int) -> Faces:
 
 def faces_fingerprint(data: Path) -> str:
     """Return the sha256 over the names and contents of all images of a dataset: equal exactly when the datasets are."""
-    digest = hashlib.sha256()
-    for path in sorted(data.glob("*/*.png")):
-        digest.update(f"{path.relative_to(data).as_posix()} {sha256_of(path)}\n".encode())
-    return digest.hexdigest()
+    return folder_hash(data, "*/*.png")
 
 
 def training_name(params: str, data: Path) -> str:

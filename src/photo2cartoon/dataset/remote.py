@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from photo2cartoon.dataset.versioning import run_dvc
+from photo2cartoon.dataset.versioning import run, run_dvc
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import LOCAL
 
@@ -34,15 +33,12 @@ def has_remote() -> bool:
     return "core.remote" in run_dvc("config", "--list")
 
 
-def add_remote(url: str, local: bool = False) -> str:
+def add_remote(url: str, local: bool = False) -> None:
     """Make a URL or folder the default DVC remote.
 
     Args:
         url: the URL or folder.
         local: for this clone alone; otherwise in `.dvc/config`, which git tracks, so that other clones have it too.
-
-    Returns:
-        The remote's address in DVC's configuration.
 
     Raises:
         UserError: the URL scheme is unknown, or its package cannot be installed.
@@ -57,7 +53,7 @@ def add_remote(url: str, local: bool = False) -> str:
     if plugin:
         lock = Path("requirements.txt")
         constraint = ["-c", str(lock)] if lock.exists() else []
-        _run([sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, *constraint, plugin], plugin)
+        run([sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, *constraint, plugin], plugin)
     place = url if scheme else str(Path(url).resolve())
     level = "--local" if local else "--project"
     if not local and f"remote.{NAME}." in run_dvc("config", "--local", "--list"):
@@ -65,11 +61,3 @@ def add_remote(url: str, local: bool = False) -> str:
     run_dvc("remote", "add", level, "--default", "--force", NAME, place)
     # DVC would otherwise take a damaged object of a remote for whole, and put it into the cache and the folders.
     run_dvc("remote", "modify", level, NAME, "verify", "true")
-    return place
-
-
-def _run(command: list[str], what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip() or "failed").splitlines()
-        raise UserError(f"{what}: {lines[-1]}")

@@ -98,10 +98,19 @@ def run_dvc(*arguments: str) -> str:
     Raises:
         UserError: it failed; the message is the last line of its errors.
     """
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True)
+    return run([sys.executable, "-m", "dvc", *arguments], f"dvc {' '.join(arguments)}")
+
+
+def run(command: list[str], what: str) -> str:
+    """Run a program; return what it printed.
+
+    Raises:
+        UserError: it failed; the message is `what` and the last line of its errors.
+    """
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = (done.stderr.strip() or done.stdout.strip() or "failed").splitlines()
-        raise UserError(f"dvc {' '.join(arguments)}: {lines[-1]}")
+        raise UserError(f"{what}: {lines[-1]}")
     return done.stdout
 
 
