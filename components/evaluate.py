@@ -38,9 +38,9 @@ def evaluate(
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.evaluation.evaluate import evaluate as stage
     from photo2cartoon.evaluation.page import write_page
-    from photo2cartoon.evaluation.selection import finalists as finalists_of
+    from photo2cartoon.evaluation.rule import finalists as finalists_of
     from photo2cartoon.params.arguments import evaluate_of
-    from photo2cartoon.tracking.runs import track_at
+    from photo2cartoon.tracking.client import track_at
 
     with exit_on_user_error("evaluate"):
         track_at(mlflow_uri)

@@ -19,8 +19,9 @@ def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train
 
     from components.webhook import SUCCEEDED, notify
     from photo2cartoon.errors import UserError, exit_on_user_error
+    from photo2cartoon.tracking.client import track_at
     from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
-    from photo2cartoon.tracking.runs import close_runs, track_at
+    from photo2cartoon.tracking.runs import close_runs
 
     with exit_on_user_error("finish"):
         track_at(mlflow_uri)

@@ -9,10 +9,12 @@ from components import component
 def promote(
     params: dict,
     export: dict,
+    portrait: dict,
     champion: str,
     scores: Input[Artifact],
     finalists: Input[Model],
     examples: Input[Dataset],
+    weights: Input[Model],
     mlflow_uri: str,
     repository: str,
     server: str,
@@ -28,9 +30,11 @@ def promote(
     Args:
         params: section `select`.
         export: section `export`.
+        portrait: section `portrait`, with which the version in MLflow makes portraits.
         champion: parameter of the pipeline.
         scores, finalists: outputs of `evaluate`.
         examples: output of `preprocess`: the portraits on which the graph is compared with torch.
+        weights: output `packed` of `assets`.
         mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
         repository: Triton's model repository, on a volume that Triton reads or in object storage; initialised if empty.
         server: HOST:PORT of a running Triton that should load the version immediately; empty for none.
@@ -50,11 +54,11 @@ def promote(
     from photo2cartoon.evaluation.selection import find_selection
     from photo2cartoon.export.registered import fetch_graph
     from photo2cartoon.layout import MODEL_REPOSITORY, PARITY
-    from photo2cartoon.params import Export
+    from photo2cartoon.params import Export, PortraitParams
     from photo2cartoon.params.arguments import section_of, select_of
     from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.repository import promote as stage
-    from photo2cartoon.tracking.runs import track_at
+    from photo2cartoon.tracking.client import track_at
 
     with exit_on_user_error("promote"), tempfile.TemporaryDirectory() as folder:
         track_at(mlflow_uri)
@@ -70,7 +74,8 @@ def promote(
             selected = Path(folder) / "selected"
             chosen = select(*given, selected)
             places = selected, Path(examples.path), Path(graph.path), Path(folder) / PARITY
-            report = asdict(write_graph(exporting, *places))
+            making = section_of(PortraitParams, portrait), Path(weights.path)
+            report = asdict(write_graph(exporting, *places, None, *making))
         for name in ("mean_difference", "max_difference"):
             parity.log_metric(name, report[name])
         graph.metadata |= asdict(chosen)

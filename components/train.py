@@ -37,7 +37,7 @@ def train(
 
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params.arguments import train_of
-    from photo2cartoon.tracking.runs import track_at
+    from photo2cartoon.tracking.client import track_at
     from photo2cartoon.training.loop import train as stage
     from photo2cartoon.training.outputs import with_gpus, write_outputs
 

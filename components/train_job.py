@@ -21,8 +21,8 @@ from kubeflow.trainer.types import types
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Train
+from photo2cartoon.tracking.client import URI_VARIABLE
 from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
-from photo2cartoon.tracking.runs import URI_VARIABLE
 from photo2cartoon.urls import is_url
 
 MOUNT = "/data"

@@ -135,8 +135,9 @@ def build(cluster: Cluster) -> Callable:
                 evaluate_step(scored=portraits["scored"], weights=weights["scoring"], **scoring), "evaluate"
             )
             promoted = promote(
-                params=select, export=export, champion=champion, scores=evaluated["scores"], mlflow_uri=mlflow_uri,
-                finalists=evaluated["finalists"], examples=portraits["examples"], repository=repository, server=server,
+                params=select, export=export, portrait=portrait, champion=champion, scores=evaluated["scores"],
+                finalists=evaluated["finalists"], examples=portraits["examples"], weights=weights["packed"],
+                mlflow_uri=mlflow_uri, repository=repository, server=server,
             )  # fmt: skip
             on_cluster(promoted, "promote", cached=False)
 

@@ -20,7 +20,7 @@ from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
 from photo2cartoon.serving.repository import init_repository, list_versions
-from photo2cartoon.tracking.runs import tracking_uri
+from photo2cartoon.tracking.client import tracking_uri
 from photo2cartoon.urls import is_url, place
 from pipelines.cluster import Cluster
 from pipelines.object_storage import seaweedfs, through_storage

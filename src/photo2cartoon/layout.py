@@ -46,6 +46,7 @@ SELECTION = "selection.json"
 
 # `export`
 GRAPH, PARITY, PARITY_GRID = "generator.onnx", "parity.json", "parity.png"
+REGISTERED_GRAPH = f"data/model/{GRAPH}"  # in a version's folder in MLflow, as `mlflow.pyfunc` reads it
 
 # Triton's model repository: models, and what is in the generator's folder.
 ENSEMBLE, GENERATOR = "photo2cartoon", "generator"

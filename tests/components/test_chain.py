@@ -19,8 +19,9 @@ from components.train_at import train as train_at
 from photo2cartoon.evaluation.selection import DECIDED
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
-from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking import registry
 from pipelines.object_storage import round_trip
+from tests.registered import register
 
 
 class Chain:
@@ -50,7 +51,8 @@ class Chain:
         return sorted(path.name for path in (self.folder / into).iterdir())
 
     def promote(self, into="", **changes):
-        given = {"params": self["select"], "champion": self["champion"], "export": self["export"]}
+        given = {"params": self["select"], **self.take("champion", "export", "portrait")}
+        given["weights"] = self.made["packed"]
         given |= {name: self.made[name] for name in ("scores", "finalists", "examples")}
         given |= {"mlflow_uri": "", "repository": str(self.folder / "repository"), "server": "", **changes}
         return self.step(promote, ("graph", "parity", "summary"), into, **given)
@@ -68,7 +70,7 @@ def chain(tmp_path_factory, storage, tiny_params):
     places = {"mlflow_uri": "", "repository": str(folder / "repository"), "server": ""}
     sections = ("assets", "ingest", "portrait", "preprocess", "train", "evaluate", "select", "export")
     chain.version = check.python_func(**chain.take(*sections, "score_on", "champion"), **sources, **hyper, **places)
-    chain.step(assets, ("portrait", "training", "scoring"), params=chain["assets"])
+    chain.step(assets, ("portrait", "training", "scoring", "packed"), params=chain["assets"])
     chain.making = {"params": chain["preprocess"], "portrait": chain["portrait"], "ingest": chain["ingest"], **sources}
     chain.making |= {"weights": made["portrait"], "score_on": chain["score_on"], "data_version": chain.version}
     chain.step(preprocess, ("faces", "scored", "examples", "sources"), **chain.making)
@@ -119,9 +121,8 @@ def test_a_second_promotion_takes_the_graph_from_mlflow_and_leaves_aliases_alone
     """Every night's run ends in `promote`; it must not undo what a person did since."""
     monkeypatch.setattr("photo2cartoon.export.export.export", None)  # it is not exported again
     before = Path(chain.made["graph"].path).read_bytes()
-    worse = registry.read_tags("chain", 1) | {"generator_sha256": "other", "score": "1e9", DECIDED: "otherwise"}
-    run = runs.find_run(chain.made["averages"].metadata["mlflow_run"], "train")
-    registry.register("chain", chain.folder / "finalists", run, "other", worse)
+    worse = registry.read_tags("chain", 1) | {"generator_sha256": "other" * 8, "score": "1e9", DECIDED: "otherwise"}
+    register("chain", chain.folder / "finalists", **worse)
     registry.set_champion("chain", 2)
     assert chain.promote("second") == "version 1 is not the champion and stays out of service"
     assert Path(chain.made["secondgraph"].path).read_bytes() == before

@@ -10,6 +10,7 @@ from kfp.dsl import PipelineTaskFinalStatus
 
 from components.finish import finish
 from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.client import connect
 from photo2cartoon.tracking.lineage import KUBEFLOW_RUN
 from tests.conftest import ROOT
 from tests.pipelines.servers import JsonAnswers, served
@@ -37,11 +38,11 @@ def ended(state, webhook="", error=""):
 
 def test_a_lost_pods_run_is_closed_and_the_webhook_notified(chat, monkeypatch):
     monkeypatch.setenv(KUBEFLOW_RUN, "run-1")
-    lost, other = runs.start_run("lost"), runs.start_run("other")
+    lost, other = (runs.begin("train", None, name).run for name in ("lost", "other"))
     lost.tags({"kubeflow_run": "run-1"})
     other.tags({"kubeflow_run": "run-2"})
     ended("FAILED", chat.host, "train failed")
-    status = {run: runs.connect().MlflowClient().get_run(run.run_id).info.status for run in (lost, other)}
+    status = {run: connect().MlflowClient().get_run(run.run_id).info.status for run in (lost, other)}
     assert status == {lost: "FAILED", other: "RUNNING"}
     assert chat.messages == [
         {"pipeline": "photo2cartoon", "run": "run-1", "state": "FAILED", "error": "train failed"}
@@ -51,10 +52,10 @@ def test_a_lost_pods_run_is_closed_and_the_webhook_notified(chat, monkeypatch):
 def test_a_run_that_succeeded_is_not_told_as_failed(chat, monkeypatch):
     """Pipelines 2.17 says COMPLETE, not SUCCEEDED."""
     monkeypatch.setenv(KUBEFLOW_RUN, "run-3")
-    lost = runs.start_run("lost")
+    lost = runs.begin("train", None, "lost").run
     lost.tags({"kubeflow_run": "run-3"})
     ended("COMPLETE", chat.host)
-    assert runs.connect().MlflowClient().get_run(lost.run_id).info.status == "FINISHED"
+    assert connect().MlflowClient().get_run(lost.run_id).info.status == "FINISHED"
     ended("RUNNING", chat.host)  # what it says when the run has exceeded its deadline
     assert [message["state"] for message in chat.messages] == ["SUCCEEDED", "FAILED"]
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.train import train
-from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.client import connect
 
 
 @pytest.mark.long
@@ -15,7 +15,7 @@ def test_one_process_per_gpu(faces, weights, tmp_path):
     places = [SimpleNamespace(path=str(path), metadata={}) for path in (faces, weights)]
     averages, log, state = (SimpleNamespace(path=str(tmp_path / name), metadata={}) for name in ("a", "l", "s"))
     train.python_func(section, 1, 2, 1e-4, *places, 2, "", averages, log, state)
-    run = runs.connect().MlflowClient().get_run(averages.metadata["mlflow_run"])
+    run = connect().MlflowClient().get_run(averages.metadata["mlflow_run"])
     assert run.data.params["train.processes"] == "2"
     assert averages.metadata["last_checkpoint"] == "step-000001"
     drawing = tmp_path / "a/checkpoints/step-000001"

@@ -10,10 +10,13 @@ import pytest
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.page import write_page, write_summary
-from photo2cartoon.evaluation.selection import DECIDED, Selection, best, select
+from photo2cartoon.evaluation.rule import best
+from photo2cartoon.evaluation.selection import DECIDED, Selection, select
 from photo2cartoon.params import Evaluate, Select
-from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking import registry
+from photo2cartoon.tracking.client import connect
 from photo2cartoon.tracking.lineage import lineage
+from tests.registered import register
 
 METRICS = {"frechet_face", "kernel_face", "frechet_efficientnet", "kernel_efficientnet", "face_distance"}
 
@@ -81,10 +84,17 @@ def test_the_pick_is_registered_with_its_lineage(scored, trained, tmp_path):
     version = registry.find_alias("lineage", "champion")
     assert int(version.version) == 1 and registry.find_alias("lineage", "candidate").version == version.version
     assert version.tags["data_sha256"] == result["data_sha256"] and version.tags["checkpoint"] == selection.checkpoint
-    client = runs.connect().MlflowClient()
-    stored = {item.path for item in client.list_artifacts(version.run_id, f"models/{selection.checkpoint}")}
-    # Other tests may have logged exports to the same run.
-    assert stored >= {f"models/{selection.checkpoint}/{name}" for name in ("genA2B.safetensors", "checkpoint.json")}
+    client = connect().MlflowClient()
+    logged = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert json.loads(logged.tags["mlflow.modelVersions"])[0]["version"] == 1
+    assert {metric.key: metric.value for metric in logged.metrics}.items() >= {
+        key: pytest.approx(value)
+        for key, value in result["scores"][selection.checkpoint].items()
+        if not key.endswith("_interval")
+    }.items()
+    stored = {item.path for item in client.list_logged_model_artifacts(logged.model_id)}
+    # Other tests may have logged exports to the same model.
+    assert stored >= {"genA2B.safetensors", "checkpoint.json", "drawings.png"}
 
 
 def test_selecting_the_same_again_makes_no_new_version(scored, trained, tmp_path):
@@ -94,10 +104,9 @@ def test_selecting_the_same_again_makes_no_new_version(scored, trained, tmp_path
 
 def test_selecting_the_same_again_does_not_undo_what_a_person_did(scored, trained, tmp_path):
     """A person takes the champion out of service; a later run with the same scores does not bring it back."""
-    first = chosen(scored[0], trained, tmp_path / "1", model_name="person")
-    run = runs.find_run(first.mlflow_run, "train")
-    worse = registry.read_tags("person", 1) | {"generator_sha256": "other", "score": "1e9", DECIDED: "otherwise"}
-    registry.set_champion("person", registry.register("person", tmp_path / "1", run, "other", worse))
+    chosen(scored[0], trained, tmp_path / "1", model_name="person")
+    worse = registry.read_tags("person", 1) | {"generator_sha256": "other" * 8, "score": "1e9", DECIDED: "otherwise"}
+    registry.set_champion("person", register("person", tmp_path / "1", **worse))
     assert not chosen(scored[0], trained, tmp_path / "2", model_name="person").champion
     assert int(registry.find_alias("person", "champion").version) == 2
     assert chosen(scored[0], trained, tmp_path / "3", model_name="person", champion="always").champion

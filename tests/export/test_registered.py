@@ -4,8 +4,9 @@ import pytest
 
 from photo2cartoon.export.registered import add_graph
 from photo2cartoon.files import sha256_of
-from photo2cartoon.params import Export
+from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.tracking import registry, runs
+from tests.registered import register
 
 MODEL = "shared-by-dvc"
 
@@ -18,19 +19,19 @@ def files(tmp_path):
     return tmp_path / "weights", tmp_path / "graph"
 
 
-def test_a_generator_of_another_machine_is_not_taken_for_ours(files, tmp_path, capsys):
-    weights, graph = files
+def test_a_generator_of_another_machine_is_not_taken_for_ours(files, weights, tmp_path, capsys):
+    generator, graph = files
     parity = {"mean_difference": 0.0, "max_difference": 0.0}
-    run = runs.start_run("train")
+    run = runs.begin("train", None, "train").whole
     ours = tmp_path / "ours"
     ours.mkdir()
     (ours / "weights").write_text("other weights")
-    tags = {"generator_sha256": sha256_of(ours / "weights")}
-    version = registry.register(MODEL, ours, run, "models/ours", tags)
+    version = register(MODEL, ours, run, generator_sha256=sha256_of(ours / "weights"))
     theirs = {"model": MODEL, "version": version, "mlflow_run": "theirs"}
-    add_graph(Export(), theirs, weights, graph, None, parity)
+    add_graph(Export(), theirs, generator, graph, None, parity, PortraitParams(), weights)
     printed = capsys.readouterr().err
     assert "this generator is not registered" in printed and "dvc repro --force --single-item select" in printed
     assert "exported_with" not in registry.read_tags(MODEL, version)
-    add_graph(Export(), {**theirs, "mlflow_run": run.run_id}, ours / "weights", graph, None, parity)
+    theirs["mlflow_run"] = run.run_id
+    add_graph(Export(), theirs, ours / "weights", graph, None, parity, PortraitParams(), weights)
     assert "exported_with" in registry.read_tags(MODEL, version)

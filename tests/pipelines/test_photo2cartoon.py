@@ -101,7 +101,7 @@ def test_every_step_fetches_only_what_it_uses():
     }
     assert fetched == {
         "check": set(), "assets": set(), "preprocess": {"portrait"}, "train": {"faces", "training"},
-        "evaluate": {"averages", "scored", "scoring"}, "promote": {"scores", "finalists", "examples"},
+        "evaluate": {"averages", "scored", "scoring"}, "promote": {"scores", "finalists", "examples", "packed"},
     }  # fmt: skip
 
 

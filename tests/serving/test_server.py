@@ -41,7 +41,7 @@ def versions(trained, faces, weights, tmp_path_factory):
         only = {key: value for key, value in result["scores"].items() if key in ("photographs", name)}
         (folder / "scores/scores.json").write_text(json.dumps(result | {"scores": only}))
         selection = select(MODEL, folder / "scores", trained, folder / name)
-        export(Export(), folder / name, faces, folder / f"{name}.onnx")
+        export(Export(), folder / name, faces, folder / f"{name}.onnx", weights=weights)
         selected.append((selection.version, folder / name))
     return selected
 

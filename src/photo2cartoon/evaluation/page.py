@@ -10,7 +10,7 @@ from urllib.parse import quote
 from photo2cartoon.evaluation.selection import Selection
 from photo2cartoon.files import atomic_write, read_json
 from photo2cartoon.layout import SCORED_GRID, SCORES
-from photo2cartoon.tracking.runs import tracking_uri
+from photo2cartoon.tracking.client import tracking_uri
 
 STYLE = "body{font-family:sans-serif}td,th{padding:2px 10px;text-align:right}img{max-width:100%}"
 

@@ -7,23 +7,24 @@ the same `select.champion`, the alias `champion` is decided once: a later run do
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from photo2cartoon import checkpoint
-from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation.candidates import generator_of, log_candidate, scored_dataset, shown_scores
+from photo2cartoon.evaluation.description import describe_version
+from photo2cartoon.evaluation.rule import best
 from photo2cartoon.files import atomic_dir, read_json, sha256_of, write_json
-from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, RUN, SCORES, SELECTION
+from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, DATA, RUN, SCORED_GRID, SCORES, SELECTION
 from photo2cartoon.params import Select
 from photo2cartoon.progress import note
-from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking import logged_models, registry, runs
 from photo2cartoon.tracking.lineage import kubeflow_run
 
-DECIDED = "champion_decided_for"  # tag of a version: weights, scores and rule by which `champion` was decided
+DECIDED = "champion_decided_for"  # tag of a version: hash of weights, scores and rule by which `champion` was decided
 
 
 @dataclass(frozen=True)
@@ -51,41 +52,6 @@ class Selection:
     data_sha256: str
 
 
-def best(scores: dict[str, dict[str, float]], metric: str) -> str:
-    """Return the checkpoint with the lowest score, or an equivalent one that keeps the person more recognisable.
-
-    If the metric has an interval, every checkpoint within the best one's interval counts as equivalent (the
-    one-standard-error rule of Breiman et al., 1984, with 95 %); of those, the one with the lowest face distance wins.
-    A tie goes to the earliest.
-
-    Raises:
-        UserError: no checkpoint has a score by this metric.
-    """
-    candidates = {
-        name: values[metric]
-        for name, values in sorted(scores.items())
-        if name.startswith("step-") and math.isfinite(values.get(metric, math.nan))
-    }
-    if not candidates:
-        known = sorted({key for values in scores.values() for key in values if not key.endswith("_interval")})
-        hint = " (true FID needs Inception's weights in the weights folder)" if metric == "fid" else ""
-        raise UserError(f"select.metric: no checkpoint has a '{metric}' score{hint}; there are {', '.join(known)}")
-    lowest = min(candidates, key=candidates.__getitem__)
-    limit = candidates[lowest] + scores[lowest].get(f"{metric}_interval", 0.0)
-    alike = [name for name, score in candidates.items() if score <= limit]
-    return min(alike, key=lambda name: (scores[name].get("face_distance", 0.0), candidates[name]))
-
-
-def finalists(scores: dict[str, dict[str, float]]) -> set[str]:
-    """Return the checkpoints that `best` returns for one metric or another."""
-    metrics = {key for values in scores.values() for key in values if not key.endswith("_interval")}
-    found = set()
-    for metric in metrics:
-        with contextlib.suppress(UserError):  # not a single checkpoint has a finite score by it
-            found.add(best(scores, metric))
-    return found
-
-
 def select(params: Select, scores_folder: Path, train: Path, out: Path, metrics: Path | None = None) -> Selection:
     """Choose the best checkpoint, copy its generator to `out` and register it.
 
@@ -103,7 +69,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path, metrics:
     decided = _decided(params, choice)
     with atomic_dir(out, SELECTION) as partial:
         checkpoint.copy_generator(choice.path, partial, which=choice.which)
-        selection = decided or _register(params, choice, train.name, partial)
+        selection = decided or _register_in_stage(params, choice, partial)
         write_json(partial / SELECTION, asdict(selection))
     if decided is None:
         if selection.champion:
@@ -127,11 +93,13 @@ def find_selection(params: Select, scores_folder: Path, train: Path) -> Selectio
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """Best checkpoint, how it was measured, all scores, and what decides about the alias, as one text."""
+class Choice:
+    """Best checkpoint, how it was measured, all scores, and the hash of what decides about the alias."""
 
     path: Path
     which: str
+    scores_folder: Path
+    result: dict
     score: float
     photographs_score: float
     measured: dict[str, str]
@@ -140,11 +108,11 @@ class _Choice:
     decision: str
 
 
-def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
+def _choose(params: Select, scores_folder: Path, train: Path) -> Choice:
     result = read_json(scores_folder / SCORES, "`p2c evaluate` writes it")
     run_info = read_json(train / RUN, "`p2c train` writes it")
     name = best(result["scores"], params.metric)
-    path, which = train / CHECKPOINTS / name, _which(result)
+    path, which = train / CHECKPOINTS / name, generator_of(result)
     score = result["scores"][name][params.metric]
     # Scores can be compared only if all of these are the same.
     measured = {
@@ -153,12 +121,13 @@ def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
         "splits": "+".join(result["splits"]),
     }
     weights = sha256_of(checkpoint.generator_file(path, which=which))
-    decision = json.dumps({**measured, "score": score, "champion": params.champion, "weights_sha256": weights})
+    decision = {**measured, "score": score, "champion": params.champion, "weights_sha256": weights}
+    hashed = hashlib.sha256(json.dumps(decision).encode()).hexdigest()
     scores, photographs = result["scores"][name], result["scores"]["photographs"][params.metric]
-    return _Choice(path, which, score, photographs, measured, run_info, scores, decision)
+    return Choice(path, which, scores_folder, result, score, photographs, measured, run_info, scores, hashed)
 
 
-def _decided(params: Select, choice: _Choice) -> Selection | None:
+def _decided(params: Select, choice: Choice) -> Selection | None:
     found = registry.find_version(params.model_name, DECIDED, choice.decision)
     if found is None:
         return None
@@ -166,22 +135,52 @@ def _decided(params: Select, choice: _Choice) -> Selection | None:
     return _selection(params, choice, version, registry.is_champion(params.model_name, version), found.run_id)
 
 
-def _register(params: Select, choice: _Choice, run_name: str, folder: Path) -> Selection:
+def _register_in_stage(params: Select, choice: Choice, folder: Path) -> Selection:
+    info = choice.run_info
+    with runs.stage("select", info["mlflow_run"], info.get("title", choice.path.parents[1].name)) as stage:
+        return _register(params, choice, stage, folder)
+
+
+def _register(params: Select, choice: Choice, stage: runs.Stage, folder: Path) -> Selection:
     """Register the generator in a folder, and find whether it should become the champion."""
-    run = runs.find_run(choice.run_info["mlflow_run"], run_name)
     tags = {"checkpoint": choice.path.name, "generator_sha256": sha256_of(folder / CARTOON_GENERATOR)}
     tags |= {**choice.measured, "score": repr(choice.score), "git_commit": choice.run_info["git_commit"]}
-    version = registry.register(
-        params.model_name, folder, run, f"models/{choice.path.name}", {**tags, **kubeflow_run()}
-    )
+    tags |= {"dvc": dataset.digest} if (dataset := scored_dataset(DATA, choice.result)).source_type == "dvc" else {}
+    logged = _logged(stage, choice)
+    title, scores = choice.run_info.get("title", "a run"), choice.result["scores"]
+    text = describe_version(logged, choice.path.name, title, params.metric, scores)
+    version = registry.register(params.model_name, logged, stage.whole, {**tags, **kubeflow_run()}, text)
     registry.set_alias(params.model_name, registry.CANDIDATE, version)
     champion = _becomes_champion(params, version, choice.score, choice.measured)
-    run.tags({"selected": choice.path.name})
-    run.finish()
-    return _selection(params, choice, version, champion, run.run_id)
+    stage.whole.tags({"selected": choice.path.name})
+    step = checkpoint.read_card(choice.path).step
+    stage.whole.metrics(shown_scores(choice.scores), step)  # the table of runs sorts by them
+    stage.whole.note(
+        "Selection",
+        f"{choice.path.name} by {params.metric}, {choice.score:.4g} (the photographs themselves:"
+        f" {choice.photographs_score:.4g}); {params.model_name} version {version},"
+        f" {'champion' if champion else 'candidate'}",
+    )
+    return _selection(params, choice, version, champion, stage.whole.run_id)
 
 
-def _selection(params: Select, choice: _Choice, version: int, champion: bool, run_id: str) -> Selection:
+def _logged(stage: runs.Stage, choice: Choice) -> str:
+    """Return the id of the checkpoint's logged model; MLflow may have lost what `evaluate` logged."""
+    client = stage.whole.client
+    known = logged_models.find(client, stage.whole.run_id, choice.path.name)
+    if known is not None and client.list_logged_model_artifacts(known.model_id):
+        return known.model_id
+    picture = (choice.scores_folder / SCORED_GRID).read_bytes()
+    model = log_candidate(stage.whole, choice.path, choice.result, picture)
+    if known is None:
+        step = checkpoint.read_card(choice.path).step
+        logged_models.log_scores(
+            stage.run, model, step, shown_scores(choice.scores), scored_dataset(DATA, choice.result)
+        )
+    return model
+
+
+def _selection(params: Select, choice: Choice, version: int, champion: bool, run_id: str) -> Selection:
     return Selection(
         checkpoint=choice.path.name,
         metric=params.metric,
@@ -193,11 +192,6 @@ def _selection(params: Select, choice: _Choice, version: int, champion: bool, ru
         mlflow_run=run_id,
         data_sha256=choice.measured["data_sha256"],
     )
-
-
-def _which(result: dict) -> str:
-    """Return which generators were scored; the previous release stored this as `weights: average` or `raw`."""
-    return result.get("generator") or {"average": "ema", "raw": "raw"}[result["weights"]]
 
 
 def _becomes_champion(params: Select, version: int, score: float, measured: Mapping[str, str]) -> bool:

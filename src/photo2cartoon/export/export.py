@@ -19,8 +19,8 @@ from photo2cartoon.export.parity import Parity, compare
 from photo2cartoon.export.registered import add_graph
 from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
 from photo2cartoon.files import atomic_write, read_json, write_json
-from photo2cartoon.layout import CARTOON_GENERATOR, GRAPH, SELECTION
-from photo2cartoon.params import Export
+from photo2cartoon.layout import CARTOON_GENERATOR, GRAPH, SELECTION, WEIGHTS
+from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.portrait.maker import SIZE, on_white
 from photo2cartoon.tracking.lineage import lineage
@@ -35,6 +35,8 @@ def export(
     out: Path,
     report: Path | None = None,
     metrics: Path | None = None,
+    portrait: PortraitParams | None = None,
+    weights: Path = WEIGHTS,
 ) -> Parity:
     """Write the graph of a checkpoint's generator.
 
@@ -45,6 +47,8 @@ def export(
         out: the ONNX file; nothing is written when the comparison fails.
         report: JSON file for the comparison; an image is written beside it.
         metrics: JSON file for the differences, and the size of the graph in bytes.
+        portrait: the `portrait` section, with which the version in MLflow makes portraits; None selects the defaults.
+        weights: folder that the `assets` stage filled, for the version in MLflow.
 
     Returns:
         The comparison.
@@ -85,7 +89,8 @@ def export(
         numbers = {"mean_difference": parity.mean_difference, "max_difference": parity.max_difference}
         write_json(metrics, {**numbers, "bytes": out.stat().st_size})
     if selection is not None:
-        add_graph(params, selection, source / CARTOON_GENERATOR, out, report, asdict(parity))
+        settings = portrait or PortraitParams()
+        add_graph(params, selection, source / CARTOON_GENERATOR, out, report, asdict(parity), settings, weights)
     return parity
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from photo2cartoon import __version__
 from photo2cartoon.errors import UserError
+from photo2cartoon.export.pyfunc import write_pyfunc
 from photo2cartoon.files import atomic_write, read_json, sha256_of
-from photo2cartoon.layout import GRAPH, PARITY, PARITY_GRID
-from photo2cartoon.params import Export
+from photo2cartoon.layout import PARITY, PARITY_GRID
+from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.progress import note
 from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking.client import tracking_uri
 
 EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
 
@@ -27,6 +29,8 @@ def add_graph(
     graph: Path,
     report: Path | None,
     parity: Mapping[str, Any],
+    portrait: PortraitParams,
+    weights: Path,
 ) -> None:
     """Add a graph and its report to the version that was selected.
 
@@ -39,22 +43,41 @@ def add_graph(
         graph: the ONNX file.
         report: JSON file of the comparison with torch, which has an image beside it.
         parity: the comparison, by the names of `Parity`.
+        portrait: the `portrait` section, for the version as `mlflow.pyfunc` loads it.
+        weights: folder that the `assets` stage filled.
     """
     found = registry.find_version(selection["model"], "generator_sha256", sha256_of(generator))
     if found is None or int(found.version) != selection["version"]:
         note(
-            f"export: the graph is in {graph}, but in no version in MLflow at {runs.tracking_uri()}, where this generator"
+            f"export: the graph is in {graph}, but in no version in MLflow at {tracking_uri()}, where this generator"
             " is not registered: `dvc repro --force --single-item select`, then `dvc repro`, do both"
         )
         return
-    files = {GRAPH: graph} | ({PARITY: report, PARITY_GRID: report.with_suffix(".png")} if report else {})
     mean, largest = parity["mean_difference"], parity["max_difference"]
-    registry.set_tags(selection["model"], selection["version"], {EXPORTED_WITH: "being replaced"})
     tags = {"parity_mean": f"{mean:.4f}", "parity_max": f"{largest:.0f}", EXPORTED_WITH: _settings(params)}
-    registry.add_files(selection["model"], selection["version"], files, tags)
-    run = runs.find_run(selection["mlflow_run"], "export")
-    run.metrics({"parity/mean_difference": mean, "parity/max_difference": largest}, 0)
-    run.finish()
+    with runs.stage("export", selection["mlflow_run"], "export") as stage, tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "version"
+        write_pyfunc(folder, graph, portrait, weights, _example())
+        if report:
+            shutil.copyfile(report, folder / PARITY)
+            shutil.copyfile(report.with_suffix(".png"), folder / PARITY_GRID)
+            stage.run.image((folder / PARITY_GRID).read_bytes(), "parity", 0)
+        registry.set_tags(selection["model"], selection["version"], {EXPORTED_WITH: "being replaced"})
+        registry.add_files(selection["model"], selection["version"], folder, tags)
+        stage.run.metrics({"parity/mean_difference": mean, "parity/max_difference": largest}, 0)
+        stage.whole.note(
+            "Export", f"{params.variant}, {mean:.3f} levels of 255 from torch on average, {largest:.0f} at most"
+        )
+
+
+def _example() -> bytes:
+    """Return NASA's portrait of Eileen Collins (public domain, in scikit-image) as JPEG."""
+    import cv2
+    from skimage.data import astronaut
+
+    return cv2.imencode(".jpg", cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[
+        1
+    ].tobytes()
 
 
 def fetch_graph(params: Export, model: str, version: int, out: Path) -> dict[str, Any] | None:
@@ -75,7 +98,7 @@ def fetch_graph(params: Export, model: str, version: int, out: Path) -> dict[str
         return None
     with contextlib.suppress(UserError), tempfile.TemporaryDirectory() as folder:
         parity = read_json(registry.download(model, version, PARITY, Path(folder)))
-        graph = registry.download(model, version, GRAPH, Path(folder))
+        graph = registry.download_graph(model, version, Path(folder))
         with atomic_write(out) as partial:
             shutil.copyfile(graph, partial)
         return parity

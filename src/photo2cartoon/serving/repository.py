@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import CONFIG, GENERATOR, GRAPH, RETIRED
+from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED
 from photo2cartoon.params import Select
 from photo2cartoon.progress import note
 from photo2cartoon.serving.storage import Storage, storage_at
@@ -108,7 +108,7 @@ def reload_generator(server: str) -> None:
 
 def _publish(target: Storage, model: str, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        graph = registry.download(model, version, GRAPH, Path(temporary))
+        graph = registry.download_graph(model, version, Path(temporary))
         _check_version(graph, version)
         if not target.holds(version, graph):
             target.publish(version, graph)

@@ -3,47 +3,70 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.tracking.runs import Run, connect, unreachable
+from photo2cartoon.layout import GRAPH, REGISTERED_GRAPH
+from photo2cartoon.tracking.client import connect, unreachable
+from photo2cartoon.tracking.runs import Run
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+VERSIONS_TAG = "mlflow.modelVersions"
+LOGGED = "models:/"  # source of a version that is a logged model
+LONGEST_DESCRIPTION = 5000  # what MLflow's database holds
+ABOUT_MODEL = (
+    "Portrait photograph to cartoon. **The alias `champion` decides what is served**: move it to another version, and"
+    " `p2c promote --follow` brings that version to Triton within a minute; without a follower, `p2c promote` does."
+)
 
 
-def register(model: str, folder: Path, run: Run, place: str, tags: Mapping[str, str]) -> int:
-    """Log a folder to a run and register it as a version of the model.
+def register(model: str, logged: str, run: Run, tags: Mapping[str, str], description: str) -> int:
+    """Register a logged model as a version of the registered model.
 
     A generator that is already registered, identified by its hash, keeps its version.
 
     Args:
         model: name of the registered model.
-        folder: files of the version.
-        run: the run that produced them.
-        place: folder for them among the run's artifacts.
+        logged: id of the logged model, whose files are the version's.
+        run: the parent run.
         tags: tags of the version; `generator_sha256` identifies the generator.
+        description: Markdown.
 
     Returns:
         The version number.
+
+    Raises:
+        UserError: MLflow cannot be reached.
     """
     mlflow = connect()
     client = mlflow.MlflowClient()
     try:
         with contextlib.suppress(mlflow.MlflowException):
-            client.create_registered_model(model)
+            client.create_registered_model(model, description=ABOUT_MODEL)
         known = find_version(model, "generator_sha256", tags["generator_sha256"])
         if known is not None:
-            set_tags(model, int(known.version), tags)
-            return int(known.version)
-        run.files(folder, place)
-        source = f"{client.get_run(run.run_id).info.artifact_uri}/{place}"
-        return int(client.create_model_version(model, source, run.run_id, tags=dict(tags)).version)
+            version = int(known.version)
+            set_tags(model, version, tags)
+            describe(model, version, description)
+            return version
+        made = client.create_model_version(
+            model, f"{LOGGED}{logged}", run.run_id, tags=dict(tags), description=description, model_id=logged
+        )
+        # The link from the logged model, as `mlflow.register_model` sets it.
+        others = json.loads(client.get_logged_model(logged).tags.get(VERSIONS_TAG, "[]"))
+        link = [*others, {"name": model, "version": int(made.version)}]
+        client.set_logged_model_tags(logged, {VERSIONS_TAG: json.dumps(link)})
+        return int(made.version)
     except mlflow.MlflowException as error:
         raise unreachable(error) from None
+
+
+def describe(model: str, version: int, description: str) -> None:
+    """Set the description of a version, Markdown."""
+    connect().MlflowClient().update_model_version(model, str(version), description[:LONGEST_DESCRIPTION])
 
 
 def find_version(model: str, tag: str, value: str) -> Any | None:
@@ -73,16 +96,14 @@ def set_tags(model: str, version: int, tags: Mapping[str, str]) -> None:
         client.set_model_version_tag(model, str(version), key, value)
 
 
-def add_files(model: str, version: int, files: Mapping[str, Path], tags: Mapping[str, str]) -> None:
-    """Add tags and files, keyed by their names there, to a version: the exported graph and its report."""
+def add_files(model: str, version: int, folder: Path, tags: Mapping[str, str]) -> None:
+    """Add the files of a folder, and tags, to a version: the exported graph and its report."""
     client = connect().MlflowClient()
     found = client.get_model_version(model, str(version))
-    run = Run(client, found.run_id)
-    place = found.source.split("/artifacts/", 1)[1]
-    with tempfile.TemporaryDirectory() as temporary:
-        for name, path in files.items():
-            shutil.copyfile(path, Path(temporary) / name)
-        run.files(Path(temporary), place)
+    if found.source.startswith(LOGGED):
+        client.log_model_artifacts(found.source.removeprefix(LOGGED), str(folder))
+    else:  # registered by an earlier release, among the files of a run
+        client.log_artifacts(found.run_id, str(folder), found.source.split("/artifacts/", 1)[1])
     set_tags(model, version, tags)
 
 
@@ -132,11 +153,28 @@ def download(model: str, version: int, name: str, folder: Path) -> Path:
         UserError: the version has no such file, or MLflow cannot be reached.
     """
     mlflow = connect()
-    found = mlflow.MlflowClient().get_model_version(model, str(version))
+    client = mlflow.MlflowClient()
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{found.source}/{name}", dst_path=str(folder)))
+        place = client.get_model_version(model, str(version)).source
+        if place.startswith(LOGGED):
+            place = client.get_logged_model(place.removeprefix(LOGGED)).artifact_location
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{place}/{name}", dst_path=str(folder)))
     except (mlflow.MlflowException, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{model} version {version} has no {name} in MLflow ({first}); `p2c export` puts it there"
+            f"{model} version {version} has no {name} in MLflow ({first}); `p2c export --version {version}` puts it there"
         ) from None
+
+
+def download_graph(model: str, version: int, folder: Path) -> Path:
+    """Download the graph of a version.
+
+    Raises:
+        UserError: the version was never exported, or MLflow cannot be reached.
+    """
+    try:
+        return download(model, version, REGISTERED_GRAPH, folder)
+    except UserError as error:
+        with contextlib.suppress(UserError):
+            return download(model, version, GRAPH, folder)  # where the previous release put it
+        raise error from None

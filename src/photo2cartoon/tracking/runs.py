@@ -1,102 +1,85 @@
-"""MLflow tracking: one run from training to export, with its images.
+"""MLflow runs: a parent for the whole, from training to export, and a child for each stage.
 
-By default everything is stored in `var/` of the project, in sqlite; MLFLOW_TRACKING_URI selects a server.
+A stage opens its run with `begin`, as a context manager or by hand. The id of the parent goes from stage to stage in
+`run.json` and `selection.json`. A run whose process was lost is ended by the next stage on the same machine.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import logging
 import os
-import sys
-import warnings
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon.errors import UserError
-from photo2cartoon.files import local_folder
+from photo2cartoon.tracking.client import EXPERIMENT, connect, experiment, unreachable
+from photo2cartoon.tracking.lineage import lineage
+from photo2cartoon.tracking.outbox import Outbox, apply, deliver
+from photo2cartoon.tracking.process import PROCESS_TAG, identity, is_lost
 
-EXPERIMENT = "photo2cartoon"
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
-
-
-def tracking_uri() -> str:
-    """Return the URI where runs are tracked."""
-    return os.environ.get(URI_VARIABLE) or f"sqlite:///{(local_folder() / 'mlflow.db').resolve()}"
-
-
-def track_at(uri: str) -> None:
-    """Set the tracking URI from now on; an empty one leaves it unchanged."""
-    if uri:
-        os.environ[URI_VARIABLE] = uri
-
-
-def connect():
-    """Return the mlflow module, configured and quiet. The import is late because it takes seconds."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    # Transfer through the server: the address of its object storage is often unknown outside its network.
-    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
-    os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    warnings.filterwarnings("ignore", module="mlflow|alembic")
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    uri = tracking_uri()
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(uri)
-    return mlflow
-
-
-def unreachable(error: Exception) -> UserError:
-    """Make a one-line error that names the server and what MLflow could not do."""
-    return UserError(f"MLflow at {tracking_uri()}: {error}")
+PARENT_TAG, STAGE_TAG = "mlflow.parentRunId", "stage"
+GIVEN_RUN, GIVEN_EXPERIMENT = "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"  # by Kubeflow's MLflow plugin
 
 
 class Run:
-    """A run that stages write to, one after another.
+    """A run to write to.
 
     Args:
         client: `mlflow.MlflowClient`.
         run_id: id of an existing run.
+        outbox: sends metrics, images, tags and the end from a thread; None sends them at once.
     """
 
-    def __init__(self, client: Any, run_id: str) -> None:
-        self.client, self.run_id = client, run_id
+    def __init__(self, client: Any, run_id: str, outbox: Outbox | None = None) -> None:
+        self.client, self.run_id, self.outbox = client, run_id, outbox
         self._monitor: Any = None
 
+    def _send(self, kind: str, **values: Any) -> None:
+        from mlflow.utils.time import get_current_time_millis
+
+        record = {"kind": kind, "run": self.run_id, "time": get_current_time_millis(), **values}
+        if self.outbox is not None:
+            self.outbox.put(record)
+        else:
+            apply(self.client, record)
+
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters; nested sections are flattened with dots."""
-        for key, value in flatten(values).items():
-            self.client.log_param(self.run_id, key, value)
+        """Log parameters, flat: nested sections are joined with dots."""
+        from mlflow.entities import Param
+
+        flat = [Param(key, str(value)) for key, value in flatten(values).items()]
+        for first in range(0, len(flat), 100):  # MLflow's limit for a call
+            self.client.log_batch(self.run_id, params=flat[first : first + 100], synchronous=True)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Log metrics at a step."""
-        from mlflow.entities import Metric
-        from mlflow.utils.time import get_current_time_millis
+        self._send("metrics", values={key: float(value) for key, value in values.items()}, step=step)
 
-        now = get_current_time_millis()
-        metrics = [Metric(key, float(value), now, step) for key, value in values.items()]
-        self.client.log_batch(self.run_id, metrics=metrics, synchronous=True)
-
-    def image(self, rgb: Any, key: str, step: int) -> None:
-        """Log an image, uint8 RGB; images with the same key get a slider over steps."""
-        self.client.log_image(self.run_id, rgb, key=key, step=step)
+    def image(self, png: bytes, key: str, step: int) -> None:
+        """Log an image, an encoded PNG; images with the same key get a slider over steps."""
+        self._send("image", png=base64.b64encode(png).decode(), key=key, step=step)
 
     def files(self, path: Path, folder: str) -> None:
         """Log a file, or everything in a folder, below `folder` in the run's artifacts."""
-        log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-        log(self.run_id, str(path), folder)
+        self._send("files", path=str(path), folder=folder)
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        for key, value in values.items():
-            self.client.set_tag(self.run_id, key, value)
+        self._send("tags", values=dict(values))
+
+    def note(self, topic: str, text: str) -> None:
+        """Set one line of the run's description, the one of this topic."""
+        self._send("note", topic=topic, text=text)
+
+    def inputs(self, datasets: Mapping[str, Any]) -> None:
+        """Name the datasets that the run reads, keyed by what for: `training`, `evaluation`."""
+        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+        made = [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, key)]) for key, dataset in datasets.items()]
+        self.client.log_inputs(self.run_id, datasets=made)
 
     def watch_machine(self) -> None:
         """Log CPU, memory, disk, network and GPU use every ten seconds until the run is finished.
@@ -112,19 +95,49 @@ class Run:
             self._monitor.start()
 
     def resume(self) -> None:
-        """Mark the run as running, whether its process was lost or ended."""
+        """Mark the run as running, by this process."""
         self.client.update_run(self.run_id, status="RUNNING")
+        self.client.set_tag(self.run_id, PROCESS_TAG, identity())
 
     def finish(self, status: str = "FINISHED") -> None:
         """Mark the run as ended: FINISHED, FAILED or KILLED."""
         if self._monitor is not None:
             self._monitor.finish()
             self._monitor = None
-        self.client.set_terminated(self.run_id, status)
+        self._send("end", status=status)
 
 
-def start_run(name: str) -> Run:
-    """Start a new run.
+class Stage:
+    """The run of a stage, and the parent that it belongs to.
+
+    Args:
+        run: the stage's own run.
+        whole: the parent.
+        ends_whole: whether the parent ends with the stage; Kubeflow's plugin ends its own.
+    """
+
+    def __init__(self, run: Run, whole: Run, ends_whole: bool) -> None:
+        self.run, self.whole, self._ends_whole = run, whole, ends_whole
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """Mark both as ended, and send what an outbox still holds."""
+        self.run.finish(status)
+        if self._ends_whole:
+            self.whole.finish(status)
+        if self.run.outbox is not None:
+            self.run.outbox.close()
+
+
+def begin(name: str, whole: str | None, title: str, resume: str | None = None, outbox: bool = False) -> Stage:
+    """Start the run of a stage, or resume it.
+
+    Args:
+        name: name of the stage.
+        whole: id of the parent that an earlier stage started; a new one is started without it, or if it is gone, as
+            after deleting the database.
+        title: name for a new parent.
+        resume: id of the stage's own run, to resume it.
+        outbox: send from a thread, so that training never waits for a server.
 
     Raises:
         UserError: MLflow cannot be reached.
@@ -132,54 +145,99 @@ def start_run(name: str) -> Run:
     mlflow = connect()
     client = mlflow.MlflowClient()
     try:
-        found = client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            experiment = found.experiment_id
+        deliver(client)
+        close_lost(client)
+        given = given_run()
+        if given:
+            parent = client.get_run(given).data.tags.get(PARENT_TAG, given)
+            run_id, ends_whole = given, False
         else:
-            uri = tracking_uri()
-            # A database does not say where artifacts go; the folder beside it is where a person would look.
-            local = uri.startswith("sqlite:///")
-            place = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri() if local else None
-            experiment = client.create_experiment(EXPERIMENT, artifact_location=place)
-        return Run(client, client.create_run(experiment, run_name=name).info.run_id)
+            parent = whole if whole and exists(client, whole) else _create(client, title)
+            run_id = resume if resume and exists(client, resume) else _create(client, name, parent)
+            ends_whole = True
+        sender = Outbox(client, run_id) if outbox else None
+        stage = Stage(Run(client, run_id, sender), Run(client, parent, sender), ends_whole)
+        if given:
+            stage.run.tags(lineage())
+        else:
+            stage.run.resume()
+            stage.whole.resume()
+        return stage
     except (mlflow.MlflowException, OSError) as error:
         raise unreachable(error) from None
 
 
-def find_run(run_id: str | None, name: str) -> Run:
-    """Return the run that an earlier stage started, or a new one if it is gone, as after deleting the database."""
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    if run_id:
-        with contextlib.suppress(mlflow.MlflowException):
-            return Run(client, client.get_run(run_id).info.run_id)
-    return start_run(name)
+@contextlib.contextmanager
+def stage(name: str, whole: str | None, title: str) -> Iterator[Stage]:
+    """Begin a stage's run and end it with the block: FINISHED, KILLED by Ctrl-C, FAILED by anything else.
 
-
-def close_run(run_id: str, status: str) -> None:
-    """End a run that is still marked as running, because its process was lost; do nothing for any other.
-
-    Args:
-        run_id: id of the run; MLflow may have forgotten it.
-        status: FINISHED, FAILED or KILLED.
+    Raises:
+        UserError: MLflow cannot be reached, before or within the block.
     """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    with contextlib.suppress(mlflow.MlflowException):
-        if client.get_run(run_id).info.status == "RUNNING":
-            client.set_terminated(run_id, status)
+    from mlflow import MlflowException
+
+    begun = begin(name, whole, title)
+    try:
+        yield begun
+        begun.finish()
+    except BaseException as error:
+        with contextlib.suppress(MlflowException):
+            begun.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        if isinstance(error, MlflowException):
+            raise unreachable(error) from None
+        raise
+
+
+def _create(client: Any, name: str, parent: str | None = None) -> str:
+    """Start a run with the tags that MLflow's page shows; return its id."""
+    import getpass
+
+    made = lineage()
+    tags = {PROCESS_TAG: identity(), "mlflow.source.type": "LOCAL", "mlflow.source.name": "photo2cartoon", **made}
+    with contextlib.suppress(OSError, KeyError):  # a container's user may have no name
+        tags["mlflow.user"] = getpass.getuser()
+    if re.match(r"[0-9a-f]{40}", made["git_commit"]):
+        tags["mlflow.source.git.commit"] = made["git_commit"]
+    if os.environ.get("DVC_EXP_NAME"):
+        tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]
+    if parent:
+        tags |= {PARENT_TAG: parent, STAGE_TAG: name, "mlflow.source.name": f"p2c {name}"}
+        number = client.get_run(parent).info.experiment_id
+    else:
+        number = experiment(client)
+    return client.create_run(number, run_name=name, tags=tags).info.run_id
+
+
+def exists(client: Any, run_id: str) -> bool:
+    """Return whether MLflow has a run that is not deleted."""
+    from mlflow import MlflowException
+
+    try:
+        return client.get_run(run_id).info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
 
 
 def given_run() -> str | None:
     """Return the id of the run that Kubeflow's MLflow plugin made for this step, or None."""
-    return os.environ.get("MLFLOW_RUN_ID") or None
+    return os.environ.get(GIVEN_RUN) or None
 
 
-def close_runs(kubeflow_run: str, status: str) -> list[str]:
+def close_lost(client: Any) -> list[str]:
+    """End the runs that are marked as running by a process of this machine that is gone; return their ids."""
+    lost = [run for run in _running(client) if (by := run.data.tags.get(PROCESS_TAG)) and is_lost(by)]
+    for run in lost:
+        client.set_terminated(run.info.run_id, "KILLED")
+    return [run.info.run_id for run in lost]
+
+
+def close_runs(kubeflow: str, status: str) -> list[str]:
     """End the runs of a Kubeflow run that are still marked as running, because their process was lost.
 
     Args:
-        kubeflow_run: id of the Kubeflow run, by which they are tagged.
+        kubeflow: id of the Kubeflow run, by which they are tagged.
         status: FINISHED, FAILED or KILLED.
 
     Returns:
@@ -191,18 +249,19 @@ def close_runs(kubeflow_run: str, status: str) -> list[str]:
     mlflow = connect()
     client = mlflow.MlflowClient()
     try:
-        found = client.get_experiment_by_name(EXPERIMENT)
-        experiments = {found.experiment_id} if found else set()
-        experiments |= {os.environ["MLFLOW_EXPERIMENT_ID"]} if os.environ.get("MLFLOW_EXPERIMENT_ID") else set()
-        if not experiments:
-            return []
-        chosen = f"tags.kubeflow_run = '{kubeflow_run}' and attributes.status = 'RUNNING'"
-        running = client.search_runs(sorted(experiments), chosen)
+        running = _running(client, f" and tags.kubeflow_run = '{kubeflow}'")
         for run in running:
             client.set_terminated(run.info.run_id, status)
         return [run.info.run_id for run in running]
     except mlflow.MlflowException as error:
         raise unreachable(error) from None
+
+
+def _running(client: Any, also: str = "") -> list[Any]:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    experiments = {found.experiment_id} if found else set()
+    experiments |= {os.environ[GIVEN_EXPERIMENT]} if os.environ.get(GIVEN_EXPERIMENT) else set()
+    return client.search_runs(sorted(experiments), f"attributes.status = 'RUNNING'{also}") if experiments else []
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -214,36 +273,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def run_page(port: int) -> None:
-    """Replace this process with MLflow's web page for the local runs, on loopback.
-
-    Raises:
-        UserError: nothing was tracked yet, or runs are tracked on another server.
-    """
-    uri = tracking_uri()
-    if not uri.startswith("sqlite:///"):
-        raise UserError(f"runs are tracked at {uri}: open that page")
-    if not Path(uri.removeprefix("sqlite:///")).exists():
-        raise UserError("nothing was tracked here yet: `make demo` or `dvc repro` does")
-    environment = {
-        **os.environ,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # MLflow's job runner needs 240 MB and serves features that are not used here.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    print(f"MLflow: http://127.0.0.1:{port}  (Ctrl-C stops)", flush=True)
-    os.execve(sys.executable, command, environment)

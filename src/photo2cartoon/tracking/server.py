@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.tracking.runs import URI_VARIABLE, tracking_uri
+from photo2cartoon.tracking.client import URI_VARIABLE, tracking_uri
 
 TIMEOUT_SECONDS = 20.0
 QUESTION = "api/2.0/mlflow/experiments/search?max_results=1"  # `health` and `version` answer to every host name

@@ -29,7 +29,7 @@ from photo2cartoon.files import atomic_dir, folder_hash, link_folder, read_json,
 from photo2cartoon.layout import CHECKPOINTS, RUN, STATE
 from photo2cartoon.params import Train
 from photo2cartoon.progress import note
-from photo2cartoon.tracking.runs import close_run, flatten
+from photo2cartoon.tracking.runs import flatten
 from photo2cartoon.training.loop import train
 
 IDENTITY, FINISHED, LOCK = "identity.json", "finished", ".lock"
@@ -121,7 +121,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _leave_others(runs: Path, folder: Path, identity: dict[str, Any]) -> None:
-    """Close the MLflow runs of killed trainings, print why they are not resumed, and delete a finished run."""
+    """Print why unfinished runs are not resumed, and delete a finished one."""
     others = sorted((path for path in runs.iterdir() if path != folder and path.is_dir()), key=_age, reverse=True)
     unfinished = []
     for other in others:
@@ -129,8 +129,6 @@ def _leave_others(runs: Path, folder: Path, identity: dict[str, Any]) -> None:
             if (other / FINISHED).exists():
                 shutil.rmtree(other)
                 continue
-            for file in other.glob(f"*/{RUN}"):
-                close_run(read_json(file)["mlflow_run"], "KILLED")
             if any(_last_step(run) for run in other.iterdir()):
                 unfinished.append(other)
     if unfinished and not (folder / IDENTITY).exists():

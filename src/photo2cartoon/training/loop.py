@@ -89,7 +89,7 @@ def _train(
     if group.any(group.is_main and manager.should_stop()):
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
         return manager.last()
-    logger = RunLogger(params, out, trainer, done, resume, fingerprint) if group.is_main else None
+    logger = RunLogger(params, out, trainer, done, resume, data, fingerprint) if group.is_main else None
     saver = StateSaver(out, params.save_minutes, place) if group.is_main else None
     steps = bar(
         range(done, params.steps),

@@ -15,8 +15,9 @@ from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.tracking import runs
 from photo2cartoon.tracking.curves import write_curves
+from photo2cartoon.tracking.datasets import portraits
 from photo2cartoon.tracking.lineage import lineage
-from photo2cartoon.training.state import State, learning_rate
+from photo2cartoon.training.state import learning_rate
 from photo2cartoon.training.trainer import Trainer
 from photo2cartoon.training.trainjob_status import TrainJobStatus
 
@@ -39,13 +40,17 @@ class RunLogger:
         trainer: whose parameters and images are counted.
         done: steps before this run resumed; rows of later steps in `stats.jsonl` are dropped, they will run again.
         resume: continue the MLflow run that `run.json` names.
+        data: the dataset.
         fingerprint: hash of the dataset.
     """
 
-    def __init__(self, params: Train, out: Path, trainer: Trainer, done: int, resume: bool, fingerprint: str) -> None:
-        self.params, self.out, self.done = params, out, done
+    def __init__(
+        self, params: Train, out: Path, trainer: Trainer, done: int, resume: bool, data: Path, fingerprint: str
+    ) -> None:
+        self.params, self.out, self.done, self.step = params, out, done, done
         self.pictures = sum(trainer.per_step.values())
-        self.run = _tracked(params, out, trainer.state, resume, trainer.counts, fingerprint)
+        self.stage = _begin(params, out, trainer, resume, data, fingerprint)
+        self.run = self.stage.run
         self.run.watch_machine()
         _forget_after(out / STATS, done)
         if self.run.run_id == runs.given_run():
@@ -71,9 +76,10 @@ class RunLogger:
 
     def samples(self, picture: np.ndarray, step: int) -> None:
         """Save and log a grid of samples, uint8 RGB `[H, W, 3]`."""
+        png = encode_png(picture)
         with atomic_write(self.out / SAMPLES / f"step-{step:06d}.png") as partial:
-            partial.write_bytes(encode_png(picture))
-        self.run.image(picture, "samples", step)
+            partial.write_bytes(png)
+        self.run.image(png, "samples", step)
 
     def _replay(self) -> None:
         """Log the curves so far to a run that Kubeflow made for this attempt, so that it holds all of them."""
@@ -85,6 +91,7 @@ class RunLogger:
     def _write(self, values: Mapping[str, float], step: int) -> None:
         self._stats.write(json.dumps({"step": step, **values}) + "\n")
         self._stats.flush()
+        self.step = step
         self.run.metrics(values, step)
 
     def close(self, status: str) -> None:
@@ -93,25 +100,43 @@ class RunLogger:
         if status == "FINISHED":
             write_curves(self.out / CURVES, _points(self.out / STATS))
         self._status.close()
-        self.run.finish(status)
+        took = (time.monotonic() - self._started) / 60
+        resumed = f", resumed at step {self.done}" if self.done else ""
+        how = {"FINISHED": "finished", "KILLED": "stopped"}.get(status, "failed")
+        self.stage.whole.note(
+            "Training", f"{how} at step {self.step} of {self.params.steps}, {took:.1f} minutes{resumed}"
+        )
+        self.stage.finish(status)
 
 
-def _tracked(
-    params: Train, out: Path, state: State, resume: bool, counts: dict[str, int], fingerprint: str
-) -> runs.Run:
-    name = out.resolve().name
-    before = json.loads((out / RUN).read_text())["mlflow_run"] if resume and (out / RUN).exists() else None
-    run = runs.find_run(runs.given_run() or before, name)
-    if run.run_id != before:
-        sizes = {
-            f"weights_{name}": sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()
-        }
-        run.params({"train": params.model_dump(mode="json"), "data_sha256": fingerprint, **counts, **sizes})
-        run.tags(lineage())
-        write_json(out / RUN, {"mlflow_run": run.run_id, "data_sha256": fingerprint, **lineage()})
-    elif run.run_id != runs.given_run():
-        run.resume()
-    return run
+def _begin(params: Train, out: Path, trainer: Trainer, resume: bool, data: Path, fingerprint: str) -> runs.Stage:
+    """Begin the run in MLflow, or resume the one that `run.json` names."""
+    before = json.loads((out / RUN).read_text()) if resume and (out / RUN).exists() else {}
+    title = describe(params, trainer.counts)
+    stage = runs.begin("train", before.get("mlflow_run"), title, before.get("mlflow_training"), outbox=True)
+    if stage.run.run_id == before.get("mlflow_training"):
+        return stage
+    networks = trainer.state.networks
+    sizes = {f"weights_{name}": sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+    used = params.model_dump(mode="json", exclude={"paired" if params.recipe == "unpaired" else "loss"})
+    values = {"train": used, "data_sha256": fingerprint, **trainer.counts, **sizes}
+    if stage.whole.run_id != before.get("mlflow_run"):
+        stage.whole.params(values)
+        stage.whole.note("What", title)
+    dataset = portraits(data, fingerprint, "train", trainer.counts)
+    for run in (stage.run, stage.whole):
+        run.inputs({"training": dataset})
+    stage.whole.note("Data", f"{', '.join(f'{n} {kind}' for kind, n in trainer.counts.items())}; {dataset.digest}")
+    ids = {"mlflow_run": stage.whole.run_id, "mlflow_training": stage.run.run_id}
+    write_json(out / RUN, {**ids, "title": title, "data_sha256": fingerprint, **lineage()})
+    return stage
+
+
+def describe(params: Train, counts: Mapping[str, int]) -> str:
+    """Describe a training in a line: recipe, where it starts, size, steps and data."""
+    start = f" from {Path(params.start_from).name}" if params.start_from else " from scratch"
+    numbers = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"{params.recipe}{start}, {params.size} px, {params.channels} channels, {params.steps} steps, {numbers}"
 
 
 def _points(stats: Path) -> Iterator[tuple[str, int, float, float, float]]:

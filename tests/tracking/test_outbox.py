@@ -1,0 +1,75 @@
+"""Training goes on while MLflow's server is down, and its records arrive when the server is back."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from photo2cartoon.tracking import outbox, runs
+from photo2cartoon.tracking.client import connect
+from photo2cartoon.tracking.outbox import Outbox
+from tests.mlflow_server import mlflow_server
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory, whose `var/` keeps records; no long tries of MLflow's own client."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(outbox, "PAUSES", (0.2,))
+    return tmp_path
+
+
+def history(client, run, key):
+    return [(point.step, point.value) for point in client.get_metric_history(run, key)]
+
+
+def test_a_server_that_is_down_in_the_middle_loses_nothing(elsewhere, monkeypatch, capsys):
+    with mlflow_server(elsewhere) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        stage = runs.begin("train", None, "interrupted", outbox=True)
+        stage.run.metrics({"loss": 1.0}, 1)
+        while len(history(stage.run.client, stage.run.run_id, "loss")) < 1:
+            time.sleep(0.05)
+    began = time.monotonic()
+    for step in (2, 3, 4):
+        stage.run.metrics({"loss": 1 / step}, step)
+    stage.whole.note("Training", "went on")
+    assert time.monotonic() - began < 1  # nobody waits for the network
+    ended = threading.Thread(target=stage.finish)
+    ended.start()
+    with mlflow_server(elsewhere, int(uri.rsplit(":", 1)[1])):
+        ended.join(60)
+        client = connect().MlflowClient()
+        assert history(client, stage.run.run_id, "loss") == [(1, 1.0), (2, 1 / 2), (3, 1 / 3), (4, 1 / 4)]
+        assert {client.get_run(run.run_id).info.status for run in (stage.run, stage.whole)} == {"FINISHED"}
+        assert client.get_run(stage.whole.run_id).data.tags["mlflow.note.content"] == "**Training:** went on"
+    printed = capsys.readouterr().err
+    assert printed.count("does not answer: records wait") == 1 and printed.count("answers again") == 1
+
+
+def test_what_is_left_at_the_end_is_sent_by_the_next_stage(elsewhere, capsys):
+    stage = runs.begin("train", None, "left")
+    broken = connect().MlflowClient("http://127.0.0.1:9")
+    waiting = Outbox(broken, stage.run.run_id)
+    waiting.put({"kind": "metrics", "run": stage.run.run_id, "time": 1, "values": {"loss": 0.5}, "step": 7})
+    waiting.put({"kind": "end", "run": stage.run.run_id, "time": 2, "status": "FINISHED"})
+    waiting.close(wait=0.5)
+    kept = elsewhere / f"var/outbox/{stage.run.run_id}.jsonl"
+    assert [json.loads(line)["kind"] for line in kept.read_text().splitlines()] == ["metrics", "end"]
+    assert f"2 records are kept in {kept.relative_to(elsewhere)}" in capsys.readouterr().err
+    runs.begin("evaluate", stage.whole.run_id, "left")
+    client = connect().MlflowClient()
+    assert history(client, stage.run.run_id, "loss") == [(7, 0.5)]
+    assert client.get_run(stage.run.run_id).info.status == "FINISHED"
+    assert not list(kept.parent.iterdir())
+
+
+def test_a_record_that_mlflow_refuses_holds_up_no_other(capsys):
+    stage = runs.begin("train", None, "refused", outbox=True)
+    stage.run.metrics({"a name?with:signs": 1.0}, 1)
+    stage.run.metrics({"loss": 2.0}, 2)
+    stage.finish()
+    assert history(stage.run.client, stage.run.run_id, "loss") == [(2, 2.0)]
+    assert "refuses a record" in capsys.readouterr().err
