@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from photo2cartoon import pretrained
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.export.export import export, real_portraits
-from photo2cartoon.export.session import open_session
+from photo2cartoon.serving.session import open_session
 from photo2cartoon.params import Export
 
 VARIANTS = ("fp32", "fp16", "int8")

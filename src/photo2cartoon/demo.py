@@ -72,10 +72,10 @@ def _say(text: str) -> None:
 def _is_registered() -> bool:
     from photo2cartoon.files import sha256_of
     from photo2cartoon.params import load
-    from photo2cartoon.tracking.registry import find_version
+    from photo2cartoon.tracking.registry import GENERATOR_HASH, find_version
 
     sha256 = sha256_of(SELECTED / CARTOON_GENERATOR)
-    return find_version(load(RESOLVED_PARAMS).select.model_name, "generator_sha256", sha256) is not None
+    return find_version(load(RESOLVED_PARAMS).select.model_name, GENERATOR_HASH, sha256) is not None
 
 
 def _promote() -> int:

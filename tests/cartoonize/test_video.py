@@ -16,9 +16,9 @@ from photo2cartoon.cartoonize.follow import Follower
 from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, cartoonize_video
 from photo2cartoon.cartoonize.video_reader import SUFFIXES, VideoReader
 from photo2cartoon.errors import UserError
-from photo2cartoon.export.session import open_session
 from photo2cartoon.portrait import PortraitMaker
 from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.serving.session import open_session
 
 WIDTH, HEIGHT, RATE, COUNT, SOUND_RATE = 640, 360, 25, 30, 48000
 TONE, TONE_FROM = 440, 0.3  # Hz, seconds

@@ -14,9 +14,9 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.export import export as module
 from photo2cartoon.export.export import real_portraits
 from photo2cartoon.export.graph import PortraitToCartoon, stylize, write_onnx
-from photo2cartoon.export.session import open_session
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Export
+from photo2cartoon.serving.session import open_session
 from tests.conftest import ROOT, noise
 
 

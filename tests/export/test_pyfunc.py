@@ -14,10 +14,10 @@ import pytest
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.pyfunc import write_pyfunc
-from photo2cartoon.export.session import open_session
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.pretrained import resolve
+from photo2cartoon.serving.session import open_session
 
 
 @pytest.fixture(scope="module")

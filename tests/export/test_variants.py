@@ -11,10 +11,10 @@ from onnx import TensorProto
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.export import export, real_portraits
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
-from photo2cartoon.export.session import open_session
 from photo2cartoon.export.variants import TOLERANCES, to_half, to_int8
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Export
+from photo2cartoon.serving.session import open_session
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import socket
 import uuid
 
+import numpy as np
 import onnx
 import pytest
 
@@ -32,9 +33,13 @@ def files(place):
 
 def graph(folder, version):
     """Write the smallest ONNX file that names its version, and return its path."""
-    node = onnx.helper.make_node("Identity", ["portrait"], ["cartoon"])
-    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, [1]) for name in ("portrait", "cartoon")]
-    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", values[:1], values[1:]))
+    ends = [onnx.numpy_helper.from_array(np.array([end]), name) for name, end in (("from", 0), ("to", 3), ("axis", 3))]
+    node = onnx.helper.make_node("Slice", ["portrait", "from", "to", "axis"], ["cartoon"])
+    shapes = {"portrait": ["N", 256, 256, 4], "cartoon": ["N", 256, 256, 3]}
+    given, made = (onnx.helper.make_tensor_value_info(k, onnx.TensorProto.UINT8, v) for k, v in shapes.items())
+    drawn = onnx.helper.make_graph([node], "colours", [given], [made], ends)
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(drawn, ir_version=10, opset_imports=[opset])
     onnx.helper.set_model_props(model, {"mlflow_version": str(version)})
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(folder / "generator.onnx"))

@@ -112,7 +112,7 @@ def by_onnxruntime(graph: Path) -> Stylize:
     Raises:
         UserError: the file is not such a graph.
     """
-    from photo2cartoon.export.session import open_session
+    from photo2cartoon.serving.session import open_session
 
     if not graph.is_file():
         raise UserError(f"{graph}: no such model")

@@ -17,7 +17,7 @@ from photo2cartoon.cli.common import (
     load_params,
 )
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import DATA, MEASURES_TABLE, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, TRITON_RUN, WEIGHTS
+from photo2cartoon.layout import DATA, MEASURES_TABLE, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, WEIGHTS
 
 if TYPE_CHECKING:
     from photo2cartoon.params import PortraitParams
@@ -69,63 +69,6 @@ def translate(
         raise UserError(f"translate: --split is '{split}', known are test and train")
     counts = translate_dataset(checkpoint, data, out, "raw" if raw else "ema", split)
     typer.echo(f"{out}: {counts['A2B']} photographs and {counts['B2A']} cartoons; look at {out / OVERVIEW}")
-
-
-@app.command(rich_help_panel=MODELS)
-def rollback(
-    params: ParamsFile = None,
-    repository: Repository = MODEL_REPOSITORY,
-    server: Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")] = None,
-) -> None:
-    """Roll back to the previous champion."""
-    from photo2cartoon.serving.repository import rollback as stage
-
-    version = stage(repository, load_params(params).select, server)
-    typer.echo(f"{repository}/generator/{version}: back in place{f', loaded by {server}' if server else ''}")
-
-
-@app.command(rich_help_panel=MODELS)
-def serve(
-    repository: Repository = MODEL_REPOSITORY,
-    weights: WeightsFolder = WEIGHTS,
-    params: ParamsFile = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
-    ] = "127.0.0.1",
-    grpc_port: Annotated[int, typer.Option(help="gRPC port.")] = 8001,
-    http_port: Annotated[int, typer.Option(help="HTTP port.")] = 8000,
-    metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 8002,
-    run_folder: Annotated[Path, typer.Option(help="Folder for backends and the log.")] = TRITON_RUN,
-) -> None:
-    """Serve the promoted model with Triton until Ctrl-C or SIGTERM, on loopback by default."""
-    import signal
-    import time
-
-    from photo2cartoon.assets.collect import ensure
-    from photo2cartoon.portrait.maker import required_assets
-    from photo2cartoon.serving.repository import init_repository
-    from photo2cartoon.serving.server import Ports, Server
-
-    values = load_params(params)
-    own = values.assets.folder
-    ensure(required_assets(values.portrait), weights, Path(own) if own else None)
-    init_repository(repository, MODEL_REPOSITORY)
-
-    def stop(*_: object) -> None:
-        raise SystemExit(0)
-
-    # Installed before the server starts, so that an early signal stops it too.
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    ports = Ports(grpc_port, http_port, metrics_port)
-    with Server(repository, run_folder, ports, weights, params, host) as server:
-        typer.echo(
-            f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{server.grpc.split(':')[0]}:{metrics_port}/metrics\n"
-            f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"
-        )
-        while server.process.poll() is None:
-            time.sleep(0.3)
-        raise UserError(f"Triton ended by itself (log: {server.log})")
 
 
 @app.command(rich_help_panel=MODELS)

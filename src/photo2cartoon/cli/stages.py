@@ -12,7 +12,6 @@ from photo2cartoon.cli.common import (
     Data,
     ParamsFile,
     Profile,
-    Repository,
     WeightsFolder,
     app,
     load_params,
@@ -20,7 +19,6 @@ from photo2cartoon.cli.common import (
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import (
     DATA,
-    MODEL_REPOSITORY,
     PICTURE_HASHES,
     RAW,
     SOURCE_VERSIONS,
@@ -238,8 +236,11 @@ def select(
 
 @app.command(rich_help_panel=STAGES)
 def export(
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")],
-    out: Annotated[Path, typer.Option(help="ONNX file to write.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder.")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Instead of --checkpoint: version in MLflow, which gets the graph.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="ONNX file to write; optional with --version.")] = None,
     params: ParamsFile = None,
     data: Annotated[
         Path | None, typer.Option(help="Dataset with the portraits on which the graph is compared with torch.")
@@ -252,36 +253,22 @@ def export(
 ) -> None:
     """Export the generator to ONNX and check it against torch."""
     from photo2cartoon.export.export import export as stage
+    from photo2cartoon.export.export import export_version
 
+    if (checkpoint is None) == (version is None) or (checkpoint and not out):
+        raise UserError("export: needs --checkpoint and --out, or --version")
     values = load_params(params)
     typer.echo("Exporting, and comparing with torch: half a minute", err=True)
-    parity = stage(values.export, checkpoint, data, out, report, metrics, values.portrait, weights)
+    if version:
+        model = values.select.model_name
+        parity = export_version(values.export, model, version, data, out, values.portrait, weights)
+        out = out or f"version {version} of {model}"
+    else:
+        parity = stage(values.export, checkpoint, data, out, report, metrics, values.portrait, weights)
     typer.echo(
         f"{out}: differs from torch by {parity.mean_difference:.4f} levels of 255 on average, {parity.max_difference:.0f}"
         f" at most, on {parity.portraits} portraits"
     )
-
-
-@app.command(rich_help_panel=STAGES)
-def promote(
-    params: ParamsFile = None,
-    repository: Repository = MODEL_REPOSITORY,
-    server: Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")] = None,
-    init: Annotated[
-        bool, typer.Option("--init", help="Initialise an empty repository with the model configurations.")
-    ] = False,
-    furnish: Annotated[bool, typer.Option("--furnish", hidden=True)] = False,
-) -> None:
-    """Deploy the version that has the alias 'champion' in MLflow."""
-    from photo2cartoon.progress import note
-    from photo2cartoon.serving import repository as serving
-
-    if furnish:
-        note("--furnish is called --init now; the old name works for one more release")
-    if init or furnish:
-        serving.init_repository(repository, MODEL_REPOSITORY)
-    version = serving.promote(repository, load_params(params).select, server)
-    typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
 
 
 def _show_scores(scores: dict[str, dict[str, float]]) -> None:

@@ -143,7 +143,7 @@ def _register_in_stage(params: Select, choice: Choice, folder: Path) -> Selectio
 
 def _register(params: Select, choice: Choice, stage: runs.Stage, folder: Path) -> Selection:
     """Register the generator in a folder, and find whether it should become the champion."""
-    tags = {"checkpoint": choice.path.name, "generator_sha256": sha256_of(folder / CARTOON_GENERATOR)}
+    tags = {"checkpoint": choice.path.name, registry.GENERATOR_HASH: sha256_of(folder / CARTOON_GENERATOR)}
     tags |= {**choice.measured, "score": repr(choice.score), "git_commit": choice.run_info["git_commit"]}
     tags |= {"dvc": dataset.digest} if (dataset := scored_dataset(DATA, choice.result)).source_type == "dvc" else {}
     logged = _logged(stage, choice)

@@ -16,14 +16,15 @@ from photo2cartoon.dataset.faces import list_pictures, read_rgba
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.parity import Parity, compare
-from photo2cartoon.export.registered import add_graph
+from photo2cartoon.export.registered import add_graph, fetch_generator
 from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
-from photo2cartoon.files import atomic_write, read_json, write_json
-from photo2cartoon.layout import CARTOON_GENERATOR, GRAPH, SELECTION, WEIGHTS
+from photo2cartoon.files import atomic_write, read_json, sha256_of, write_json
+from photo2cartoon.layout import CARTOON_GENERATOR, GRAPH, PARITY, SELECTION, WEIGHTS
 from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.portrait.maker import SIZE, on_white
 from photo2cartoon.tracking.lineage import lineage
+from photo2cartoon.tracking.registry import GENERATOR_HASH
 
 CALIBRATION = 32
 
@@ -67,6 +68,7 @@ def export(
         "variant": params.variant,
         "mlflow_version": selection["version"] if selection else "none",
         "data_sha256": selection["data_sha256"] if selection else "unknown",
+        **({GENERATOR_HASH: sha256_of(source / CARTOON_GENERATOR)} if selection else {}),
         **lineage(),
     }
     portraits = real_portraits(data, params.portraits)
@@ -92,6 +94,32 @@ def export(
         settings = portrait or PortraitParams()
         add_graph(params, selection, source / CARTOON_GENERATOR, out, report, asdict(parity), settings, weights)
     return parity
+
+
+def export_version(
+    params: Export,
+    model: str,
+    version: int,
+    data: Path | None,
+    out: Path | None,
+    portrait: PortraitParams,
+    weights: Path,
+) -> Parity:
+    """Export a version that is in MLflow already, such as one that a person registered on its page.
+
+    Args:
+        params, data, portrait, weights: as for `export`.
+        model, version: the registered model and its version, which gets the graph.
+        out: the ONNX file; None keeps none here.
+
+    Raises:
+        UserError: as for `export`, or there is no such version.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        source, folder = Path(temporary) / "generator", Path(temporary) / "export"
+        source.mkdir()
+        fetch_generator(model, version, source)
+        return export(params, source, data, out or folder / GRAPH, folder / PARITY, None, portrait, weights)
 
 
 def real_portraits(data: Path | None, count: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from photo2cartoon.export.graph import PortraitToCartoon, stylize
-from photo2cartoon.export.session import open_session
+from photo2cartoon.serving.session import open_session
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ import photo2cartoon
 from photo2cartoon.assets.catalogue import find_asset, read_catalogue
 from photo2cartoon.assets.collect import ensure
 from photo2cartoon.assets.fetch import installed_file
-from photo2cartoon.export.session import open_session
 from photo2cartoon.files import atomic_write, cache_folder
 from photo2cartoon.layout import GRAPH
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.portrait import PortraitMaker, decode
 from photo2cartoon.portrait.maker import required_assets
+from photo2cartoon.serving.session import open_session
 
 PHOTO, CARTOON = "photo", "cartoon"
 MODEL_DATA = "model"  # name of the data folder; MLflow puts it into `data/`

@@ -12,14 +12,12 @@ from typing import Any
 from photo2cartoon import __version__
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.pyfunc import write_pyfunc
-from photo2cartoon.files import atomic_write, read_json, sha256_of
-from photo2cartoon.layout import PARITY, PARITY_GRID
+from photo2cartoon.files import atomic_write, read_json, sha256_of, write_json
+from photo2cartoon.layout import CARD, CARTOON_GENERATOR, PARITY, PARITY_GRID, SELECTION
 from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.progress import note
 from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.client import tracking_uri
-
-EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
 
 
 def add_graph(
@@ -46,15 +44,15 @@ def add_graph(
         portrait: the `portrait` section, for the version as `mlflow.pyfunc` loads it.
         weights: folder that the `assets` stage filled.
     """
-    found = registry.find_version(selection["model"], "generator_sha256", sha256_of(generator))
-    if found is None or int(found.version) != selection["version"]:
+    found = registry.get_version(selection["model"], selection["version"])
+    if found is None or found.tags.get(registry.GENERATOR_HASH) != sha256_of(generator):
         note(
             f"export: the graph is in {graph}, but in no version in MLflow at {tracking_uri()}, where this generator"
             " is not registered: `dvc repro --force --single-item select`, then `dvc repro`, do both"
         )
         return
     mean, largest = parity["mean_difference"], parity["max_difference"]
-    tags = {"parity_mean": f"{mean:.4f}", "parity_max": f"{largest:.0f}", EXPORTED_WITH: _settings(params)}
+    tags = {"parity_mean": f"{mean:.4f}", "parity_max": f"{largest:.0f}", registry.EXPORTED_WITH: _settings(params)}
     with runs.stage("export", selection["mlflow_run"], "export") as stage, tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "version"
         write_pyfunc(folder, graph, portrait, weights, _example())
@@ -62,7 +60,7 @@ def add_graph(
             shutil.copyfile(report, folder / PARITY)
             shutil.copyfile(report.with_suffix(".png"), folder / PARITY_GRID)
             stage.run.image((folder / PARITY_GRID).read_bytes(), "parity", 0)
-        registry.set_tags(selection["model"], selection["version"], {EXPORTED_WITH: "being replaced"})
+        registry.set_tags(selection["model"], selection["version"], {registry.EXPORTED_WITH: "being replaced"})
         registry.add_files(selection["model"], selection["version"], folder, tags)
         stage.run.metrics({"parity/mean_difference": mean, "parity/max_difference": largest}, 0)
         stage.whole.note(
@@ -80,6 +78,37 @@ def _example() -> bytes:
     ].tobytes()
 
 
+def fetch_generator(model: str, version: int, out: Path) -> dict[str, Any]:
+    """Fetch the generator of a version, also of one that a person registered on MLflow's page.
+
+    Args:
+        model, version: the registered model and its version.
+        out: receives a checkpoint of the generator, with `selection.json`.
+
+    Returns:
+        The contents of `selection.json`.
+
+    Raises:
+        UserError: there is no such version, it holds no generator, or MLflow cannot be reached.
+    """
+    found = registry.get_version(model, version)
+    if found is None:
+        raise UserError(f"MLflow at {tracking_uri()} has no version {version} of '{model}'; `p2c versions` lists them")
+    for name in (CARTOON_GENERATOR, CARD):
+        registry.download(model, version, name, out)
+    tags = {registry.GENERATOR_HASH: sha256_of(out / CARTOON_GENERATOR)}
+    registry.set_tags(model, version, tags)
+    selection = {
+        "model": model,
+        "version": version,
+        "checkpoint": found.tags.get("checkpoint") or f"step-{read_json(out / CARD)['step']:06}",
+        "mlflow_run": found.run_id or None,
+        "data_sha256": found.tags.get("data_sha256", "unknown"),
+    }
+    write_json(out / SELECTION, selection)
+    return selection
+
+
 def fetch_graph(params: Export, model: str, version: int, out: Path) -> dict[str, Any] | None:
     """Fetch the graph of a version, if it was exported with these settings and this version of the project.
 
@@ -94,7 +123,7 @@ def fetch_graph(params: Export, model: str, version: int, out: Path) -> dict[str
     Raises:
         UserError: MLflow cannot be reached.
     """
-    if registry.read_tags(model, version).get(EXPORTED_WITH) != _settings(params):
+    if registry.read_tags(model, version).get(registry.EXPORTED_WITH) != _settings(params):
         return None
     with contextlib.suppress(UserError), tempfile.TemporaryDirectory() as folder:
         parity = read_json(registry.download(model, version, PARITY, Path(folder)))

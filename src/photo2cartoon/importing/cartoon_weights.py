@@ -250,7 +250,7 @@ def _from_paddle(name: str, value: Tensor) -> Tensor:
 
 def _must_draw_the_same(source: Path, generator: torch.nn.Module, size: int) -> None:
     """Check the weights, which are matched by order of use: both generators must give the same output."""
-    from photo2cartoon.export.session import open_session
+    from photo2cartoon.serving.session import open_session
 
     picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     session = open_session(source)

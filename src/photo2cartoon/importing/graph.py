@@ -125,7 +125,7 @@ def _constants(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str,
     import onnx
     from onnx import helper, numpy_helper
 
-    from photo2cartoon.export.session import open_session
+    from photo2cartoon.serving.session import open_session
 
     values = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     names, made = set(values), []

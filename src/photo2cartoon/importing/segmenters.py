@@ -129,7 +129,7 @@ def _reason(output: str) -> str:
 
 
 def _must_agree(source: Path, graph: Path, picture: np.ndarray, expected: np.ndarray) -> None:
-    from photo2cartoon.export.session import open_session
+    from photo2cartoon.serving.session import open_session
 
     session = open_session(graph)
     got = session.run(None, {session.get_inputs()[0].name: picture})[0]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
+
+import numpy as np
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED
 from photo2cartoon.params import Select
+from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.progress import note
+from photo2cartoon.serving.session import open_session
 from photo2cartoon.serving.storage import Storage, storage_at
 from photo2cartoon.tracking import registry
 
@@ -50,7 +55,8 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
         The promoted version, now the newest in the repository.
 
     Raises:
-        UserError: there is no champion, it was never exported, or the server refuses it.
+        UserError: there is no champion, it was never exported, its graph draws nothing, or the server refuses it; the
+            repository then holds what it held before.
     """
     target = storage_at(repository)
     if not target.is_initialised():
@@ -64,18 +70,36 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
             " model that came with `dvc pull`: `dvc repro --force --single-item select`), or set the alias in MLflow's page"
             " (`make mlflow`)"
         )
-    version, is_first = int(champion.version), not target.versions()
+    version, before = int(champion.version), target.versions()
     _publish(target, params.model_name, version)
-    for newer in (number for number in target.versions() if number > version):
-        target.retire(newer)  # Triton serves the highest number
+    newer = [number for number in target.versions() if number > version]
+    for number in newer:
+        target.retire(number)  # Triton serves the highest number
     if server:
         try:
             reload_generator(server)
+        except RefusedError:
+            _undo(target, version, before, newer, server)
+            raise
         except UserError as error:
-            if not is_first:
+            if before:
                 raise
             note(f"promote: the first version is in place; a server loads it when it starts ({error})")
+    registry.mark_served(params.model_name, version, str(target))
+    if before and before[-1] != version and registry.get_version(params.model_name, before[-1]):
+        registry.set_alias(params.model_name, registry.PREVIOUS, before[-1])  # where `rollback` goes
     return version
+
+
+def _undo(target: Storage, version: int, before: list[int], retired: list[int], server: str) -> None:
+    """Bring back what the repository held before a version that the server refuses."""
+    for number in retired:
+        target.restore(number)
+    if version not in before:
+        target.withdraw(version)
+    if before:
+        with contextlib.suppress(UserError):
+            reload_generator(server)
 
 
 def rollback(repository: Path | str, params: Select, server: str | None = None) -> int:
@@ -95,29 +119,55 @@ def reload_generator(server: str) -> None:
     """Make a running Triton look for new versions of the generator; it finishes requests in progress first.
 
     Raises:
-        UserError: the server cannot be reached or refuses the version.
+        RefusedError: the server cannot load the version.
+        UserError: the server cannot be reached.
     """
     from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
     try:
-        InferenceServerClient(server).load_model(GENERATOR)
+        client = InferenceServerClient(server)
+        client.load_model(GENERATOR)
+    except ValueError as error:
+        raise UserError(f"{server}: not HOST:PORT: {error}") from None
     except InferenceServerException as error:
-        raise UserError(f"Triton at {server}: {error.message()}") from None
+        kind = UserError if "UNAVAILABLE" in str(error.status()) else RefusedError
+        raise kind(f"Triton at {server}: {error.message()}") from None
+
+
+class RefusedError(UserError):
+    """The server answered, and does not load the version."""
 
 
 def _publish(target: Storage, model: str, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         graph = registry.download_graph(model, version, Path(temporary))
-        _check_version(graph, version)
+        _check_version(graph, model, version)
+        _check_drawing(graph, version)
         if not target.holds(version, graph):
             target.publish(version, graph)
 
 
-def _check_version(graph: Path, version: int) -> None:
-    """Refuse a graph whose metadata names another version: it was stored there by mistake."""
+def _check_drawing(graph: Path, version: int) -> None:
+    """Refuse a graph that cannot draw: it is damaged, has another interface, or answers with one colour."""
+    portrait = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 4), np.uint8)
+    try:
+        (cartoon,) = open_session(graph).run(["cartoon"], {"portrait": portrait})
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise UserError(f"MLflow version {version}: its graph cannot draw: {str(error).splitlines()[0]}") from None
+    if cartoon.shape != (1, SIZE, SIZE, 3) or cartoon.dtype != np.uint8 or cartoon.min() == cartoon.max():
+        raise UserError(f"MLflow version {version}: its graph draws nothing: {cartoon.dtype} {list(cartoon.shape)}")
+
+
+def _check_version(graph: Path, model: str, version: int) -> None:
+    """Refuse a graph whose metadata names another generator or version: it was stored there by mistake."""
     import onnx
 
-    named = {item.key: item.value for item in onnx.load(str(graph)).metadata_props}.get("mlflow_version")
-    if named != str(version):
-        raise UserError(f"MLflow version {version} holds a graph that was exported as version {named}: refused")
+    named = {item.key: item.value for item in onnx.load(str(graph)).metadata_props}
+    generator = registry.read_tags(model, version).get(registry.GENERATOR_HASH)
+    if registry.GENERATOR_HASH in named and named[registry.GENERATOR_HASH] == generator:
+        return  # two versions of one generator may share a graph
+    if named.get("mlflow_version") != str(version):
+        raise UserError(
+            f"MLflow version {version} holds a graph that was exported as version {named.get('mlflow_version')}: refused"
+        )

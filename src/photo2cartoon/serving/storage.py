@@ -40,6 +40,12 @@ class Storage(Protocol):
     def retire(self, version: int) -> None:
         """Hide a version from servers, but keep it."""
 
+    def restore(self, version: int) -> None:
+        """Bring back a version that was hidden."""
+
+    def withdraw(self, version: int) -> None:
+        """Remove a version."""
+
     def graph(self, version: int) -> Path:
         """Return a version's graph as a local file."""
 
@@ -112,6 +118,12 @@ class Folder:
         shutil.rmtree(aside / str(version), ignore_errors=True)
         (self.path / GENERATOR / str(version)).rename(aside / str(version))
 
+    def restore(self, version: int) -> None:
+        (self.path / GENERATOR / RETIRED / str(version)).rename(self.path / GENERATOR / str(version))
+
+    def withdraw(self, version: int) -> None:
+        shutil.rmtree(self.path / GENERATOR / str(version))
+
     def graph(self, version: int) -> Path:
         return self.path / GENERATOR / str(version) / VERSION_GRAPH
 
@@ -173,10 +185,22 @@ class Bucket:
         self.add(f"{GENERATOR}/{version}/{VERSION_GRAPH}", graph)
 
     def retire(self, version: int) -> None:
-        aside = self._in(f"{GENERATOR}/{RETIRED}/{version}/{VERSION_GRAPH}")
+        self._move(self._object(version), self._retired(version))
+
+    def restore(self, version: int) -> None:
+        self._move(self._retired(version), self._object(version))
+
+    def withdraw(self, version: int) -> None:
         with as_user_error(self.url, "cannot be written"):
-            self._system.pipe_file(aside, self._system.cat_file(self._object(version)))
             self._system.rm_file(self._object(version))
+
+    def _retired(self, version: int) -> str:
+        return self._in(f"{GENERATOR}/{RETIRED}/{version}/{VERSION_GRAPH}")
+
+    def _move(self, source: str, target: str) -> None:
+        with as_user_error(self.url, "cannot be written"):
+            self._system.pipe_file(target, self._system.cat_file(source))
+            self._system.rm_file(source)
 
     def graph(self, version: int) -> Path:
         """Download the graph into the user's cache, under its own hash, unless it is already there."""

@@ -14,6 +14,10 @@ from photo2cartoon.tracking.client import connect, unreachable
 from photo2cartoon.tracking.runs import Run
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+GENERATOR_HASH = "generator_sha256"  # tag of a version, and in the metadata of its graph
+EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
+SERVED_IN = "served_in"  # tag of a version: the model repositories whose newest it is
+REFUSED = "not_served_because"  # tag of a version, and of the registered model
 VERSIONS_TAG = "mlflow.modelVersions"
 LOGGED = "models:/"  # source of a version that is a logged model
 LONGEST_DESCRIPTION = 5000  # what MLflow's database holds
@@ -32,7 +36,7 @@ def register(model: str, logged: str, run: Run, tags: Mapping[str, str], descrip
         model: name of the registered model.
         logged: id of the logged model, whose files are the version's.
         run: the parent run.
-        tags: tags of the version; `generator_sha256` identifies the generator.
+        tags: tags of the version; `GENERATOR_HASH` identifies the generator.
         description: Markdown.
 
     Returns:
@@ -46,7 +50,7 @@ def register(model: str, logged: str, run: Run, tags: Mapping[str, str], descrip
     try:
         with contextlib.suppress(mlflow.MlflowException):
             client.create_registered_model(model, description=ABOUT_MODEL)
-        known = find_version(model, "generator_sha256", tags["generator_sha256"])
+        known = find_version(model, GENERATOR_HASH, tags[GENERATOR_HASH])
         if known is not None:
             version = int(known.version)
             set_tags(model, version, tags)
@@ -82,6 +86,21 @@ def find_version(model: str, tag: str, value: str) -> Any | None:
         raise unreachable(error) from None
     found = [version for version in versions if version.tags.get(tag) == value]
     return max(found, key=lambda version: int(version.version), default=None)
+
+
+def get_version(model: str, version: int) -> Any | None:
+    """Return a version, or None if there is none of this number.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    mlflow = connect()
+    try:
+        return mlflow.MlflowClient().get_model_version(model, str(version))
+    except mlflow.MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise unreachable(error) from None
 
 
 def read_tags(model: str, version: int) -> dict[str, str]:
@@ -123,14 +142,96 @@ def find_alias(model: str, alias: str) -> Any | None:
         raise unreachable(error) from None
 
 
+def champion_version(model: str) -> int | None:
+    """Return the version that the alias `champion` points at, or None.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    champion = find_alias(model, CHAMPION)
+    return None if champion is None else int(champion.version)
+
+
+def champion_state(model: str) -> str | None:
+    """Return a text that changes when the alias `champion` is moved, or when its version gets another graph.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    champion = find_alias(model, CHAMPION)
+    return None if champion is None else f"{champion.version} {champion.tags.get(EXPORTED_WITH)}"
+
+
+def list_versions(model: str) -> list[Any]:
+    """Return all versions of a model with their aliases, newest first; empty if there is no such model.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    mlflow = connect()
+    try:
+        client = mlflow.MlflowClient()
+        found = client.search_model_versions(f"name = '{model}'", max_results=1000)
+        # A search returns no aliases.
+        aliases = client.get_registered_model(model).aliases if found else {}
+    except mlflow.MlflowException as error:
+        raise unreachable(error) from None
+    for version in found:
+        version.aliases = sorted(alias for alias, number in aliases.items() if int(number) == int(version.version))
+    return sorted(found, key=lambda version: -int(version.version))
+
+
+def mark_served(model: str, version: int, place: str) -> None:
+    """Tag a version with the place that serves it now; the tag is removed from the version before.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    try:
+        for other in list_versions(model):
+            number, places = int(other.version), set((other.tags.get(SERVED_IN) or "").split()) - {""}
+            wanted = places | {place} if number == version else places - {place}
+            if wanted and wanted != places:
+                client.set_model_version_tag(model, other.version, SERVED_IN, " ".join(sorted(wanted)))
+            elif places and not wanted:
+                client.delete_model_version_tag(model, other.version, SERVED_IN)
+            if number == version and REFUSED in other.tags:
+                client.delete_model_version_tag(model, other.version, REFUSED)
+        if REFUSED in client.get_registered_model(model).tags:
+            client.delete_registered_model_tag(model, REFUSED)
+    except mlflow.MlflowException as error:
+        raise unreachable(error) from None
+
+
+def mark_refused(model: str, reason: str) -> None:
+    """Tag the champion with the reason why it is not served, and the registered model with both.
+
+    MLflow's aliases have no tags of their own.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    mlflow = connect()
+    client = mlflow.MlflowClient()
+    version = champion_version(model)
+    if version is None:
+        return
+    try:
+        client.set_model_version_tag(model, str(version), REFUSED, reason)
+        client.set_registered_model_tag(model, REFUSED, f"version {version}: {reason}")
+    except mlflow.MlflowException as error:
+        raise unreachable(error) from None
+
+
 def is_champion(model: str, version: int) -> bool:
     """Return whether the alias `champion` points at a version.
 
     Raises:
         UserError: MLflow cannot be reached.
     """
-    champion = find_alias(model, CHAMPION)
-    return champion is not None and int(champion.version) == version
+    return champion_version(model) == version
 
 
 def set_alias(model: str, alias: str, version: int) -> None:

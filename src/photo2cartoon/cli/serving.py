@@ -1,0 +1,123 @@
+"""Commands that serve: promote a version, follow the champion, roll back, list versions, run Triton."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from photo2cartoon.cli.common import MODELS, STAGES, ParamsFile, Repository, WeightsFolder, app, load_params
+from photo2cartoon.errors import UserError
+from photo2cartoon.layout import MODEL_REPOSITORY, TRITON_RUN, WEIGHTS
+
+ServerOption = Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")]
+
+
+@app.command(rich_help_panel=STAGES)
+def promote(
+    params: ParamsFile = None,
+    repository: Repository = MODEL_REPOSITORY,
+    server: ServerOption = None,
+    init: Annotated[
+        bool, typer.Option("--init", help="Initialise an empty repository with the model configurations.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep running, and deploy whenever somebody moves the alias 'champion'.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=1, max=60, help="With --follow: seconds between looks at MLflow.")] = 10,
+    webhook: Annotated[
+        str | None,
+        typer.Option(help="With --follow: http://HOST:PORT at which MLflow reaches this process, to act at once."),
+    ] = None,
+    furnish: Annotated[bool, typer.Option("--furnish", hidden=True)] = False,
+) -> None:
+    """Deploy the version that has the alias 'champion' in MLflow."""
+    from photo2cartoon.progress import note
+    from photo2cartoon.serving import repository as serving
+
+    if furnish:
+        note("--furnish is called --init now; the old name works for one more release")
+    if webhook and not follow:
+        raise UserError("promote: --webhook is used with --follow")
+    if init or furnish:
+        serving.init_repository(repository, MODEL_REPOSITORY)
+    section = load_params(params).select
+    if follow:
+        from photo2cartoon.serving.follow import follow as run
+
+        run(repository, section, server, every, webhook)
+        return
+    version = serving.promote(repository, section, server)
+    typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
+
+
+@app.command(rich_help_panel=MODELS)
+def rollback(
+    params: ParamsFile = None,
+    repository: Repository = MODEL_REPOSITORY,
+    server: ServerOption = None,
+) -> None:
+    """Roll back to the previous champion."""
+    from photo2cartoon.serving.repository import rollback as stage
+
+    version = stage(repository, load_params(params).select, server)
+    typer.echo(f"{repository}/generator/{version}: back in place{f', loaded by {server}' if server else ''}")
+
+
+@app.command(rich_help_panel=MODELS)
+def versions(
+    params: ParamsFile = None,
+    repository: Repository = MODEL_REPOSITORY,
+    server: Annotated[
+        list[str] | None, typer.Option(help="HOST:PORT of a Triton server to ask; may be repeated.")
+    ] = None,
+) -> None:
+    """List the versions of the model: aliases, scores, and which one each repository and server serves."""
+    from photo2cartoon.serving.overview import show
+
+    show(load_params(params).select, repository, server or [])
+
+
+@app.command(rich_help_panel=MODELS)
+def serve(
+    repository: Repository = MODEL_REPOSITORY,
+    weights: WeightsFolder = WEIGHTS,
+    params: ParamsFile = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
+    ] = "127.0.0.1",
+    grpc_port: Annotated[int, typer.Option(help="gRPC port.")] = 8001,
+    http_port: Annotated[int, typer.Option(help="HTTP port.")] = 8000,
+    metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 8002,
+    run_folder: Annotated[Path, typer.Option(help="Folder for backends and the log.")] = TRITON_RUN,
+) -> None:
+    """Serve the promoted model with Triton until Ctrl-C or SIGTERM, on loopback by default."""
+    import signal
+    import time
+
+    from photo2cartoon.assets.collect import ensure
+    from photo2cartoon.portrait.maker import required_assets
+    from photo2cartoon.serving.repository import init_repository
+    from photo2cartoon.serving.server import Ports, Server
+
+    values = load_params(params)
+    own = values.assets.folder
+    ensure(required_assets(values.portrait), weights, Path(own) if own else None)
+    init_repository(repository, MODEL_REPOSITORY)
+
+    def stop(*_: object) -> None:
+        raise SystemExit(0)
+
+    # Installed before the server starts, so that an early signal stops it too.
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    ports = Ports(grpc_port, http_port, metrics_port)
+    with Server(repository, run_folder, ports, weights, params, host) as server:
+        typer.echo(
+            f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{server.grpc.split(':')[0]}:{metrics_port}/metrics\n"
+            f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"
+        )
+        while server.process.poll() is None:
+            time.sleep(0.3)
+        raise UserError(f"Triton ended by itself (log: {server.log})")

@@ -1,0 +1,146 @@
+"""Follows the alias `champion`: whoever moves it in MLflow deploys that version within a minute."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.params import Select
+from photo2cartoon.ports import LOOPBACK
+from photo2cartoon.progress import note
+from photo2cartoon.serving.repository import promote
+from photo2cartoon.tracking import registry, webhooks
+
+RETRY_SECONDS = 60.0  # between tries of a version that could not be deployed
+
+
+def follow(
+    repository: Path | str, params: Select, server: str | None, every: float, webhook: str | None = None
+) -> None:
+    """Deploy what `champion` points at, now and whenever it is moved, until SIGTERM or Ctrl-C.
+
+    A version that `promote` refuses is not served, and what was served stays: tags of the version and of the registered
+    model say why, until the alias is moved or the version can be deployed. Without a champion, and while MLflow does not
+    answer, what is served stays as well.
+
+    Args:
+        repository, params, server: as for `promote`.
+        every: seconds between looks at MLflow.
+        webhook: address at which MLflow's server reaches this process, so that it looks at once; None only polls.
+
+    Raises:
+        UserError: the webhook's address cannot be listened at.
+    """
+    moved, stop = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        moved.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    follower = Follower(repository, params, server)
+    with _listening(webhook, params.model_name, moved.set) if webhook else contextlib.nullcontext():
+        note(f"promote: follows '{registry.CHAMPION}' of {params.model_name}; Ctrl-C stops")
+        while not stop.is_set():
+            moved.clear()
+            follower.look()
+            moved.wait(every)
+
+
+class Follower:
+    """The state of `follow`: what was deployed last, and what could not be.
+
+    Args:
+        repository, params, server: as for `promote`.
+    """
+
+    def __init__(self, repository: Path | str, params: Select, server: str | None) -> None:
+        self.repository, self.params, self.server = repository, params, server
+        self._deployed: str | None = None
+        self._failed: tuple[str, str] | None = None  # state and reason
+        self._tries = 0.0
+        self._said: str | None = None
+
+    def look(self) -> None:
+        """Look at the alias once, and deploy its version if it is not deployed yet."""
+        import time
+
+        try:
+            state = registry.champion_state(self.params.model_name)
+        except UserError as error:
+            self._say(f"promote: {error}; what is served stays")
+            return
+        if state is None:
+            self._say(f"promote: {self.params.model_name} has no champion; what is served stays")
+            return
+        if state == self._deployed or (
+            self._failed and self._failed[0] == state and time.monotonic() - self._tries < RETRY_SECONDS
+        ):
+            return
+        self._tries = time.monotonic()
+        try:
+            version = promote(self.repository, self.params, self.server)
+        except UserError as error:
+            self._failed = state, str(error)
+            self._say(f"promote: {error}; what was served before stays")
+            with contextlib.suppress(UserError):
+                registry.mark_refused(self.params.model_name, str(error))
+            return
+        with contextlib.suppress(UserError):
+            # Marking it changed the version; somebody may also have moved the alias meanwhile.
+            if registry.champion_version(self.params.model_name) == version:
+                self._deployed = registry.champion_state(self.params.model_name)
+        self._failed = None
+        self._say(f"promote: version {version} is in service in {self.repository}")
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            note(text)
+            self._said = text
+
+
+@contextlib.contextmanager
+def _listening(address: str, model: str, wake: Callable[[], None]) -> Iterator[None]:
+    """Listen for MLflow's webhook, which only makes the follower look: the message itself is not trusted or used."""
+
+    class _Listener(http.server.BaseHTTPRequestHandler):
+        timeout = 5
+
+        def do_POST(self) -> None:
+            """Make the follower look."""
+            self.send_response(204)
+            self.end_headers()
+            wake()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing for a request."""
+
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.port:
+        raise UserError(f"promote: --webhook {address}: expected http://HOST:PORT")
+    own = parts.hostname in (LOOPBACK, "localhost")
+    try:
+        server = http.server.ThreadingHTTPServer((LOOPBACK if own else "", parts.port), _Listener)
+    except OSError as error:
+        raise UserError(f"promote: --webhook {address}: cannot listen at port {parts.port}: {error.strerror}") from None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    name = f"photo2cartoon {model} {parts.netloc}"
+    try:
+        refused = webhooks.subscribe(name, address)
+        note(
+            f"promote: MLflow has no webhooks for {address} ({refused}): polls only"
+            if refused
+            else "promote: by webhook"
+        )
+        yield
+    finally:
+        webhooks.unsubscribe(name)
+        server.shutdown()
+        server.server_close()

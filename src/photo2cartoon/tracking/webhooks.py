@@ -1,0 +1,40 @@
+"""Webhooks of MLflow's server (3.3 or newer, with a database): it calls an address when an alias is moved."""
+
+from __future__ import annotations
+
+import contextlib
+
+from photo2cartoon.tracking.client import connect
+
+EVENTS = ("model_version_alias.created", "model_version_alias.deleted")
+
+
+def subscribe(name: str, address: str) -> str:
+    """Ask MLflow to call an address whenever an alias is set or removed.
+
+    By default MLflow calls only https addresses that are public; its administrator decides about others.
+
+    Args:
+        name: name of the webhook; one of the same name is replaced.
+        address: where MLflow reaches us.
+
+    Returns:
+        Why MLflow does not do it; empty if it does.
+    """
+    mlflow = connect()
+    try:
+        unsubscribe(name)
+        mlflow.MlflowClient().create_webhook(name, address, list(EVENTS))
+    except (mlflow.MlflowException, NotImplementedError, AttributeError, OSError) as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+def unsubscribe(name: str) -> None:
+    """Remove the webhook of this name, if MLflow has it."""
+    mlflow = connect()
+    with contextlib.suppress(mlflow.MlflowException, NotImplementedError, AttributeError, OSError):
+        client = mlflow.MlflowClient()
+        for webhook in client.list_webhooks(max_results=100):
+            if webhook.name == name:
+                client.delete_webhook(webhook.webhook_id)
