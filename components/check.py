@@ -20,7 +20,7 @@ def check(
     batch: int,
     lr: float,
     score_on: str,
-    champion: str,
+    promotion: str,
     mlflow_uri: str,
     repository: str,
     server: str,
@@ -31,7 +31,7 @@ def check(
 
     Args:
         assets, ingest, portrait, preprocess, train, evaluate, select, export: sections of params.yaml.
-        photos, cartoons, revision, steps, batch, lr, score_on, champion: parameters of the pipeline.
+        photos, cartoons, revision, steps, batch, lr, score_on, promotion: parameters of the pipeline.
         mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
         repository: Triton's model repository; a folder is not looked at, because only `promote` mounts it.
         server: HOST:PORT of the Triton that will load the version; it must listen if the repository has versions.
@@ -43,6 +43,7 @@ def check(
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets, Export, PortraitParams, Preprocess
     from photo2cartoon.params import arguments as given
+    from photo2cartoon.scoring.metrics import must_be_known
     from photo2cartoon.serving.storage import must_be_usable
     from photo2cartoon.tracking.server import must_answer
 
@@ -51,7 +52,8 @@ def check(
             given.section_of(kind, values)
         given.train_of(train, steps, batch, lr)
         given.evaluate_of(evaluate, score_on)
-        given.select_of(select, champion)
+        choosing = given.select_of(select, promotion)
+        must_be_known([*choosing.rank, *choosing.floors], "select")
         must_answer(mlflow_uri)
         must_be_usable(repository, server)
         version = data_version(at_revision(given.ingest_of(ingest, photos, cartoons), revision))

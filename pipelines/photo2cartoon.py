@@ -52,7 +52,7 @@ def build(cluster: Cluster) -> Callable:
         batch: int = default["batch"],
         lr: float = default["lr"],
         score_on: str = default["score_on"],
-        champion: str = default["champion"],
+        promotion: str = default["promotion"],
         mlflow_uri: str = "",
         repository: str = cluster.model_repository,
         server: str = "",
@@ -75,7 +75,8 @@ def build(cluster: Cluster) -> Callable:
             batch: images of each domain per step, over all processes.
             lr: learning rate of Adam.
             score_on: photographs on which checkpoints are scored: test (held out), or all where there are few.
-            champion: when the selected version takes the alias champion, and is promoted: better, always or never.
+            promotion: when the selected version takes the alias champion, and is deployed: better (than the champion, on the
+                same photographs), always, or ask (a person moves the alias).
             mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
             repository: Triton's model repository, a folder or an object storage URL.
             server: HOST:PORT of a running Triton that should load the version immediately; empty for none.
@@ -102,7 +103,7 @@ def build(cluster: Cluster) -> Callable:
             # Neither `check` nor `promote` is cached: they read the source and the registry, which are no inputs.
             checked = check(
                 assets=assets, ingest=ingest, portrait=portrait, preprocess=preprocess, train=train, evaluate=evaluate,
-                select=select, export=export, score_on=score_on, champion=champion, mlflow_uri=mlflow_uri,
+                select=select, export=export, score_on=score_on, promotion=promotion, mlflow_uri=mlflow_uri,
                 repository=repository, server=server, **sources, **hyper,
             )  # fmt: skip
             version = on_cluster(checked, "check", cached=False)["Output"]
@@ -130,12 +131,18 @@ def build(cluster: Cluster) -> Callable:
                 trained = train_step(gpus=cluster.step("train").gpus, **training)
             averages = on_cluster(trained, "train")["averages"]
 
-            scoring = {"params": evaluate, "score_on": score_on, "averages": averages, "mlflow_uri": mlflow_uri}
+            scoring = {
+                "params": evaluate,
+                "select": select,
+                "score_on": score_on,
+                "averages": averages,
+                "mlflow_uri": mlflow_uri,
+            }
             evaluated = on_cluster(
                 evaluate_step(scored=portraits["scored"], weights=weights["scoring"], **scoring), "evaluate"
             )
             promoted = promote(
-                params=select, export=export, portrait=portrait, champion=champion, scores=evaluated["scores"],
+                params=select, export=export, portrait=portrait, promotion=promotion, scores=evaluated["scores"],
                 finalists=evaluated["finalists"], examples=portraits["examples"], weights=weights["packed"],
                 mlflow_uri=mlflow_uri, repository=repository, server=server,
             )  # fmt: skip

@@ -113,7 +113,7 @@ def test_names_of_the_previous_release_are_read_with_a_note(tmp_path, capsys):
 def test_arguments_of_the_pipeline_come_back_as_the_same_parameters(tmp_path):
     (tmp_path / "params.yaml").write_text(
         "ingest: {photos: url, photos_at: 's3://faces/photos', cartoons: folder, cartoons_at: /data/cartoons}\n"
-        "train: {steps: 7, paired: {l1: 2}}\nevaluate: {photos: all}\nselect: {champion: never, metric: fid}\n"
+        "train: {steps: 7, paired: {l1: 2}}\nevaluate: {photos: all}\nselect: {promote: ask, metric: fid}\n"
     )
     expected = params.load(tmp_path / "params.yaml")
     given = json.loads(json.dumps(to_arguments(expected, "v3")), parse_int=float)  # as Kubeflow hands numbers on
@@ -121,7 +121,7 @@ def test_arguments_of_the_pipeline_come_back_as_the_same_parameters(tmp_path):
     assert ingest_of(given["ingest"], given["photos"], given["cartoons"]) == expected.ingest
     assert train_of(given["train"], 7, 1, given["lr"]) == expected.train
     assert evaluate_of(given["evaluate"], given["score_on"]) == expected.evaluate
-    assert select_of(given["select"], given["champion"]) == expected.select
+    assert select_of(given["select"], given["promotion"]) == expected.select
     assert section_of(PortraitParams, given["portrait"]) == expected.portrait
 
 

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.test_house import LEAVES, MODULES, reached, room_of
 from tests.workspace import ASKED, Workspace, outputs
 
-STAGES = ["params", "assets", "sources", "ingest", "preprocess", "train", "evaluate", "select", "export"]
+STAGES = ["params", "assets", "sources", "ingest", "preprocess", "train", "evaluate", "select", "report", "export"]
 
 
 # The modules that each stage runs; `sources` runs every time. What they import through assets, portrait or tracking
@@ -27,9 +27,11 @@ RUNS = {
     "assets": (("assets.collect", "importing.segmenters"), ("portrait", "pretrained")),
     "ingest": (("dataset.ingest",), ("assets", "portrait")),
     "preprocess": (("dataset.preprocess",), ("assets",)),
-    "train": (("training.auto_resume",), ("assets", "portrait", "pretrained")),
+    # A metric, if `train.score` names one, decides which checkpoints are kept, not what they are.
+    "train": (("training.auto_resume",), ("assets", "portrait", "pretrained", "scoring")),
     "evaluate": (("evaluation.evaluate",), ("assets", "portrait", "pretrained")),
     "select": (("evaluation.selection",), ("pretrained",)),
+    "report": (("evaluation.report",), ("assets", "portrait", "pretrained")),
     "export": (("export.export",), ("assets", "portrait", "pretrained")),
 }
 # Read by these modules, or run by them as a program.
@@ -117,10 +119,11 @@ def test_selecting_again_makes_no_new_version_and_so_nothing_follows(workspace):
 
 
 def test_code_that_a_stage_does_not_run_leaves_it_alone(workspace):
-    """Another promotion rule rescores nothing, another plan or another measure of `p2c measure` retrains nothing."""
+    """Another promotion rule rescores nothing, another plan or another metric retrains nothing."""
     code = workspace.folder / "src/photo2cartoon"
     for names, stages in (
-        (("serving/repository.py", "training/plan.py", "scoring/pairs.py", "evaluation/measure.py"), set()),
+        (("serving/repository.py", "training/plan.py", "evaluation/measure.py"), set()),
+        (("scoring/metrics.py",), {"evaluate", "select", "report"}),
         (("evaluation/selection.py",), {"select"}),
         (("checkpoint.py",), {"train", "evaluate", "select", "export"}),
     ):
@@ -202,7 +205,7 @@ def versions(workspace):
 
 
 def test_a_photograph_added_to_a_folder_reruns_what_follows(workspace, versions):
-    assert workspace.second[0] == [stage for stage in STAGES if stage not in ("assets", "export")]
+    assert workspace.second[0] == [stage for stage in STAGES if stage not in ("assets", "report", "export")]
     assert (workspace.folder / "data/raw/photos/ada--portrait.png").exists()
     assert all(versions["v1"][path] != versions["v2"][path] for path in versions["v1"])
 
@@ -277,18 +280,18 @@ def test_plots_show_curves_and_pictures_and_load_nothing(workspace):
 
 @pytest.mark.usefixtures("versions")
 def test_experiments_run_from_a_queue_and_are_compared(workspace):
-    workspace.dvc("exp", "run", "--queue", "--name", "never", "-S", "+select.champion=never", "select")
+    workspace.dvc("exp", "run", "--queue", "--name", "asks", "-S", "+select.promote=ask", "select")
     workspace.dvc("queue", "start")
     deadline = time.monotonic() + 120
     while "Success" not in (status := workspace.dvc("queue", "status").stdout):
         assert "Failed" not in status and time.monotonic() < deadline, status
         time.sleep(1)
     workspace.dvc("queue", "stop")
-    log = workspace.dvc("queue", "logs", "never").stdout
+    log = workspace.dvc("queue", "logs", "asks").stdout
     # It found the version in this project's MLflow, and trained nothing again.
     version = json.loads((workspace.folder / "models/selected/selection.json").read_text())["version"]
     assert f"version {version}, candidate" in log and "Running stage 'train'" not in log
     table = workspace.dvc("exp", "show", "--csv", "--only-changed").stdout
-    assert "never" in table and "select.champion" in table
-    workspace.dvc("exp", "apply", "never")
-    assert yaml.safe_load((workspace.folder / "params.yaml").read_text())["select"] == {"champion": "never"}
+    assert "asks" in table and "select.promote" in table
+    workspace.dvc("exp", "apply", "asks")
+    assert yaml.safe_load((workspace.folder / "params.yaml").read_text())["select"] == {"promote": "ask"}

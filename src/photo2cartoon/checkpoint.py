@@ -134,10 +134,13 @@ def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str 
     write_networks(target, card.train, {name: generator}, card.step)
 
 
-def copy_averages(run: Path, out: Path, names: Collection[str] | None = None) -> None:
-    """Copy what makes cartoons of a run: each checkpoint's averaged generator genA2B, and `run.json`.
+AVERAGES = ("genA2B.average", "genB2A.average")
 
-    The copy is a run that can be evaluated and selected from, at a thirtieth of the size.
+
+def copy_averages(run: Path, out: Path, names: Collection[str] | None = None) -> None:
+    """Copy what makes cartoons of a run: each checkpoint's averaged generators, and `run.json`.
+
+    The copy is a run that can be evaluated and selected from, at a fifteenth of the size.
 
     Args:
         run: output folder of the `train` stage.
@@ -149,9 +152,10 @@ def copy_averages(run: Path, out: Path, names: Collection[str] | None = None) ->
             if names is None or path.name in names:
                 card, target = read_card(path), partial / CHECKPOINTS / path.name
                 target.mkdir(parents=True)
-                name = "genA2B.average.safetensors"
-                shutil.copyfile(path / name, target / name)
-                write_card(target, card.step, card.train, ["genA2B.average"], card.scores)
+                there = [name for name in AVERAGES if (path / f"{name}.safetensors").is_file()]
+                for name in there:
+                    shutil.copyfile(path / f"{name}.safetensors", target / f"{name}.safetensors")
+                write_card(target, card.step, card.train, there, card.scores)
         shutil.copyfile(run / RUN, partial / RUN)
 
 

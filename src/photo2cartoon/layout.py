@@ -12,6 +12,7 @@ MODEL_REPOSITORY = Path("triton_repo")
 RESOLVED_PARAMS = Path("reports/params.yaml")
 SOURCE_VERSIONS = Path("reports/sources.json")
 SELECTED = Path("models/selected")
+REPORT = Path("reports/index.html")
 
 # State of this machine that DVC does not track: MLflow's database, unfinished training runs, DVC's local remote.
 LOCAL = Path("var")
@@ -40,6 +41,7 @@ CARTOON_GENERATOR = "genA2B.safetensors"
 
 # `evaluate`: the scores of all checkpoints.
 SCORES, SCORES_TABLE, SCORED_GRID = "scores.json", "scores.csv", "drawings.png"
+SCORE_DRAWS = "draws.npz"  # bootstrap draws of every score, to compare models on the same photographs
 
 # `select`
 SELECTION = "selection.json"

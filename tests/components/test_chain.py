@@ -51,11 +51,11 @@ class Chain:
         return sorted(path.name for path in (self.folder / into).iterdir())
 
     def promote(self, into="", **changes):
-        given = {"params": self["select"], **self.take("champion", "export", "portrait")}
+        given = {"params": self["select"], **self.take("promotion", "export", "portrait")}
         given["weights"] = self.made["packed"]
         given |= {name: self.made[name] for name in ("scores", "finalists", "examples")}
         given |= {"mlflow_uri": "", "repository": str(self.folder / "repository"), "server": "", **changes}
-        return self.step(promote, ("graph", "parity", "summary"), into, **given)
+        return self.step(promote, ("graph", "parity", "summary", "report"), into, **given)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def chain(tmp_path_factory, storage, tiny_params):
     hyper = chain.take("steps", "batch", "lr")
     places = {"mlflow_uri": "", "repository": str(folder / "repository"), "server": ""}
     sections = ("assets", "ingest", "portrait", "preprocess", "train", "evaluate", "select", "export")
-    chain.version = check.python_func(**chain.take(*sections, "score_on", "champion"), **sources, **hyper, **places)
+    chain.version = check.python_func(**chain.take(*sections, "score_on", "promotion"), **sources, **hyper, **places)
     chain.step(assets, ("portrait", "training", "scoring", "packed"), params=chain["assets"])
     chain.making = {"params": chain["preprocess"], "portrait": chain["portrait"], "ingest": chain["ingest"], **sources}
     chain.making |= {"weights": made["portrait"], "score_on": chain["score_on"], "data_version": chain.version}
@@ -77,7 +77,12 @@ def chain(tmp_path_factory, storage, tiny_params):
     chain.training = {"params": chain["train"], "faces": made["faces"], "weights": made["training"], **hyper}
     chain.training |= {"gpus": 0, "mlflow_uri": ""}
     chain.step(train, ("averages", "log", "state"), **chain.training)
-    chain.scoring = {"params": chain["evaluate"], "score_on": chain["score_on"], "mlflow_uri": ""}
+    chain.scoring = {
+        "params": chain["evaluate"],
+        "select": chain["select"],
+        "score_on": chain["score_on"],
+        "mlflow_uri": "",
+    }
     chain.scoring |= {"averages": made["averages"], "scored": made["scored"], "weights": made["scoring"]}
     with Reads([Path(made[name].path) for name in ("averages", "scored", "scoring")]) as chain.reads:
         chain.step(evaluate, ("scores", "finalists", "metrics", "drawings"), **chain.scoring)

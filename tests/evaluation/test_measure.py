@@ -36,22 +36,21 @@ def measured(drawn_faces, weights, tmp_path_factory):
 
 def test_a_model_that_knows_the_answers_is_perfect(measured):
     result, out, _ = measured
-    pairs = result["teacher"]["with drawing"]
-    assert pairs["l1"][0] < 0.01 and pairs["ssim"][0] > 0.99 and pairs["perceptual"][0] < 0.01
-    photographs = result["photographs"]["with drawing"]
-    assert photographs["l1"][0] > 0.05 and photographs["dlib"] == pytest.approx((1, 0), abs=1e-5)
-    assert pairs["kernel_drawings"][0] < photographs["kernel_drawings"][0]
-    assert json.loads((out / "measures.json").read_text())["models"]["teacher"]["with drawing"]["l1"] == list(
-        pairs["l1"]
-    )
+    pairs = result["models"]["teacher"]["with drawing"]
+    assert pairs["l1"] < 0.01 and pairs["ssim"] > 0.99 and pairs["perceptual"] < 0.01
+    photographs = result["models"]["photographs"]["with drawing"]
+    assert photographs["l1"] > 0.05 and photographs["identity_dlib"] == pytest.approx(1)
+    assert result["models"]["photographs of somebody else"]["everybody"]["identity_dlib"] < 0.99
+    assert pairs["kernel_drawings"] < photographs["kernel_drawings"]
+    assert json.loads((out / "measures.json").read_text()) == result
 
 
 def test_groups_are_told_apart(measured):
     result, out, _ = measured
     groups = json.loads((out / "measures.json").read_text())["groups"]
     assert groups["with drawing"] == groups["without drawing"] == 6
-    assert groups["without drawing, female"] == groups["without drawing, male"] == 3
-    assert "l1" not in result["teacher"]["without drawing, male"]
+    assert groups["female"] == groups["male"] == 3 and groups["everybody"] == 12
+    assert "l1" not in result["models"]["teacher"]["male"] and "cycle" not in result["models"]["teacher"]["male"]
     assert "| teacher |" in (out / "measures.md").read_text()
 
 
@@ -83,13 +82,11 @@ def test_without_drawings_the_other_columns_are_measured(measured, weights, tmp_
     shutil.copytree(data / "testA", tmp_path / "testA")
     shutil.copy(next((data / "trainB").iterdir()), tmp_path / "trainB")
     same = lambda portraits: portraits[..., :3]  # noqa: E731
-    result = measure({"same": same}, tmp_path, weights, tmp_path / "out")
+    result = measure({"same": same}, tmp_path, weights, tmp_path / "out")["models"]
     table = (tmp_path / "out/measures.md").read_text()
-    assert (
-        set(result["same"]["without drawing"]) <= {"dlib", "mobilefacenet"}
-        and "dlib" in result["same"]["without drawing"]
-    )
-    assert "nan" not in table and "l1" not in table and "kernel" not in table and "| same |" in table
+    measured = {name for name in result["same"]["everybody"] if not name.endswith("_interval")}
+    assert {"identity_dlib", "skin_colour"} <= measured and not {"l1", "precision", "novelty"} & measured
+    assert "nan" not in table and "`l1`" not in table and "kernel" not in table and "| same |" in table
     for path in sorted((tmp_path / "testA").iterdir())[2:]:
         path.unlink()
     with pytest.raises(UserError, match="testA holds 2 photographs, three or more are needed"):

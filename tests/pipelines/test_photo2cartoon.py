@@ -26,8 +26,12 @@ def test_every_stage_of_dvc_is_a_component():
     stages = set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
     spec = next(yaml.safe_load_all(COMPILED.read_text()))
     components = {name.removeprefix("exec-") for name in spec["deploymentSpec"]["executors"]}
-    # `check` asks the sources, `preprocess` ingests, `promote` selects and exports: a step costs a cluster ten seconds.
-    assert stages - {"params", "sources", "ingest", "select", "export"} | {"check", "promote", "finish"} <= components
+    # `check` asks the sources, `preprocess` ingests, `promote` selects, reports and exports: a step costs a cluster ten
+    # seconds.
+    assert (
+        stages - {"params", "sources", "ingest", "select", "report", "export"} | {"check", "promote", "finish"}
+        <= components
+    )
 
 
 def test_what_asks_the_world_never_comes_from_the_cache():
@@ -159,5 +163,5 @@ def test_it_runs_here_to_the_scores_of_dvc(here, tiny_params, tmp_path):
     assert json.loads((second / "evaluate/scores/scores.json").read_text()) == expected
 
     # A model that is not the champion is not promoted.
-    told = here(select={"model_name": "kubeflow", "champion": "never"}, export={"portraits": 3})
+    told = here(select={"model_name": "kubeflow", "promote": "ask"}, export={"portraits": 3})
     assert [path.name for path in (tmp_path / "triton_repo/generator").glob("[0-9]*")] == ["1"]

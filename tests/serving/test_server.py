@@ -28,7 +28,7 @@ from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.tracking import registry
 from tests.conftest import ROOT, noise
 
-MODEL = Select(model_name="served", metric="kernel_face", champion="always")
+MODEL = Select(model_name="served", metric="kernel_face", promote="always")
 
 
 @pytest.fixture(scope="module")

@@ -58,14 +58,14 @@ def test_patience_counts_checkpoints_since_the_best(scores, stops, tmp_path, mon
 def test_a_run_is_scored_as_it_goes_and_ends_when_it_stands_still(drawn_faces, weights, tmp_path, tiny):
     # With a learning rate this small, every checkpoint makes the same pictures, whatever the score says.
     section = tiny.model_copy(
-        update={"steps": 50, "lr": 1e-12, "checkpoint_every": 1, "score": "face_distance", "patience": 2, "keep": 1}
+        update={"steps": 50, "lr": 1e-12, "checkpoint_every": 1, "score": "identity_dlib", "patience": 2, "keep": 1}
     )
     last = train(section, drawn_faces, weights, tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run/stats.jsonl").read_text().splitlines()]
-    scores = {row["step"]: row["score/face_distance"] for row in rows if "score/face_distance" in row}
+    scores = {row["step"]: row["score/identity_dlib"] for row in rows if "score/identity_dlib" in row}
     step = int(last.name.removeprefix("step-"))
     assert sorted(scores) == list(range(1, step + 1)) and 3 <= step < 50
-    best = min(scores, key=lambda at: (scores[at], at))
+    best = min(scores, key=lambda at: (-scores[at], at))
     assert step - best == 2 and (tmp_path / f"run/checkpoints/step-{best:06d}").exists()
     assert train(section, drawn_faces, weights, tmp_path / "run", resume=True) == last
 

@@ -28,7 +28,10 @@ Repository = Annotated[
 
 
 def load_params(path: Path | None, profile: str | None = None):
-    """Read and check the parameters file."""
+    """Read and check the parameters file, with the names of metrics in it."""
     from photo2cartoon.params import load
+    from photo2cartoon.scoring.metrics import check_names
 
-    return load(path, profile)
+    given = load(path, profile)
+    check_names(given)
+    return given

@@ -21,6 +21,8 @@ from photo2cartoon.layout import (
     DATA,
     PICTURE_HASHES,
     RAW,
+    REPORT,
+    SCORES_TABLE,
     SOURCE_VERSIONS,
     SOURCES,
     TABLE,
@@ -46,7 +48,7 @@ def params_(
     if schema:
         typer.echo(json.dumps(module.Params.model_json_schema(), indent=2))
         return
-    resolved = module.load(params, profile)
+    resolved = load_params(params, profile)
     if out:
         module.dump(resolved, out)
     else:
@@ -209,10 +211,11 @@ def evaluate(
     data: Data = DATA,
     weights: WeightsFolder = WEIGHTS,
 ) -> None:
-    """Score every checkpoint; lower is better."""
+    """Score every checkpoint, and the champion on the same photographs."""
     from photo2cartoon.evaluation.evaluate import evaluate as stage
 
-    _show_scores(stage(load_params(params).evaluate, train, data, weights, out)["scores"])
+    values = load_params(params)
+    _show_scores(stage(values.evaluate, train, data, weights, out, values.select), out)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -227,6 +230,8 @@ def select(
     from photo2cartoon.evaluation.selection import select as stage
 
     chosen = stage(load_params(params).select, scores, train, out, metrics)
+    for name, reason in sorted(chosen.reasons.items()):
+        typer.echo(f"{name}: {reason}")
     typer.echo(
         f"{chosen.checkpoint}: {chosen.metric} {chosen.score:.4g} (the photographs themselves: "
         f"{chosen.photographs_score:.4g}); registered as {chosen.model} version {chosen.version}, "
@@ -271,22 +276,40 @@ def export(
     )
 
 
-def _show_scores(scores: dict[str, dict[str, float]]) -> None:
+@app.command(rich_help_panel=STAGES)
+def report(
+    scores: Annotated[Path, typer.Option(help="Output folder of `p2c evaluate`.")],
+    train: Annotated[Path, typer.Option(help="Run folder of `p2c train`.")],
+    selected: Annotated[Path, typer.Option(help="Output folder of `p2c select`.")],
+    out: Annotated[Path, typer.Option(help="HTML file.")] = REPORT,
+) -> None:
+    """Write the choice and its reason, scores, groups, curves and pictures as one HTML file that needs no server."""
+    from photo2cartoon.evaluation.report import report as stage
+
+    stage(scores, train, selected, out)
+    typer.echo(f"{out}: open it in a browser")
+
+
+def _show_scores(result: dict, out: Path) -> None:
+    """Print a row for each metric, and a column for each of at most six models: the others are in the table's file."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    metrics = [key for key in next(iter(scores.values())) if not key.endswith("_interval")]
+    from photo2cartoon.evaluation.description import cell
+    from photo2cartoon.evaluation.rule import STEP, finalists
+    from photo2cartoon.scoring.metrics import METRICS, WORST, direction
+
+    names, most = list(result["scores"]), 6
+    if len(names) > most:
+        best = finalists(result["scores"])
+        names = [name for name in names if not name.startswith(STEP) or name in best][:most]
     table = Table(box=SIMPLE, padding=(0, 1), pad_edge=False)
-    for heading in ("checkpoint", *metrics):
-        table.add_column(
-            heading.replace("_", "\n"), justify="left" if heading == "checkpoint" else "right", no_wrap=True
-        )
-    for name, values in scores.items():
-        cells = []
-        for metric in metrics:
-            interval = values.get(f"{metric}_interval")
-            cells.append(f"{values[metric]:.3g}" + (f"\n±{interval:.1g}" if interval is not None else ""))
-        table.add_row(name, *cells)
+    for heading in ("score", "better", *names):
+        table.add_column(heading, justify="left" if heading in ("score", "better") else "right", overflow="fold")
+    for metric in dict.fromkeys(key for name in names for key in result["scores"][name]):
+        if metric.removeprefix(WORST) in METRICS:
+            cells = (cell(result["scores"][name], metric, result) for name in names)
+            table.add_row(metric, "lower" if direction(metric) > 0 else "higher", *cells)
     Console().print(table)
-    typer.echo("Lower is better; ± is half of a 95 % interval.")
+    typer.echo(f"± is half of a 95 % interval; {out / SCORES_TABLE} has every checkpoint")

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from photo2cartoon import checkpoint
-from photo2cartoon.evaluation.rule import finalists
+from photo2cartoon.evaluation.rule import PHOTOGRAPHS, finalists
 from photo2cartoon.layout import SCORED_GRID
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.tracking import logged_models, runs
 from photo2cartoon.tracking.datasets import portraits
-
-PHOTOGRAPHS = "photographs"
 
 
 def log_candidates(

@@ -1,43 +1,155 @@
-"""The rule by which the best checkpoint is found."""
+"""The rule by which a checkpoint is chosen: floors first, then metrics in order, each among those left by the one before.
+
+A metric separates two checkpoints only if the 95 % interval of their difference on the same photographs excludes zero
+(paired bootstrap). Of checkpoints that it cannot tell apart, the next metric decides; the last one decides by value.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation.draws import read_draws
+from photo2cartoon.params import Select
+from photo2cartoon.scoring.metrics import METRICS, direction
+
+Scores = Mapping[str, Mapping[str, float]]  # by checkpoint and metric
+Draws = Mapping[str, Mapping[str, np.ndarray]]  # bootstrap draws, likewise
+STEP = "step-"  # names of checkpoints begin with it
+PHOTOGRAPHS, CHAMPION = "photographs", "champion"  # the other rows of the scores
+BETTER, WORSE, ALIKE = "better", "worse", "cannot be told apart"
+EXCLUDED = 2.5  # percentile at either end of a 95 % interval
 
 
-def best(scores: dict[str, dict[str, float]], metric: str) -> str:
-    """Return the checkpoint with the lowest score, or an equivalent one that keeps the person more recognisable.
+@dataclass(frozen=True)
+class Difference:
+    """How a metric compares two models on the same photographs.
 
-    If the metric has an interval, every checkpoint within the best one's interval counts as equivalent (the
-    one-standard-error rule of Breiman et al., 1984, with 95 %); of those, the one with the lowest face distance wins.
-    A tie goes to the earliest.
+    Args:
+        verdict: about the first one.
+        value: first minus second.
+        low, high: its 95 % interval.
+    """
+
+    verdict: Literal["better", "worse", "cannot be told apart"]
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.verdict} ({self.value:+.4g}, 95 % {self.low:+.3g} to {self.high:+.3g})"
+
+
+def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str) -> Difference:
+    """Compare two models by the paired bootstrap."""
+    value = scores[first][metric] - scores[second][metric]
+    of_draws = draws[first][metric] - draws[second][metric]
+    known = of_draws[np.isfinite(of_draws)]
+    if len(known) < 2 or not math.isfinite(value):
+        return Difference(ALIKE, value, -math.inf, math.inf)
+    low, high = np.percentile(known, [EXCLUDED, 100 - EXCLUDED])
+    sign = direction(metric)
+    verdict = (
+        BETTER if sign * (low if sign < 0 else high) < 0 else WORSE if sign * (high if sign < 0 else low) > 0 else ALIKE
+    )
+    return Difference(verdict, value, float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The chosen checkpoint, and for every checkpoint why it was or was not chosen."""
+
+    chosen: str
+    reasons: Mapping[str, str]
+
+
+def choose(scores: Scores, draws: Draws, rank: Sequence[str], floors: Mapping[str, float]) -> Verdict:
+    """Choose a checkpoint.
+
+    Args:
+        scores: of all models; those whose names begin with `step-` are checkpoints.
+        draws: of the same models.
+        rank: metrics in order.
+        floors: the worst value allowed, by metric: a minimum where higher is better, else a maximum.
 
     Raises:
-        UserError: no checkpoint has a score by this metric.
+        UserError: no checkpoint has a score by a metric, or none keeps to the floors.
     """
-    candidates = {
-        name: values[metric]
-        for name, values in sorted(scores.items())
-        if name.startswith("step-") and math.isfinite(values.get(metric, math.nan))
-    }
-    if not candidates:
-        known = sorted({key for values in scores.values() for key in values if not key.endswith("_interval")})
-        hint = " (true FID needs Inception's weights in the weights folder)" if metric == "fid" else ""
-        raise UserError(f"select.metric: no checkpoint has a '{metric}' score{hint}; there are {', '.join(known)}")
-    lowest = min(candidates, key=candidates.__getitem__)
-    limit = candidates[lowest] + scores[lowest].get(f"{metric}_interval", 0.0)
-    alike = [name for name, score in candidates.items() if score <= limit]
-    return min(alike, key=lambda name: (scores[name].get("face_distance", 0.0), candidates[name]))
+    checkpoints = sorted(name for name in scores if name.startswith(STEP))
+    reasons: dict[str, str] = {}
+    for name in checkpoints:
+        missing = [m for m in (*floors, *rank) if not math.isfinite(scores[name].get(m, math.nan))]
+        broken = [m for m, limit in floors.items() if m not in missing and _worse(m, scores[name][m], limit)]
+        if missing:
+            reasons[name] = f"has no score by {', '.join(missing)}"
+        elif broken:
+            reasons[name] = "; ".join(
+                f"{m} {scores[name][m]:.4g} is {'below' if direction(m) < 0 else 'above'} the limit {floors[m]:g}"
+                for m in broken
+            )
+    left = [name for name in checkpoints if name not in reasons]
+    if not left:
+        raise UserError(_nothing_left(scores, reasons, (*floors, *rank)))
+    for place, metric in enumerate(rank):
+        best = min(left, key=lambda name: (direction(metric) * scores[name][metric], name))
+        last = place == len(rank) - 1
+        for name in [each for each in left if each != best]:
+            difference = compare(scores, draws, name, best, metric)
+            if last or difference.verdict != ALIKE:
+                left.remove(name)
+                reasons[name] = (
+                    f"{metric}: {difference} than {best}"
+                    if difference.verdict == WORSE
+                    else (f"{metric} cannot tell it from {best} ({difference.value:+.4g}), which has the better value")
+                )
+    chosen = left[0]
+    by = " then ".join(rank)
+    limits = f", of those that keep to {', '.join(f'{m} {v:g}' for m, v in floors.items())}" if floors else ""
+    reasons[chosen] = f"chosen: the best by {by}{limits}"
+    return Verdict(chosen, reasons)
 
 
-def finalists(scores: dict[str, dict[str, float]]) -> set[str]:
-    """Return the checkpoints that `best` returns for one metric or another."""
-    metrics = {key for values in scores.values() for key in values if not key.endswith("_interval")}
+def finalists(scores: Scores) -> set[str]:
+    """Return the checkpoints that have the best value by one metric or another."""
     found = set()
-    for metric in metrics:
-        with contextlib.suppress(UserError):  # not a single checkpoint has a finite score by it
-            found.add(best(scores, metric))
+    for metric in METRICS:
+        known = [
+            name
+            for name, values in scores.items()
+            if name.startswith(STEP) and math.isfinite(values.get(metric, math.nan))
+        ]
+        if known:
+            found.add(min(known, key=lambda name: (direction(metric) * scores[name][metric], name)))
     return found
+
+
+def passed_on(scores: Scores, folder: Path, select: Select) -> set[str]:
+    """Return the checkpoints that the next step of a pipeline needs: the finalists, and the one that the rule chooses.
+
+    Args:
+        scores: of all models.
+        folder: of the evaluation, with its draws.
+        select: the `select` section.
+    """
+    names = finalists(scores)
+    with contextlib.suppress(UserError):  # that there is none is for `select` to say
+        names.add(choose(scores, read_draws(folder), select.rank, select.floors).chosen)
+    return names
+
+
+def _worse(metric: str, value: float, limit: float) -> bool:
+    return direction(metric) * (value - limit) > 0
+
+
+def _nothing_left(scores: Scores, reasons: Mapping[str, str], metrics: Sequence[str]) -> str:
+    known = sorted({key for values in scores.values() for key in values if not key.endswith("_interval")})
+    hint = " (true FID needs Inception's weights in the weights folder)" if "fid" in metrics else ""
+    each = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:3])
+    return f"select: no checkpoint can be chosen{hint}: {each or 'there are none'}; scores are {', '.join(known)}"

@@ -1,8 +1,8 @@
 """The `select` stage: registers the best checkpoint as a version of the model in MLflow.
 
-The version takes the alias `candidate`, and also `champion` if `select.champion` allows it. People can move the aliases
+The version takes the alias `candidate`, and also `champion` if `select.promote` allows it. People can move the aliases
 in MLflow's page; `promote` deploys the version that `champion` points at. For the same version with the same scores and
-the same `select.champion`, the alias `champion` is decided once: a later run does not undo what a person did since.
+the same `select.promote`, the alias `champion` is decided once: a later run does not undo what a person did since.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from photo2cartoon import checkpoint
 from photo2cartoon.evaluation.candidates import generator_of, log_candidate, scored_dataset, shown_scores
 from photo2cartoon.evaluation.description import describe_version
-from photo2cartoon.evaluation.rule import best
+from photo2cartoon.evaluation.draws import read_draws
+from photo2cartoon.evaluation.rule import BETTER, CHAMPION, PHOTOGRAPHS, Difference, choose, compare
 from photo2cartoon.files import atomic_dir, read_json, sha256_of, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, DATA, RUN, SCORED_GRID, SCORES, SELECTION
 from photo2cartoon.params import Select
@@ -33,12 +34,14 @@ class Selection:
 
     Args:
         checkpoint: name of the checkpoint.
-        metric: metric that decided; lower is better.
+        metric: first metric of the rule.
         score: the checkpoint's score by that metric.
         photographs_score: score of the photographs themselves.
         version: version of the registered model.
         champion: whether the version has that alias.
         model, mlflow_run, data_sha256: the registered model, the MLflow run and the dataset's hash.
+        reasons: for each checkpoint, why it was or was not chosen.
+        compared: how it compares with the champion of that time, in words.
     """
 
     checkpoint: str
@@ -50,6 +53,8 @@ class Selection:
     champion: bool
     mlflow_run: str
     data_sha256: str
+    reasons: Mapping[str, str]
+    compared: str
 
 
 def select(params: Select, scores_folder: Path, train: Path, out: Path, metrics: Path | None = None) -> Selection:
@@ -63,13 +68,13 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path, metrics:
         metrics: JSON file for its step and its scores, with half of their 95 % intervals.
 
     Raises:
-        UserError: scores are missing, or MLflow cannot be reached.
+        UserError: scores are missing, no checkpoint keeps to the floors, or MLflow cannot be reached.
     """
     choice = _choose(params, scores_folder, train)
     decided = _decided(params, choice)
     with atomic_dir(out, SELECTION) as partial:
-        checkpoint.copy_generator(choice.path, partial, which=choice.which)
-        selection = decided or _register_in_stage(params, choice, partial)
+        checkpoint.copy_generator(choice.path, partial, which=generator_of(choice.result))
+        selection = decided or _register(params, choice, scores_folder, partial)
         write_json(partial / SELECTION, asdict(selection))
     if decided is None:
         if selection.champion:
@@ -93,123 +98,141 @@ def find_selection(params: Select, scores_folder: Path, train: Path) -> Selectio
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Best checkpoint, how it was measured, all scores, and the hash of what decides about the alias."""
+class _Choice:
+    """The chosen checkpoint: how it compares, and the hash of what decides about the alias."""
 
     path: Path
-    which: str
-    scores_folder: Path
+    reasons: Mapping[str, str]
     result: dict
-    score: float
-    photographs_score: float
-    measured: dict[str, str]
     run_info: dict
-    scores: dict[str, float]
+    against_champion: Difference | None
+    measured: dict[str, str]
     decision: str
 
+    @property
+    def scores(self) -> dict[str, float]:
+        return self.result["scores"][self.path.name]
 
-def _choose(params: Select, scores_folder: Path, train: Path) -> Choice:
+
+def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
     result = read_json(scores_folder / SCORES, "`p2c evaluate` writes it")
     run_info = read_json(train / RUN, "`p2c train` writes it")
-    name = best(result["scores"], params.metric)
-    path, which = train / CHECKPOINTS / name, generator_of(result)
-    score = result["scores"][name][params.metric]
-    # Scores can be compared only if all of these are the same.
+    scores, draws, first = result["scores"], read_draws(scores_folder), params.rank[0]
+    verdict = choose(scores, draws, params.rank, params.floors)
+    path = train / CHECKPOINTS / verdict.chosen
+    against = compare(scores, draws, verdict.chosen, CHAMPION, first) if CHAMPION in scores else None
     measured = {
-        "metric": params.metric,
+        "metric": first,
         "data_sha256": result["data_sha256"],
         "splits": "+".join(result["splits"]),
     }
-    weights = sha256_of(checkpoint.generator_file(path, which=which))
-    decision = {**measured, "score": score, "champion": params.champion, "weights_sha256": weights}
+    weights = sha256_of(checkpoint.generator_file(path, which=generator_of(result)))
+    decision = {
+        **measured,
+        "score": scores[verdict.chosen][first],
+        "promote": params.promote,
+        "weights_sha256": weights,
+    }
     hashed = hashlib.sha256(json.dumps(decision).encode()).hexdigest()
-    scores, photographs = result["scores"][name], result["scores"]["photographs"][params.metric]
-    return Choice(path, which, scores_folder, result, score, photographs, measured, run_info, scores, hashed)
+    return _Choice(path, verdict.reasons, result, run_info, against, measured, hashed)
 
 
-def _decided(params: Select, choice: Choice) -> Selection | None:
+def _decided(params: Select, choice: _Choice) -> Selection | None:
     found = registry.find_version(params.model_name, DECIDED, choice.decision)
     if found is None:
         return None
     version = int(found.version)
-    return _selection(params, choice, version, registry.is_champion(params.model_name, version), found.run_id)
+    champion = registry.is_champion(params.model_name, version)
+    return _selection(params, choice, version, champion, found.run_id, found.tags.get("compared", ""))
 
 
-def _register_in_stage(params: Select, choice: Choice, folder: Path) -> Selection:
-    info = choice.run_info
-    with runs.stage("select", info["mlflow_run"], info.get("title", choice.path.parents[1].name)) as stage:
-        return _register(params, choice, stage, folder)
-
-
-def _register(params: Select, choice: Choice, stage: runs.Stage, folder: Path) -> Selection:
+def _register(params: Select, choice: _Choice, scores_folder: Path, folder: Path) -> Selection:
     """Register the generator in a folder, and find whether it should become the champion."""
-    tags = {"checkpoint": choice.path.name, registry.GENERATOR_HASH: sha256_of(folder / CARTOON_GENERATOR)}
-    tags |= {**choice.measured, "score": repr(choice.score), "git_commit": choice.run_info["git_commit"]}
-    tags |= {"dvc": dataset.digest} if (dataset := scored_dataset(DATA, choice.result)).source_type == "dvc" else {}
-    logged = _logged(stage, choice)
-    title, scores = choice.run_info.get("title", "a run"), choice.result["scores"]
-    text = describe_version(logged, choice.path.name, title, params.metric, scores)
-    version = registry.register(params.model_name, logged, stage.whole, {**tags, **kubeflow_run()}, text)
-    registry.set_alias(params.model_name, registry.CANDIDATE, version)
-    champion = _becomes_champion(params, version, choice.score, choice.measured)
-    stage.whole.tags({"selected": choice.path.name})
-    step = checkpoint.read_card(choice.path).step
-    stage.whole.metrics(shown_scores(choice.scores), step)  # the table of runs sorts by them
-    stage.whole.note(
-        "Selection",
-        f"{choice.path.name} by {params.metric}, {choice.score:.4g} (the photographs themselves:"
-        f" {choice.photographs_score:.4g}); {params.model_name} version {version},"
-        f" {'champion' if champion else 'candidate'}",
-    )
-    return _selection(params, choice, version, champion, stage.whole.run_id)
+    info, name, metric = choice.run_info, choice.path.name, params.rank[0]
+    score = choice.scores[metric]
+    with runs.stage("select", info["mlflow_run"], info.get("title", choice.path.parents[1].name)) as stage:
+        known = registry.find_version(params.model_name, registry.GENERATOR_HASH, sha256_of(folder / CARTOON_GENERATOR))
+        promotes, compared = _promotes(params, choice, None if known is None else int(known.version))
+        tags = {
+            "checkpoint": name,
+            registry.GENERATOR_HASH: sha256_of(folder / CARTOON_GENERATOR),
+            "compared": compared,
+        }
+        tags |= {**choice.measured, "score": repr(score), "git_commit": info["git_commit"]}
+        dataset = scored_dataset(DATA, choice.result)
+        tags |= {"dvc": dataset.digest} if dataset.source_type == "dvc" else {}
+        logged = _logged(stage, choice, scores_folder)
+        text = describe_version(
+            logged, name, info.get("title", "a run"), params.rank, choice.result, choice.reasons, compared
+        )
+        version = registry.register(params.model_name, logged, stage.whole, {**tags, **kubeflow_run()}, text)
+        registry.set_alias(params.model_name, registry.CANDIDATE, version)
+        stage.whole.tags({"selected": name})
+        step = checkpoint.read_card(choice.path).step
+        stage.whole.metrics(shown_scores(choice.scores), step)  # the table of runs sorts by them
+        for each, reason in choice.reasons.items():
+            stage.run.note(each, reason)
+        alias = "champion" if promotes else "candidate"
+        stage.whole.note(
+            "Selection",
+            f"{name}, {metric} {score:.4g} (the photographs themselves: {_baseline(params, choice):.4g}); version {version} of"
+            f" {params.model_name}, {alias}: {compared}",
+        )
+        return _selection(params, choice, version, promotes, stage.whole.run_id, compared)
 
 
-def _logged(stage: runs.Stage, choice: Choice) -> str:
+def _promotes(params: Select, choice: _Choice, version: int | None) -> tuple[bool, str]:
+    """Return whether the chosen checkpoint becomes champion, and how it compares with the present one.
+
+    Under `better` it must be better by the first metric on the same photographs; if the two cannot be told apart, the
+    champion stays. If the champion is not the one that was scored, a person decides.
+    """
+    current = registry.champion_version(params.model_name)
+    if current is None:
+        return params.promote != "ask", "there is no champion"
+    if version == current:
+        return True, "it is the champion already"
+    if choice.against_champion is None or choice.result.get("champion") != current:
+        compared = f"not compared with the champion, version {current}, which was not scored on these photographs"
+        if params.promote == "better":
+            note(f"select: {compared}: a person decides, or `p2c evaluate` again")
+        return params.promote == "always", compared
+    compared = f"by {params.rank[0]} {choice.against_champion} than the champion, version {current}"
+    return params.promote == "always" or (
+        params.promote == "better" and choice.against_champion.verdict == BETTER
+    ), compared
+
+
+def _logged(stage: runs.Stage, choice: _Choice, scores_folder: Path) -> str:
     """Return the id of the checkpoint's logged model; MLflow may have lost what `evaluate` logged."""
     client = stage.whole.client
     known = logged_models.find(client, stage.whole.run_id, choice.path.name)
     if known is not None and client.list_logged_model_artifacts(known.model_id):
         return known.model_id
-    picture = (choice.scores_folder / SCORED_GRID).read_bytes()
+    picture = (scores_folder / SCORED_GRID).read_bytes()
     model = log_candidate(stage.whole, choice.path, choice.result, picture)
     if known is None:
         step = checkpoint.read_card(choice.path).step
-        logged_models.log_scores(
-            stage.run, model, step, shown_scores(choice.scores), scored_dataset(DATA, choice.result)
-        )
+        dataset = scored_dataset(DATA, choice.result)
+        logged_models.log_scores(stage.run, model, step, shown_scores(choice.scores), dataset)
     return model
 
 
-def _selection(params: Select, choice: Choice, version: int, champion: bool, run_id: str) -> Selection:
+def _baseline(params: Select, choice: _Choice) -> float:
+    return choice.result["scores"][PHOTOGRAPHS][params.rank[0]]
+
+
+def _selection(params: Select, choice: _Choice, version: int, champion: bool, run_id: str, compared: str) -> Selection:
     return Selection(
         checkpoint=choice.path.name,
-        metric=params.metric,
-        score=choice.score,
-        photographs_score=choice.photographs_score,
+        metric=params.rank[0],
+        score=choice.scores[params.rank[0]],
+        photographs_score=_baseline(params, choice),
         model=params.model_name,
         version=version,
         champion=champion,
         mlflow_run=run_id,
         data_sha256=choice.measured["data_sha256"],
+        reasons=choice.reasons,
+        compared=compared,
     )
-
-
-def _becomes_champion(params: Select, version: int, score: float, measured: Mapping[str, str]) -> bool:
-    """Return whether the version becomes champion.
-
-    Under `better` it must score at least as well as the champion. If they were measured differently, a person decides.
-    """
-    if params.champion != "better":
-        return params.champion == "always"
-    current = registry.find_alias(params.model_name, registry.CHAMPION)
-    if current is None or int(current.version) == version:
-        return True
-    differing = [
-        f"{name} {current.tags.get(name, 'unknown')}" for name in measured if current.tags.get(name) != measured[name]
-    ]
-    if differing:
-        note(
-            f"select: the champion, version {current.version}, was measured by {', '.join(differing)}: a person decides"
-        )
-        return False
-    return score <= float(current.tags.get("score", "-inf"))

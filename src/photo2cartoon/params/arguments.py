@@ -26,7 +26,7 @@ OWN = {
     "batch": ("train", "batch"),
     "lr": ("train", "lr"),
     "score_on": ("evaluate", "photos"),
-    "champion": ("select", "champion"),
+    "promotion": ("select", "promote"),
 }
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -102,9 +102,9 @@ def evaluate_of(values: dict[str, Any], score_on: str) -> Evaluate:
     return section
 
 
-def select_of(values: dict[str, Any], champion: str) -> Select:
+def select_of(values: dict[str, Any], promotion: str) -> Select:
     """Return section `select`."""
-    return section_of(Select, values, champion=champion)
+    return section_of(Select, values, promote=promotion)
 
 
 def whole_numbers(value: Any) -> Any:

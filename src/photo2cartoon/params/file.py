@@ -123,8 +123,18 @@ def _unused(params: Params) -> dict[str, set[str]]:
 
 
 # Keys and values of the previous release, accepted for one more release, and their current names.
-_RENAMED_KEYS = {("train", "taught"): "paired", ("evaluate", "weights"): "generator"}
-_RENAMED_VALUES = {("train", "recipe", "taught"): "paired", ("evaluate", "generator", "average"): "ema"}
+_RENAMED_KEYS = {
+    ("train", "taught"): "paired",
+    ("evaluate", "weights"): "generator",
+    ("select", "champion"): "promote",
+}
+_RENAMED_VALUES = {
+    ("train", "recipe", "taught"): "paired",
+    ("train", "score", "face_distance"): "identity_dlib",
+    ("evaluate", "generator", "average"): "ema",
+    ("select", "promote", "never"): "ask",
+    ("select", "metric", "face_distance"): "identity_dlib",
+}
 
 
 def renamed(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

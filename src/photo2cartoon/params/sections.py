@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Metric = Literal["kernel_face", "kernel_efficientnet", "frechet_face", "frechet_efficientnet", "fid", "face_distance"]
+Metric = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]  # scoring/metrics.py has the names; commands check them early
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -175,7 +175,7 @@ class Train(Section):
     )
     keep: Positive = Field(10, description="number of latest checkpoints to keep")
     score: Metric | None = Field(
-        None, description="score each checkpoint on the held-out photographs during training; lower is better"
+        None, description="metric that scores each checkpoint on the held-out photographs during training"
     )
     keep_best: Annotated[int, Field(ge=0)] = Field(3, description="number of best checkpoints by score to keep as well")
     patience: Annotated[int, Field(ge=0)] = Field(
@@ -211,13 +211,35 @@ class Evaluate(Section):
 class Select(Section):
     """The choice among the checkpoints, and whether it becomes champion by itself."""
 
-    metric: Metric = Field("kernel_efficientnet", description="score to select by; lower is better")
-    champion: Literal["better", "always", "never"] = Field(
-        "better", description="when the selected checkpoint takes the alias champion"
+    metric: Metric | Annotated[tuple[Metric, ...], Field(strict=False)] = Field(
+        "kernel_efficientnet",
+        description="metric to select by, or several: the next one decides among checkpoints that the one before cannot"
+        " tell apart; a single one is followed by identity_dlib",
+    )
+    floors: dict[str, float] = Field(
+        {}, description="worst value allowed, by metric, such as {identity_dlib: 0.4, worst_identity_dlib: 0.3}"
+    )
+    promote: Literal["better", "always", "ask"] = Field(
+        "better",
+        description="when the selected checkpoint takes the alias champion: if it is better than the champion on the same"
+        " photographs, always, or when a person moves it",
     )
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
         "photo2cartoon", description="name of the registered model in MLflow"
     )
+
+    @property
+    def rank(self) -> tuple[str, ...]:
+        """The metrics to select by, in order."""
+        if not isinstance(self.metric, str):
+            return self.metric
+        return tuple(dict.fromkeys((self.metric, "identity_dlib")))
+
+    @model_validator(mode="after")
+    def _something_decides(self) -> Select:
+        if not self.rank:
+            raise ValueError("metric is empty")
+        return self
 
 
 class Export(Section):

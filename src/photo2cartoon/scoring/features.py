@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photo2cartoon.assets.catalogue import find_asset, find_optional_asset
-from photo2cartoon.networks.face import DlibFaceNet
+from photo2cartoon.assets.catalogue import find_asset, find_optional_asset, read_catalogue
+from photo2cartoon.networks.face import DlibFaceNet, load_face_network
 from photo2cartoon.networks.perceptual import load_efficientnet
 
 Extractor = Callable[[Tensor], Tensor]
@@ -72,11 +73,25 @@ def inception_features(weights: Path) -> Extractor | None:
     return extract
 
 
-def extractors(weights: Path, fid: bool = True) -> dict[str, Extractor]:
-    """Return every extractor whose weights are available, by name."""
-    found: dict[str, Extractor] = {"face": face_features(weights), "efficientnet": efficientnet_features(weights)}
+class Network(NamedTuple):
+    """A network that extracts features, and the hash of its weights."""
+
+    extract: Extractor
+    hash: str
+
+
+def extractors(weights: Path, fid: bool = True) -> dict[str, Network]:
+    """Return every network whose weights are available, by name: face, efficientnet, maybe mobilefacenet, inception."""
+    assets = read_catalogue()
+    found = {
+        "face": Network(face_features(weights), assets["dlib_face"].sha256),
+        "efficientnet": Network(efficientnet_features(weights), assets["efficientnet_lite0"].sha256),
+    }
+    if find_optional_asset("mobilefacenet_128", weights):
+        net = load_face_network("mobilefacenet-128", weights)
+        found["mobilefacenet"] = Network(torch.no_grad()(net.features), assets["mobilefacenet_128"].sha256)
     inception = inception_features(weights) if fid else None
-    return found | ({"inception": inception} if inception else {})
+    return found | ({"inception": Network(inception, assets["inception_fid"].sha256)} if inception else {})
 
 
 def prepare_torchvision() -> None:

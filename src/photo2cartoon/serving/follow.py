@@ -64,7 +64,7 @@ class Follower:
     def __init__(self, repository: Path | str, params: Select, server: str | None) -> None:
         self.repository, self.params, self.server = repository, params, server
         self._deployed: str | None = None
-        self._failed: tuple[str, str] | None = None  # state and reason
+        self._failed: str | None = None
         self._tries = 0.0
         self._said: str | None = None
 
@@ -80,15 +80,15 @@ class Follower:
         if state is None:
             self._say(f"promote: {self.params.model_name} has no champion; what is served stays")
             return
-        if state == self._deployed or (
-            self._failed and self._failed[0] == state and time.monotonic() - self._tries < RETRY_SECONDS
-        ):
+        if state == self._deployed and not self._failed:
+            return
+        if state == self._failed and time.monotonic() - self._tries < RETRY_SECONDS:
             return
         self._tries = time.monotonic()
         try:
             version = promote(self.repository, self.params, self.server)
         except UserError as error:
-            self._failed = state, str(error)
+            self._failed = state
             self._say(f"promote: {error}; what was served before stays")
             with contextlib.suppress(UserError):
                 registry.mark_refused(self.params.model_name, str(error))
@@ -131,7 +131,7 @@ def _listening(address: str, model: str, wake: Callable[[], None]) -> Iterator[N
     except OSError as error:
         raise UserError(f"promote: --webhook {address}: cannot listen at port {parts.port}: {error.strerror}") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    name = f"photo2cartoon {model} {parts.netloc}"
+    name = f"photo2cartoon-{model}-{parts.hostname}-{parts.port}"
     try:
         refused = webhooks.subscribe(name, address)
         note(

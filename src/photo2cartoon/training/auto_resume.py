@@ -34,7 +34,7 @@ from photo2cartoon.training.loop import train
 
 IDENTITY, FINISHED, LOCK = "identity.json", "finished", ".lock"
 # Rooms and modules whose code decides what is trained.
-_CODE = ("checkpoint.", "dataset.faces.", "networks.", "scoring.", "training.")
+_CODE = ("checkpoint.", "dataset.faces.", "networks.", "training.")
 
 
 def train_or_resume(params: Train, data: Path, weights: Path, out: Path, runs: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from photo2cartoon.checkpoint import list_checkpoints, read_card
 from photo2cartoon.params import Train
+from photo2cartoon.scoring.metrics import direction
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.state import State
 
@@ -53,4 +54,6 @@ class CheckpointManager:
         return since >= self.params.patience * self.params.checkpoint_every
 
     def _score(self, path: Path) -> float:
-        return read_card(path).scores.get(self.params.score or "", math.inf)
+        name = self.params.score or ""
+        scores = read_card(path).scores
+        return direction(name) * scores[name] if name in scores else math.inf

@@ -18,6 +18,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CHECKPOINTS, STATE
 from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
+from photo2cartoon.scoring.metrics import must_be_known
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.checkpoint_manager import CheckpointManager
@@ -114,7 +115,7 @@ def _train(
             if logger and (after % params.sample_every == 0 or after in (1, params.steps)):
                 logger.samples(trainer.grid(), after)
             if logger and keep:
-                scores = scorer.of(state.ema["genA2B"]).scores if scorer else {}
+                scores = scorer.of(state.ema["genA2B"], draws=False).scores if scorer else {}
                 logger.scores(scores, after)
                 manager.add(state, after, scores)
                 saver.keep_results()
@@ -235,7 +236,9 @@ def _resume(state: State, out: Path, resume: bool) -> int:
 def _make_scorer(params: Train, data: Path, weights: Path, group: ProcessGroup) -> Scorer | None:
     if not (group.is_main and params.score):
         return None
-    scorer = Scorer(data, params.size, ("test",), weights, params.score == "fid", device=group.device)
+    must_be_known([params.score], "train.score")
+    fid = params.score == "fid"
+    scorer = Scorer(data, params.size, ("test",), weights, fid, device=group.device, only=[params.score])
     scorer.must_have(params.score)
     return scorer
 
