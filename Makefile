@@ -57,7 +57,7 @@ image-test: $(STAMP)  ## build both container images, run the pipeline and the s
 .PHONY: team
 team: .env  ## start MLflow on PostgreSQL and object storage, Triton and the web page, for a team on this host (docs/team.md)
 	@docker compose up -d --build --wait mlflow web
-	@docker compose up -d triton
+	@docker compose up -d triton follow
 
 .env:
 	@umask 077; python3 -c "import secrets; [print(f'{who}_PASSWORD={secrets.token_hex(16)}') for who in ('POSTGRES', 'STORAGE')]" > $@

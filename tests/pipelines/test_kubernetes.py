@@ -52,7 +52,7 @@ def test_every_server_has_limits_and_says_when_it_is_ready():
 def test_every_pod_passes_the_restricted_standard():
     """Kubernetes' Pod Security Standard `restricted`; Kubeflow adds the same to the pods of its steps."""
     *pods, root = PODS
-    assert len(pods) == 4
+    assert len(pods) == 6
     assert root["securityContext"]["runAsUser"] == 0  # gives a volume away where its driver ignores fsGroup
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"]
@@ -86,5 +86,7 @@ def test_server_and_steps_use_the_same_storage_and_mlflow():
     (secret,) = cluster.secrets
     for key, variable in secret.env.items():
         assert given[variable] == {"name": secret.name, "key": key}
+    (follow,) = (pod["containers"][0] for pod in PODS[:3] if pod["containers"][0]["name"] == "follow")
+    assert cluster.repository in follow["command"] and follow["env"][1:] == triton["env"]
     (port,) = mlflow["ports"]
     assert cluster.env["MLFLOW_TRACKING_URI"] == f"http://mlflow.kubeflow:{port['containerPort']}"

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -70,8 +71,6 @@ class Follower:
 
     def look(self) -> None:
         """Look at the alias once, and deploy its version if it is not deployed yet."""
-        import time
-
         try:
             state = registry.champion_state(self.params.model_name)
         except UserError as error:
@@ -84,7 +83,7 @@ class Follower:
             return
         if state == self._failed and time.monotonic() - self._tries < RETRY_SECONDS:
             return
-        self._tries = time.monotonic()
+        self._tries, self._deployed = time.monotonic(), None
         try:
             version = promote(self.repository, self.params, self.server)
         except UserError as error:
@@ -94,7 +93,7 @@ class Follower:
                 registry.mark_refused(self.params.model_name, str(error))
             return
         with contextlib.suppress(UserError):
-            # Marking it changed the version; somebody may also have moved the alias meanwhile.
+            # If somebody has moved the alias meanwhile, the next look deploys again.
             if registry.champion_version(self.params.model_name) == version:
                 self._deployed = registry.champion_state(self.params.model_name)
         self._failed = None
