@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from photo2cartoon import pretrained
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.export.export import export, real_portraits
-from photo2cartoon.serving.session import open_session
 from photo2cartoon.params import Export
+from photo2cartoon.serving.session import open_session
 
 VARIANTS = ("fp32", "fp16", "int8")
 

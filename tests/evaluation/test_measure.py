@@ -92,3 +92,25 @@ def test_without_drawings_the_other_columns_are_measured(measured, weights, tmp_
     with pytest.raises(UserError, match="testA holds 2 photographs, three or more are needed"):
         measure({"same": same}, tmp_path, weights, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_the_spread_over_seeds_is_reported(measured, weights, tmp_path):
+    """Three models that differ by a constant: mean, deviation and range are those of three numbers."""
+    _, _, data = measured
+    models = {
+        f"seed-{n}": lambda portraits, n=n: np.clip(portraits[..., :3].astype(int) + 20 * n, 0, 255).astype(np.uint8)
+        for n in range(3)
+    }
+    result = measure(models, data, weights, tmp_path / "out", recipes={"brighter": list(models)})
+    values = [result["models"][name]["everybody"]["skin_colour"] for name in models]
+    spread = result["recipes"]["brighter"]["skin_colour"]
+    assert spread["mean"] == pytest.approx(np.mean(values)) and spread["deviation"] == pytest.approx(
+        np.std(values, ddof=1)
+    )
+    assert (spread["low"], spread["high"], spread["runs"]) == (min(values), max(values), 3)
+    assert "| brighter (3) |" in (tmp_path / "out/measures.md").read_text()
+
+
+def test_a_recipe_of_one_run_is_refused(p2c, tmp_path):
+    done = p2c("measure", "slim", "--recipe", "mine=slim", "--out", "out", code=1)
+    assert "expected NAME=MODEL,MODEL with two models or more" in done.stderr and not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ from photo2cartoon.cli.common import (
     load_params,
 )
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import DATA, MEASURES_TABLE, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, WEIGHTS
+from photo2cartoon.layout import DATA, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, WEIGHTS
 
 if TYPE_CHECKING:
     from photo2cartoon.params import PortraitParams
@@ -162,34 +162,6 @@ def web(
     models = page.offer_models(ModelChoice(checkpoint, model, server, repository), weights, portrait)
     tried = examples if examples.is_dir() else None
     page.run(models, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))
-
-
-@app.command(rich_help_panel=MODELS)
-def measure(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL…", help="Checkpoints, ONNX files, or names of bundled models.")
-    ],
-    out: Annotated[Path, typer.Option(help="Output folder for measures.md, measures.json and contact sheets.")],
-    data: Data = DATA,
-    weights: WeightsFolder = WEIGHTS,
-    photographs: Annotated[
-        bool, typer.Option("--photographs", help="Show the photographs and the drawings beside the cartoons.")
-    ] = False,
-) -> None:
-    """Compare models on held-out photographs: distance to the drawings, to the style, and to the person."""
-    from photo2cartoon.cartoonize.stylize import ModelChoice
-    from photo2cartoon.evaluation.measure import measure as stage
-
-    stylizers = {}
-    for model in models:
-        path = Path(model)
-        name = path.stem if path.suffix else path.name
-        if name in stylizers:  # the same step of two runs, say
-            name = str(path).strip("/").replace("/", "_")
-        choice = ModelChoice(checkpoint=path) if path.is_dir() else ModelChoice(model=path)
-        stylizers[name] = choice.load().stylize
-    stage(stylizers, data, weights, out, photographs)
-    typer.echo((out / MEASURES_TABLE).read_text(encoding="utf-8"))
 
 
 def _beside(source: Path, videos: frozenset[str]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.scoring.metrics import METRICS, direction
 from photo2cartoon.scoring.scorer import Scored, Scorer
-from photo2cartoon.scoring.test_set import FEWEST_IN_GROUP
+from photo2cartoon.scoring.test_set import FEWEST_IN_GROUP, TestSet
 
 PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
 EVERYBODY = "everybody"
@@ -24,7 +24,14 @@ SIDE, BATCH, SHOWN = 256, 8, 32
 Stylize = Callable[[np.ndarray], np.ndarray]  # portraits uint8 [N, 256, 256, 4] to cartoons uint8 [N, 256, 256, 3]
 
 
-def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path, photographs: bool = False) -> dict:
+def measure(
+    models: Mapping[str, Stylize],
+    data: Path,
+    weights: Path,
+    out: Path,
+    photographs: bool = False,
+    recipes: Mapping[str, Sequence[str]] | None = None,
+) -> dict:
     """Measure models on the held-out photographs of a dataset, and write contact sheets of their cartoons.
 
     Args:
@@ -34,10 +41,11 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
         weights: folder that the `assets` stage filled; MobileFaceNet is used if its weights are there.
         out: receives `measures.json`, `measures.md` and contact sheets.
         photographs: show the photographs and the teacher's drawings beside the cartoons on the contact sheets.
+        recipes: names of models that differ in their seed alone, by recipe; their spread is reported.
 
     Returns:
-        The contents of `measures.json`: the size of each group, and the scores of each model for everybody and by group,
-        with half of their 95 % intervals.
+        The contents of `measures.json`: the size of each group, the scores of each model for everybody and by group with
+        half of their 95 % intervals, and the spread of each recipe.
 
     Raises:
         UserError: there are too few photographs, or weights are missing.
@@ -51,7 +59,8 @@ def measure(models: Mapping[str, Stylize], data: Path, weights: Path, out: Path,
         cartoons[name] = _stylized(stylize, photos)
     scored = {name: scorer.of_images(each) for name, each in bar(cartoons.items(), desc="measure", unit="model")}
     sizes = {EVERYBODY: len(photos), **{name: int(members.sum()) for name, members in scorer.groups.items()}}
-    result = {"groups": sizes, "models": {name: _by_group(each) for name, each in scored.items()}}
+    spread = {name: _spread([scored[model].scores for model in members]) for name, members in (recipes or {}).items()}
+    result = {"groups": sizes, "models": {name: _by_group(each) for name, each in scored.items()}, "recipes": spread}
     with atomic_dir(out, MEASURES) as partial:
         write_json(partial / MEASURES, result)
         (partial / MEASURES_TABLE).write_text(table(result), encoding="utf-8")
@@ -72,7 +81,51 @@ def table(result: Mapping) -> str:
             cells = (_cell(groups.get(group, {}), m) for m in columns)
             lines.append(f"| {model} | {' | '.join(cells)} |")
         text.append("\n".join(lines))
+    recipes = result.get("recipes") or {}
+    if recipes:
+        columns = [m for m in known if any(m in spread for spread in recipes.values())]
+        lines = [f"| recipe (runs): mean, standard deviation over seeds | {' | '.join(columns)} |"]
+        lines.append("|---" * (len(columns) + 1) + "|")
+        for name, spread in recipes.items():
+            cells = (f"{spread[m]['mean']:.3f}, {spread[m]['deviation']:.3f}" if m in spread else "" for m in columns)
+            lines.append(f"| {name} ({next(iter(spread.values()))['runs']}) | {' | '.join(cells)} |")
+        text.append("\n".join(lines))
     return "\n\n".join(text) + "\n"
+
+
+def draw(models: Mapping[str, Stylize], data: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Draw the held-out photographs of a dataset by several models.
+
+    Returns:
+        Pictures uint8 `[S, S, 3]` by photograph: the photographs under the name `""`, and each model's under its own.
+
+    Raises:
+        UserError: there are too few photographs.
+    """
+    held_out = TestSet.load(data, ("test",), SIDE, style=False)
+    drawn = {"": held_out.photos} | {name: _stylized(each, held_out.photos) for name, each in models.items()}
+    return {
+        name: dict(zip(held_out.stems, images.permute(0, 2, 3, 1).numpy(), strict=True))
+        for name, images in drawn.items()
+    }
+
+
+def _spread(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return mean, standard deviation and range over runs, of each metric that all of them have."""
+    found = {}
+    for metric in METRICS:
+        values = np.array([scores[metric] for scores in runs if metric in scores])
+        if len(values) == len(runs):
+            low, high = float(values.min()), float(values.max())
+            deviation = float(values.std(ddof=1))
+            found[metric] = {
+                "mean": float(values.mean()),
+                "deviation": deviation,
+                "low": low,
+                "high": high,
+                "runs": len(runs),
+            }
+    return found
 
 
 def _cell(scores: Mapping[str, float], metric: str) -> str:

@@ -57,8 +57,11 @@ def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | No
 def inception_features(weights: Path) -> Extractor | None:
     """Load pytorch-fid's Inception, 2048 features per image; None when its weights are not in the folder."""
     path = find_optional_asset("inception_fid", weights)
-    if path is None:
-        return None
+    return None if path is None else inception_extractor(path)
+
+
+def inception_extractor(path: Path) -> Extractor:
+    """Load pytorch-fid's Inception with the weights of a file."""
     prepare_torchvision()
     from pytorch_fid import inception
 
