@@ -90,6 +90,10 @@ web: $(STAMP)  ## serve the web page to try the models: http://127.0.0.1:7860
 mlflow: $(STAMP)  ## serve MLflow's page with this project's runs: http://127.0.0.1:5000
 	@p2c mlflow
 
+.PHONY: screenshots
+screenshots: $(STAMP)  ## take the pictures of docs/mlflow.md (after make demo; needs Debian's chromium and chromium-driver)
+	@python -m docs.screenshots
+
 .PHONY: remote
 remote: $(STAMP)  ## share data: make remote URL=s3://bucket/path (also gs:// azure:// ssh://)
 	@p2c remote "$(URL)"

@@ -62,6 +62,11 @@ class Browser:
         """Wait until the page shows a text."""
         self._until(lambda: text in self.text(), f"the page does not show '{text}'")
 
+    def wait_for_pictures(self) -> None:
+        """Wait until every picture of the page is there."""
+        script = "return [...document.images].every(image => image.complete && image.naturalWidth)"
+        self._until(lambda: self.driver.execute_script(script), "a picture of the page does not load")
+
     def element(self, selector: str, text: str | None = None) -> Any:
         """Return the first element of a CSS selector, with this text if one is given."""
         found: list[Any] = []
