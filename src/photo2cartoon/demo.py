@@ -15,6 +15,7 @@ from photo2cartoon.files import atomic_write, read_json
 from photo2cartoon.layout import (
     CARTOON_GENERATOR,
     MODEL_REPOSITORY,
+    REPORT,
     RESOLVED_PARAMS,
     SELECTED,
     SELECTION,
@@ -136,6 +137,7 @@ def _tell(out: Path, version: int, seconds: float, total: float) -> None:
         f" ({selection['checkpoint']}, {selection['metric']} {selection['score']:.3g};"
         f" the photographs themselves: {selection['photographs_score']:.3g})."
         "\n                docs/model-card.md says how it was made and where it fails; `profile: full` is the paper's run."
+        f"\nWhy this one:   {REPORT}     every checkpoint, its scores, and what it draws"
         f"\nOne call took:  {seconds * 1000:.0f} ms, from encoded photograph to encoded cartoon"
         "\nMLflow's page:  make mlflow     runs, curves, sample pictures, scores, the registered model"
         "\nServe for good: make serve      then: p2c cartoonize PHOTO --server 127.0.0.1:8001 --out cartoon.png"

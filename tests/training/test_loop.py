@@ -2,15 +2,21 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 import threading
+import time
 
 import cv2
 import pytest
+from mlflow import MlflowClient
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.tracking import runs
 from photo2cartoon.tracking.client import connect
 from photo2cartoon.training.loop import train
+from tests.mlflow_server import mlflow_server
 
 
 def test_what_a_run_leaves(trained):
@@ -115,3 +121,43 @@ def test_it_logs_into_the_run_that_kubeflow_made(faces, weights, tiny, tmp_path,
     assert [row.step for row in client.get_metric_history(ids[1], "generator/total")] == [1, 2]
     assert client.get_run(ids[1]).info.status == "FINISHED"
     assert client.get_run(whole).info.status == "RUNNING"  # Kubeflow ends its own
+
+
+def test_training_goes_on_while_mlflow_is_away(faces, weights, tmp_path):
+    """The server is killed in the middle and comes back at the end: every point of the curves and every image arrives."""
+    small = "size: 128, channels: 4, hourglasses: false, blocks: 1, steps: 12"
+    (tmp_path / "params.yaml").write_text(f"train: {{{small}, log_every: 1, sample_every: 6, checkpoint_every: 6}}")
+    with mlflow_server(tmp_path) as uri:
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": uri}
+        command = [
+            sys.executable,
+            "-m",
+            "photo2cartoon",
+            "train",
+            "--data",
+            faces,
+            "--weights",
+            weights,
+            "--out",
+            "run",
+        ]
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen([*map(str, command)], cwd=tmp_path, env=environment, stderr=log, stdout=log)
+        stats = tmp_path / "run/stats.jsonl"
+        while not stats.exists() or len(stats.read_text().splitlines()) < 3:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+    while len(stats.read_text().splitlines()) < 12:  # without a server
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    with mlflow_server(tmp_path, int(uri.rsplit(":", 1)[1])):
+        assert process.wait(90) == 0, (tmp_path / "log").read_text()
+        client = MlflowClient(uri)
+        info = json.loads((tmp_path / "run/run.json").read_text())
+        points = client.get_metric_history(info["mlflow_training"], "generator/total")
+        assert [point.step for point in points] == list(range(1, 13))
+        images = {item.path.split("+")[2] for item in client.list_artifacts(info["mlflow_training"], "images")}
+        assert images == {"1", "6", "12"}
+        assert client.get_run(info["mlflow_run"]).info.status == "FINISHED"
+    told = (tmp_path / "log").read_text()
+    assert "Traceback" not in told and "does not answer: records wait" in told and "answers again" in told

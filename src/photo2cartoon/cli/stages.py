@@ -228,6 +228,7 @@ def select(
 ) -> None:
     """Select the best checkpoint and register it in MLflow."""
     from photo2cartoon.evaluation.selection import select as stage
+    from photo2cartoon.tracking.client import link
 
     chosen = stage(load_params(params).select, scores, train, out, metrics)
     for name, reason in sorted(chosen.reasons.items()):
@@ -237,6 +238,8 @@ def select(
         f"{chosen.photographs_score:.4g}); registered as {chosen.model} version {chosen.version}, "
         f"{'champion' if chosen.champion else 'candidate: a person may make it champion in MLflow'}"
     )
+    if page := link(f"models/{chosen.model}/versions/{chosen.version}"):
+        typer.echo(page)
 
 
 @app.command(rich_help_panel=STAGES)
