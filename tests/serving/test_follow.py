@@ -20,6 +20,7 @@ from photo2cartoon.params import Evaluate, Export, Select
 from photo2cartoon.pictures import decode_png
 from photo2cartoon.ports import free_ports
 from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.follow import Follower
 from photo2cartoon.serving.repository import list_versions, promote
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.tracking import registry
@@ -189,3 +190,13 @@ def test_the_versions_are_listed_with_who_serves_them(team, p2c):
 def test_an_empty_registry_is_named(p2c, tmp_path):
     done = p2c("versions", "--repository", tmp_path, code=1, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/none.db")
     assert "has no version of 'photo2cartoon': `dvc repro` registers one" in done.stderr
+
+
+def test_while_mlflow_is_away_what_is_served_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    follower = Follower(tmp_path, Select(), None)
+    for _ in range(2):
+        follower.look()
+    said = capsys.readouterr().err
+    assert said.count("MLflow at http://127.0.0.1:9: ") == 1 and "what is served stays" in said  # said once

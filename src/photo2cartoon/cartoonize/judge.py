@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.judge import Session
 
 if TYPE_CHECKING:
@@ -57,37 +54,3 @@ def build(session: Session, pictures: Mapping[str, Mapping[str, np.ndarray]]) ->
         for button, left in zip(buttons, (True, False), strict=True):
             button.click(chosen(left), [number], shown, api_name="left" if left else "right")
     return page.queue(default_concurrency_limit=1)
-
-
-def run(page: Callable[[], gradio.Blocks], host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve a page until the process is asked to end.
-
-    Args:
-        page: builds it.
-        host, port: address to listen on.
-        ready: called with the page's address once it answers.
-
-    Raises:
-        UserError: the port is taken.
-    """
-    with tempfile.TemporaryDirectory(prefix="photo2cartoon-judge-") as kept:
-        os.environ |= {"GRADIO_TEMP_DIR": kept, "GRADIO_ANALYTICS_ENABLED": "False"}
-        built = page()
-        try:
-            _, address, _ = built.launch(
-                server_name=host,
-                server_port=port,
-                share=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                footer_links=[],
-                run_history=False,
-                ssr_mode=False,
-            )
-        except OSError as error:
-            raise UserError(f"port {port} on {host} cannot be used ({error}); choose another with --port") from None
-        try:
-            ready(address)
-            built.block_thread()
-        finally:
-            built.close(verbose=False)

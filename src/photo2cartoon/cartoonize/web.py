@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from photo2cartoon import pretrained
+from photo2cartoon.cartoonize.page_server import serve
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice
 from photo2cartoon.errors import UserError
@@ -181,32 +180,8 @@ def run(models: DemoModels, examples: Path | None, host: str, port: int, ready: 
     Raises:
         UserError: the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="photo2cartoon-web-") as kept:
-        os.environ |= {"GRADIO_TEMP_DIR": kept, "GRADIO_ANALYTICS_ENABLED": "False"}
-        import gradio
-
-        page = build(models, examples)
-        try:
-            _, address, _ = page.launch(
-                server_name=host,
-                server_port=port,
-                share=False,
-                quiet=True,
-                show_error=True,
-                prevent_thread_lock=True,
-                max_file_size=models.portrait.max_bytes,
-                footer_links=["api"],
-                run_history=False,
-                ssr_mode=False,
-                theme=gradio.themes.Base(),
-            )
-        except OSError as error:
-            raise UserError(f"port {port} on {host} cannot be used ({error}); choose another with --port") from None
-        try:
-            ready(address)
-            page.block_thread()
-        finally:
-            page.close(verbose=False)
+    limit = models.portrait.max_bytes
+    serve(lambda: build(models, examples), host, port, ready, max_file_size=limit, footer_links=["api"])
 
 
 def _advice(error: PictureError) -> str:

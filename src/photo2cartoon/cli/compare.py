@@ -55,6 +55,7 @@ def judge(
     import signal
 
     from photo2cartoon.cartoonize import judge as page
+    from photo2cartoon.cartoonize.page_server import serve
     from photo2cartoon.evaluation.judge import Session, track
     from photo2cartoon.evaluation.measure import draw
 
@@ -69,11 +70,12 @@ def judge(
     session = Session((named[first], named[second]), sorted(pictures[""]), votes)
     asked = len(session.votes)
     try:
-        page.run(
+        serve(
             lambda: page.build(session, pictures),
             host,
             port,
             lambda url: typer.echo(f"Which is better: {url}   (Ctrl-C ends; votes are kept in {votes})"),
+            footer_links=[],
         )
     finally:
         typer.echo(str(session.result()))

@@ -6,9 +6,11 @@ imports MLflow late, because that takes seconds.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,21 @@ def unreachable(error: Exception) -> UserError:
     return UserError(f"MLflow at {tracking_uri()}: {error}")
 
 
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Turn errors of MLflow within the block into a one-line error.
+
+    Raises:
+        UserError: MLflow cannot be reached, or refuses the request.
+    """
+    from mlflow import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise unreachable(error) from None
+
+
 def experiment(client: Any) -> str:
     """Return the id of the project's experiment, which is created if missing.
 
@@ -76,9 +93,7 @@ def experiment(client: Any) -> str:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    from mlflow import MlflowException
-
-    try:
+    with answering():
         found = client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             uri = tracking_uri()
@@ -92,8 +107,6 @@ def experiment(client: Any) -> str:
             if key not in tags:
                 client.set_experiment_tag(number, key, value)
         return number
-    except (MlflowException, OSError) as error:
-        raise unreachable(error) from None
 
 
 def link(path: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import GRAPH, REGISTERED_GRAPH
-from photo2cartoon.tracking.client import connect, unreachable
+from photo2cartoon.tracking.client import answering, connect, unreachable
 from photo2cartoon.tracking.runs import Run
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
@@ -69,8 +69,14 @@ def register(model: str, logged: str, run: Run, tags: Mapping[str, str], descrip
 
 
 def describe(model: str, version: int, description: str) -> None:
-    """Set the description of a version, Markdown."""
-    connect().MlflowClient().update_model_version(model, str(version), description[:LONGEST_DESCRIPTION])
+    """Set the description of a version, Markdown.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    client = connect().MlflowClient()
+    with answering():
+        client.update_model_version(model, str(version), description[:LONGEST_DESCRIPTION])
 
 
 def find_version(model: str, tag: str, value: str) -> Any | None:
@@ -79,11 +85,9 @@ def find_version(model: str, tag: str, value: str) -> Any | None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    try:
-        versions = mlflow.MlflowClient().search_model_versions(f"name = '{model}'")
-    except mlflow.MlflowException as error:
-        raise unreachable(error) from None
+    client = connect().MlflowClient()
+    with answering():
+        versions = client.search_model_versions(f"name = '{model}'")
     found = [version for version in versions if version.tags.get(tag) == value]
     return max(found, key=lambda version: int(version.version), default=None)
 
@@ -104,15 +108,26 @@ def get_version(model: str, version: int) -> Any | None:
 
 
 def read_tags(model: str, version: int) -> dict[str, str]:
-    """Return the tags of a version."""
-    return dict(connect().MlflowClient().get_model_version(model, str(version)).tags)
+    """Return the tags of a version.
+
+    Raises:
+        UserError: MLflow cannot be reached, or has no such version.
+    """
+    client = connect().MlflowClient()
+    with answering():
+        return dict(client.get_model_version(model, str(version)).tags)
 
 
 def set_tags(model: str, version: int, tags: Mapping[str, str]) -> None:
-    """Add tags to a version."""
+    """Add tags to a version.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
     client = connect().MlflowClient()
-    for key, value in tags.items():
-        client.set_model_version_tag(model, str(version), key, value)
+    with answering():
+        for key, value in tags.items():
+            client.set_model_version_tag(model, str(version), key, value)
 
 
 def add_files(model: str, version: int, folder: Path, tags: Mapping[str, str]) -> None:
@@ -168,14 +183,11 @@ def list_versions(model: str) -> list[Any]:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    try:
-        client = mlflow.MlflowClient()
+    client = connect().MlflowClient()
+    with answering():
         found = client.search_model_versions(f"name = '{model}'", max_results=1000)
         # A search returns no aliases.
         aliases = client.get_registered_model(model).aliases if found else {}
-    except mlflow.MlflowException as error:
-        raise unreachable(error) from None
     for version in found:
         version.aliases = sorted(alias for alias, number in aliases.items() if int(number) == int(version.version))
     return sorted(found, key=lambda version: -int(version.version))
@@ -187,9 +199,8 @@ def mark_served(model: str, version: int, place: str) -> None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    try:
+    client = connect().MlflowClient()
+    with answering():
         for other in list_versions(model):
             number, places = int(other.version), set((other.tags.get(SERVED_IN) or "").split()) - {""}
             wanted = places | {place} if number == version else places - {place}
@@ -201,8 +212,6 @@ def mark_served(model: str, version: int, place: str) -> None:
                 client.delete_model_version_tag(model, other.version, REFUSED)
         if REFUSED in client.get_registered_model(model).tags:
             client.delete_registered_model_tag(model, REFUSED)
-    except mlflow.MlflowException as error:
-        raise unreachable(error) from None
 
 
 def mark_refused(model: str, reason: str) -> None:
@@ -213,16 +222,13 @@ def mark_refused(model: str, reason: str) -> None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
+    client = connect().MlflowClient()
     version = champion_version(model)
     if version is None:
         return
-    try:
+    with answering():
         client.set_model_version_tag(model, str(version), REFUSED, reason)
         client.set_registered_model_tag(model, REFUSED, f"version {version}: {reason}")
-    except mlflow.MlflowException as error:
-        raise unreachable(error) from None
 
 
 def is_champion(model: str, version: int) -> bool:
@@ -235,8 +241,14 @@ def is_champion(model: str, version: int) -> bool:
 
 
 def set_alias(model: str, alias: str, version: int) -> None:
-    """Point an alias at a version."""
-    connect().MlflowClient().set_registered_model_alias(model, alias, str(version))
+    """Point an alias at a version.
+
+    Raises:
+        UserError: MLflow cannot be reached, or has no such version.
+    """
+    client = connect().MlflowClient()
+    with answering():
+        client.set_registered_model_alias(model, alias, str(version))
 
 
 def set_champion(model: str, version: int) -> None:

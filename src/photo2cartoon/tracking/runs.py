@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon.tracking.client import EXPERIMENT, connect, experiment, unreachable
+from photo2cartoon.tracking.client import EXPERIMENT, answering, connect, experiment, unreachable
 from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.tracking.outbox import Outbox, apply, deliver
 from photo2cartoon.tracking.process import PROCESS_TAG, identity, is_lost
@@ -142,9 +142,8 @@ def begin(name: str, whole: str | None, title: str, resume: str | None = None, o
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    try:
+    client = connect().MlflowClient()
+    with answering():
         deliver(client)
         close_lost(client)
         given = given_run()
@@ -163,8 +162,6 @@ def begin(name: str, whole: str | None, title: str, resume: str | None = None, o
             stage.run.resume()
             stage.whole.resume()
         return stage
-    except (mlflow.MlflowException, OSError) as error:
-        raise unreachable(error) from None
 
 
 @contextlib.contextmanager
@@ -246,15 +243,12 @@ def close_runs(kubeflow: str, status: str) -> list[str]:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    try:
+    client = connect().MlflowClient()
+    with answering():
         running = _running(client, f" and tags.kubeflow_run = '{kubeflow}'")
         for run in running:
             client.set_terminated(run.info.run_id, status)
         return [run.info.run_id for run in running]
-    except mlflow.MlflowException as error:
-        raise unreachable(error) from None
 
 
 def _running(client: Any, also: str = "") -> list[Any]:
