@@ -36,7 +36,7 @@ def evaluate(
     """
     from pathlib import Path
 
-    from photo2cartoon.checkpoint import copy_averages
+    from photo2cartoon.checkpoint import AVERAGES, copy_averages
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.evaluation.evaluate import evaluate as stage
     from photo2cartoon.evaluation.report import write_report
@@ -50,7 +50,8 @@ def evaluate(
         run, out = Path(averages.path), Path(scores.path)
         choosing = section_of(Select, select)
         result = stage(evaluate_of(params, score_on), run, Path(scored.path), Path(weights.path), out, choosing)
-        copy_averages(run, Path(finalists.path), passed_on(result["scores"], out, choosing))
+        names = passed_on(result["scores"], out, choosing)
+        copy_averages(run, Path(finalists.path), names, AVERAGES[:1])
         for name, value in list(result["scores"].values())[-1].items():
             metrics.log_metric(name, value)
         write_report(out, Path(drawings.path))

@@ -13,7 +13,7 @@ torch is imported when a network is loaded or written, because that takes second
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,10 +134,12 @@ def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str 
     write_networks(target, card.train, {name: generator}, card.step)
 
 
-AVERAGES = ("genA2B.average", "genB2A.average")
+AVERAGES = ("genA2B.average", "genB2A.average")  # the second is for the cycle error
 
 
-def copy_averages(run: Path, out: Path, names: Collection[str] | None = None) -> None:
+def copy_averages(
+    run: Path, out: Path, names: Collection[str] | None = None, networks: Sequence[str] = AVERAGES
+) -> None:
     """Copy what makes cartoons of a run: each checkpoint's averaged generators, and `run.json`.
 
     The copy is a run that can be evaluated and selected from, at a fifteenth of the size.
@@ -146,13 +148,14 @@ def copy_averages(run: Path, out: Path, names: Collection[str] | None = None) ->
         run: output folder of the `train` stage.
         out: receives `checkpoints/` and `run.json`.
         names: the checkpoints to copy; all by default.
+        networks: the averaged generators to copy, as far as a checkpoint has them.
     """
     with atomic_dir(out, RUN) as partial:
         for path in list_checkpoints(run / CHECKPOINTS):
             if names is None or path.name in names:
                 card, target = read_card(path), partial / CHECKPOINTS / path.name
                 target.mkdir(parents=True)
-                there = [name for name in AVERAGES if (path / f"{name}.safetensors").is_file()]
+                there = [name for name in networks if (path / f"{name}.safetensors").is_file()]
                 for name in there:
                     shutil.copyfile(path / f"{name}.safetensors", target / f"{name}.safetensors")
                 write_card(target, card.step, card.train, there, card.scores)

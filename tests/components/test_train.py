@@ -19,6 +19,7 @@ def test_one_process_per_gpu(faces, weights, tmp_path):
     assert run.data.params["train.processes"] == "2"
     assert averages.metadata["last_checkpoint"] == "step-000001"
     drawing = tmp_path / "a/checkpoints/step-000001"
-    assert {path.name for path in drawing.iterdir()} == {"checkpoint.json", "genA2B.average.safetensors"}
+    networks = {"genA2B.average.safetensors", "genB2A.average.safetensors"}
+    assert {path.name for path in drawing.iterdir()} == {"checkpoint.json", *networks}
     assert {"run.json", "stats.jsonl", "samples"} == {path.name for path in (tmp_path / "l").iterdir()}
     assert (tmp_path / "s/optimizers.safetensors").exists()

@@ -88,7 +88,7 @@ def test_another_machine_resumes_from_object_storage(
     assert len(steps) == len((trained / "stats.jsonl").read_text().splitlines())
     Place(place).restore(tmp_path / "again")
     assert {path.name for path in (tmp_path / "again/checkpoints/step-000004").iterdir()} == {
-        "checkpoint.json", "genA2B.average.safetensors"
+        "checkpoint.json", "genA2B.average.safetensors", "genB2A.average.safetensors"
     }  # fmt: skip
     train(tiny, faces, weights, tmp_path / "third", place=place)  # complete: nothing is trained again
     assert (tmp_path / "third/stats.jsonl").read_text() == (tmp_path / "next/stats.jsonl").read_text()
