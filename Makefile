@@ -91,7 +91,7 @@ mlflow: $(STAMP)  ## serve MLflow's page with this project's runs: http://127.0.
 	@p2c mlflow
 
 .PHONY: screenshots
-screenshots: $(STAMP)  ## take the pictures of docs/mlflow.md (after make demo; needs Debian's chromium and chromium-driver)
+screenshots: $(STAMP)  ## take the pictures of docs/mlflow.md (3 minutes; needs Debian's chromium and chromium-driver)
 	@python -m docs.screenshots
 
 .PHONY: remote
