@@ -173,6 +173,16 @@ def asked(services: Services, photo: Path, folder: Path) -> None:
             _same(shown, folder / "cartoon.png")
 
 
+def followed(services: Services) -> None:
+    """Check that the service `follow` saw the champion and brought it to Triton."""
+    deadline = time.monotonic() + START_SECONDS
+    while "version 1 is in service in s3://models/triton" not in (said := services("logs", "follow", quiet=True)):
+        if time.monotonic() > deadline:
+            raise UserError(f"the follower did not deploy the champion: {said[-1500:]}")
+        time.sleep(3)
+    print("the follower: version 1 is in service")
+
+
 def _same(one: Path, other: Path) -> None:
     import numpy as np
     from PIL import Image
@@ -194,10 +204,11 @@ def main() -> None:
             services = Services(compose_program(folder), postgres(folder))
             try:
                 services("up", "-d", "--no-build", "--wait", "mlflow", "web")
-                services("up", "-d", "--no-build", "triton")
+                services("up", "-d", "--no-build", "triton", "follow")
                 photo = pipeline(services, folder)
                 looked_at(services)
                 asked(services, photo, folder)
+                followed(services)
             except UserError as error:
                 raise UserError(
                     f"{error} {services('ps', '-a', quiet=True)} {services('logs', '--tail', '15', quiet=True)}"

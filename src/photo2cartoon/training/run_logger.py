@@ -14,6 +14,7 @@ from photo2cartoon.layout import CURVES, RUN, SAMPLES, STATS
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.tracking import runs
+from photo2cartoon.tracking.client import answering
 from photo2cartoon.tracking.curves import write_curves
 from photo2cartoon.tracking.datasets import portraits
 from photo2cartoon.tracking.lineage import lineage
@@ -121,11 +122,13 @@ def _begin(params: Train, out: Path, trainer: Trainer, resume: bool, data: Path,
     used = params.model_dump(mode="json", exclude={"paired" if params.recipe == "unpaired" else "loss"})
     values = {"train": used, "data_sha256": fingerprint, **trainer.counts, **sizes}
     if stage.whole.run_id != before.get("mlflow_run"):
-        stage.whole.params(values)
+        with answering():
+            stage.whole.params(values)
         stage.whole.note("What", title)
     dataset = portraits(data, fingerprint, "train", trainer.counts)
-    for run in (stage.run, stage.whole):
-        run.inputs({"training": dataset})
+    with answering():
+        for run in (stage.run, stage.whole):
+            run.inputs({"training": dataset})
     stage.whole.note("Data", f"{', '.join(f'{n} {kind}' for kind, n in trainer.counts.items())}; {dataset.digest}")
     ids = {"mlflow_run": stage.whole.run_id, "mlflow_training": stage.run.run_id}
     write_json(out / RUN, {**ids, "title": title, "data_sha256": fingerprint, **lineage()})
