@@ -29,6 +29,8 @@ def test_a_difference_is_judged_on_the_same_photographs():
     assert found.verdict == BETTER and found.value == pytest.approx(-0.1) and -0.14 < found.low < found.high < -0.06
     assert compare(scores, draws, "b", "a", "kernel_face").verdict == WORSE
     assert compare(scores, draws, "a", "c", "kernel_face").verdict == ALIKE
+    assert compare(scores, {}, "a", "b", "kernel_face").verdict == ALIKE  # an evaluation of an earlier release
+    assert compare({"a": {}, "b": scores["b"]}, draws, "a", "b", "kernel_face").verdict == ALIKE
     higher = {name: {"identity_dlib": values["kernel_face"]} for name, values in scores.items()}
     assert compare(higher, drawn(higher), "b", "a", "identity_dlib").verdict == BETTER
     assert (

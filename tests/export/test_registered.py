@@ -2,10 +2,16 @@
 
 import pytest
 
+from photo2cartoon.checkpoint import copy_generator
+from photo2cartoon.errors import UserError
+from photo2cartoon.export.export import export_version
 from photo2cartoon.export.registered import add_graph
 from photo2cartoon.files import sha256_of
-from photo2cartoon.params import Export, PortraitParams
+from photo2cartoon.params import Export, PortraitParams, Select
+from photo2cartoon.serving.repository import init_repository, list_versions, promote
 from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking.logged_models import Checkpoint, log_checkpoint
+from tests.conftest import ROOT
 from tests.registered import register
 
 MODEL = "shared-by-dvc"
@@ -35,3 +41,22 @@ def test_a_generator_of_another_machine_is_not_taken_for_ours(files, weights, tm
     theirs["mlflow_run"] = run.run_id
     add_graph(Export(), theirs, ours / "weights", graph, None, parity, PortraitParams(), weights)
     assert "exported_with" in registry.read_tags(MODEL, version)
+
+
+def test_a_version_that_a_person_registered_is_exported(checkpoint, faces, weights, tmp_path):
+    """On MLflow's page a person registers a checkpoint that `select` did not choose; nothing but its files is known."""
+    copy_generator(checkpoint, tmp_path / "files")
+    run = runs.begin("train", None, "train").whole
+    logged = log_checkpoint(run, Checkpoint("by hand", 4, {}, tmp_path / "files"))
+    client = run.client
+    client.create_registered_model("by-hand")
+    client.create_model_version("by-hand", f"models:/{logged}", model_id=logged)
+    with pytest.raises(UserError, match=r"has no version 2 of 'by-hand'; `p2c versions` lists them"):
+        export_version(Export(), "by-hand", 2, faces, None, PortraitParams(), weights)
+    registry.set_champion("by-hand", 1)
+    repository, model = tmp_path / "repository", Select(model_name="by-hand")
+    init_repository(repository, ROOT / "triton_repo")
+    with pytest.raises(UserError, match="`p2c export --version 1` puts it there"):
+        promote(repository, model)
+    assert export_version(Export(), "by-hand", 1, faces, None, PortraitParams(), weights).passed
+    assert promote(repository, model) == 1 and list_versions(repository) == [1]

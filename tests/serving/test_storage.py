@@ -9,6 +9,7 @@ import pytest
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
+from photo2cartoon.serving import repository
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback
 from photo2cartoon.serving.storage import must_be_usable, storage_at
 from photo2cartoon.tracking import registry
@@ -31,9 +32,12 @@ def files(place):
     return {path.split(root, 1)[1].lstrip("/"): system.cat_file(path) for path in system.find(root)}
 
 
-def graph(folder, version):
-    """Write the smallest ONNX file that names its version, and return its path."""
-    ends = [onnx.numpy_helper.from_array(np.array([end]), name) for name, end in (("from", 0), ("to", 3), ("axis", 3))]
+def graph(folder, version, first=0):
+    """Write the smallest ONNX file that names its version, and return its path; `first=4` answers with nothing."""
+    ends = [
+        onnx.numpy_helper.from_array(np.array([end]), name)
+        for name, end in (("from", first), ("to", first + 3), ("axis", 3))
+    ]
     node = onnx.helper.make_node("Slice", ["portrait", "from", "to", "axis"], ["cartoon"])
     shapes = {"portrait": ["N", 256, 256, 4], "cartoon": ["N", 256, 256, 3]}
     given, made = (onnx.helper.make_tensor_value_info(k, onnx.TensorProto.UINT8, v) for k, v in shapes.items())
@@ -158,3 +162,36 @@ def test_a_repository_is_tried_before_a_run(storage, tmp_path):
     for wrong in ("127.0.0.1:9", "no port"):
         with pytest.raises(UserError, match=f"Triton at {wrong}: does not answer"):
             must_be_usable(place, wrong)
+
+
+def test_a_graph_that_draws_nothing_is_not_published(place, tmp_path):
+    init_repository(place, ROOT / "triton_repo")
+    for name, spoil in (("nothing", None), ("damaged", b"not a graph")):
+        version = register(name, tmp_path / "none", generator_sha256=name)
+        file = graph(tmp_path / name / "data/model", version, first=4)
+        if spoil:
+            file.write_bytes(spoil)
+        registry.add_files(name, version, file.parents[2], {})
+        registry.set_champion(name, version)
+        with pytest.raises(UserError):
+            promote(place, Select(model_name=name))
+        assert list_versions(place) == []
+
+
+def test_a_server_that_refuses_a_version_keeps_the_one_before(place, two_versions, monkeypatch):
+    """Also when the champion goes back to an older version: the newer ones, moved aside for it, return."""
+    first, second = two_versions
+    init_repository(place, ROOT / "triton_repo")
+    asked = []
+
+    def refuse(server):
+        asked.append(server)
+        raise repository.RefusedError(f"Triton at {server}: version refused")
+
+    registry.set_champion("stored", second)
+    promote(place, MODEL)
+    monkeypatch.setattr(repository, "reload_generator", refuse)
+    registry.set_champion("stored", first)
+    with pytest.raises(UserError, match="version refused"):
+        promote(place, MODEL, "127.0.0.1:9")
+    assert list_versions(place) == [second] and len(asked) == 2  # the server was told to look again

@@ -48,17 +48,16 @@ class Difference:
 
 
 def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str) -> Difference:
-    """Compare two models by the paired bootstrap."""
-    value = scores[first][metric] - scores[second][metric]
-    of_draws = draws[first][metric] - draws[second][metric]
+    """Compare two models by the paired bootstrap; without scores or draws of both they cannot be told apart."""
+    value = scores[first].get(metric, math.nan) - scores[second].get(metric, math.nan)
+    pair = [draws.get(name, {}).get(metric) for name in (first, second)]
+    of_draws = np.array([]) if any(each is None for each in pair) else pair[0] - pair[1]
     known = of_draws[np.isfinite(of_draws)]
     if len(known) < 2 or not math.isfinite(value):
         return Difference(ALIKE, value, -math.inf, math.inf)
     low, high = np.percentile(known, [EXCLUDED, 100 - EXCLUDED])
-    sign = direction(metric)
-    verdict = (
-        BETTER if sign * (low if sign < 0 else high) < 0 else WORSE if sign * (high if sign < 0 else low) > 0 else ALIKE
-    )
+    below, above = (BETTER, WORSE) if direction(metric) > 0 else (WORSE, BETTER)
+    verdict = below if high < 0 else above if low > 0 else ALIKE
     return Difference(verdict, value, float(low), float(high))
 
 

@@ -73,7 +73,7 @@ class CartoonModel:
 def _gather(packed: Path, names: list[str]) -> Path:
     """Put the version's own files, and those of installed packages, into one folder of the user's cache."""
     weights = cache_folder() / WEIGHTS_FOLDER
-    for path in packed.iterdir():
+    for path in packed.iterdir() if packed.is_dir() else ():  # object storage keeps no empty folder
         if not (weights / path.name).exists():
             with atomic_write(weights / path.name) as partial:
                 shutil.copyfile(path, partial)

@@ -73,9 +73,8 @@ def _example() -> bytes:
     import cv2
     from skimage.data import astronaut
 
-    return cv2.imencode(".jpg", cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[
-        1
-    ].tobytes()
+    picture = cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
 def fetch_generator(model: str, version: int, out: Path) -> dict[str, Any]:

@@ -142,8 +142,8 @@ class RefusedError(UserError):
 def _publish(target: Storage, model: str, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         graph = registry.download_graph(model, version, Path(temporary))
-        _check_version(graph, model, version)
         _check_drawing(graph, version)
+        _check_version(graph, model, version)
         if not target.holds(version, graph):
             target.publish(version, graph)
 
