@@ -72,6 +72,11 @@ def test_the_pick_is_registered_with_its_lineage_and_its_reason(scored, trained,
     whole = client.get_run(selection.mlflow_run)
     assert whole.data.metrics["kernel_efficientnet"] == pytest.approx(selection.score)
     assert "**Selection:** " in whole.data.tags["mlflow.note.content"]
+    # Another rule may choose an earlier checkpoint of the same run: the run shows the scores of that one.
+    for metric in ("kernel_face", "identity_dlib"):
+        again = select(Select(model_name="lineage", metric=(metric,)), out, trained, tmp_path / metric)
+        shown = client.get_run(again.mlflow_run).data.metrics[metric]
+        assert shown == pytest.approx(result["scores"][again.checkpoint][metric])
 
 
 def test_all_checkpoints_and_the_photographs_are_in_the_table_of_models(scored):

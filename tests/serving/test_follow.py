@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -158,6 +159,29 @@ def test_a_version_that_cannot_be_served_changes_nothing_but_a_tag(team, astrona
         eventually(lambda: "has no champion; what is served stays" in said(follower))
         registry.set_alias(MODEL, "champion", 1)
     assert list_versions(team.repository)[-1] == 1 and logged
+
+
+def test_two_people_at_once_end_with_one_version(team):
+    """Whoever was last, Triton and the alias agree in the end, and no version is left half-written."""
+
+    def move(version):
+        for _ in range(5):
+            registry.set_alias(MODEL, "champion", version)
+            time.sleep(0.3)
+
+    with following(team):
+        people = [threading.Thread(target=move, args=(version,)) for version in (1, 2)]
+        for one in people:
+            one.start()
+        for one in people:
+            one.join()
+        eventually(lambda: Client(team.server.grpc).version() == str(registry.champion_version(MODEL)))
+        time.sleep(5)  # nothing is on its way any more
+        served = Client(team.server.grpc).version()
+        assert served == str(registry.champion_version(MODEL)) == str(list_versions(team.repository)[-1])
+        registry.set_champion(MODEL, 1)
+        eventually(lambda: Client(team.server.grpc).version() == "1")
+    assert not list((team.repository / "generator").glob(".*partial*"))
 
 
 def test_mlflow_calls_the_follower(team):

@@ -128,7 +128,7 @@ def test_training_goes_on_while_mlflow_is_away(faces, weights, tmp_path):
     small = "size: 128, channels: 4, hourglasses: false, blocks: 1, steps: 12"
     (tmp_path / "params.yaml").write_text(f"train: {{{small}, log_every: 1, sample_every: 6, checkpoint_every: 6}}")
     with mlflow_server(tmp_path) as uri:
-        environment = {**os.environ, "MLFLOW_TRACKING_URI": uri}
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
         command = [
             sys.executable,
             "-m",

@@ -168,8 +168,8 @@ def _register(params: Select, choice: _Choice, scores_folder: Path, folder: Path
         version = registry.register(params.model_name, logged, stage.whole, {**tags, **kubeflow_run()}, text)
         registry.set_alias(params.model_name, registry.CANDIDATE, version)
         stage.whole.tags({"selected": name})
-        step = checkpoint.read_card(choice.path).step
-        stage.whole.metrics(shown_scores(choice.scores), step)  # the table of runs sorts by them
+        # The table of runs sorts by them. Always at step 0: it shows the last step's, and an earlier checkpoint may follow.
+        stage.whole.metrics(shown_scores(choice.scores), 0)
         for each, reason in choice.reasons.items():
             stage.run.note(each, reason)
         alias = "champion" if promotes else "candidate"

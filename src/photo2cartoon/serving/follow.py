@@ -94,8 +94,8 @@ class Follower:
             return
         with contextlib.suppress(UserError):
             # If somebody has moved the alias meanwhile, the next look deploys again.
-            if registry.champion_version(self.params.model_name) == version:
-                self._deployed = registry.champion_state(self.params.model_name)
+            now = registry.champion_state(self.params.model_name)
+            self._deployed = now if now is not None and now.split()[0] == str(version) else None
         self._failed = None
         self._say(f"promote: version {version} is in service in {self.repository}")
 
