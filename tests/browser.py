@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +32,9 @@ def chromium(profile: Path, width: int = 1600, height: int = 1100) -> Iterator[B
     options.binary_location = program
     for switch in (*SWITCHES, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
         options.add_argument(switch)
-    opened = webdriver.Chrome(options=options, service=Service(driver))
+    # Last in line for the processor: Triton takes a process of its own that has to wait a second for dead.
+    service = Service(driver, popen_kw={"preexec_fn": lambda: os.nice(15)})
+    opened = webdriver.Chrome(options=options, service=service)
     try:
         yield Browser(opened, profile.with_suffix(".png"))
     finally:

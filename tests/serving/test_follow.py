@@ -61,9 +61,8 @@ def team(tiny, faces, weights, tmp_path_factory):
             select(Select(metric=metric, promote=promotes), folder / "scores", folder / "train", folder / name)
             export(Export(), folder / name, faces, folder / f"{name}.onnx", weights=weights)
         promote(repository, Select())
-        server = Server(repository, folder / "run", Ports.free(), weights, None)
-        stack.enter_context(server)
         browser = stack.enter_context(chromium(folder / "profile", width=2400))
+        server = stack.enter_context(Server(repository, folder / "run", Ports.free(), weights, None))
         yield SimpleNamespace(uri=uri, repository=repository, server=server, folder=folder, browser=browser)
 
 
@@ -101,6 +100,7 @@ def drawn(team, photo):
     return decode_png(Client(team.server.grpc).cartoonize(photo.read_bytes()))
 
 
+@pytest.mark.long
 def test_a_person_picks_on_the_page_and_triton_draws_with_it(team, astronaut):
     before = drawn(team, astronaut)
     page = team.browser
@@ -139,6 +139,7 @@ def test_a_person_picks_on_the_page_and_triton_draws_with_it(team, astronaut):
         assert np.array_equal(drawn(team, astronaut), before)
 
 
+@pytest.mark.long
 def test_a_version_that_cannot_be_served_changes_nothing_but_a_tag(team, astronaut):
     """A person registers the baseline, which was never exported, and makes it champion."""
     before, client = drawn(team, astronaut), connect().MlflowClient()
@@ -161,6 +162,7 @@ def test_a_version_that_cannot_be_served_changes_nothing_but_a_tag(team, astrona
     assert list_versions(team.repository)[-1] == 1 and logged
 
 
+@pytest.mark.long
 def test_two_people_at_once_end_with_one_version(team):
     """Whoever was last, Triton and the alias agree in the end, and no version is left half-written."""
 
@@ -184,6 +186,7 @@ def test_two_people_at_once_end_with_one_version(team):
     assert not list((team.repository / "generator").glob(".*partial*"))
 
 
+@pytest.mark.long
 def test_mlflow_calls_the_follower(team):
     """Looking only once a minute, the follower still acts at once."""
     address = f"http://127.0.0.1:{free_ports(1)[0]}"
@@ -201,6 +204,7 @@ def test_mlflow_calls_the_follower(team):
     assert list(client.list_webhooks()) == []
 
 
+@pytest.mark.long
 def test_the_versions_are_listed_with_who_serves_them(team, p2c):
     promote(team.repository, Select(), team.server.grpc)
     shown = p2c("versions", "--repository", team.repository, "--server", team.server.grpc, "--server", "127.0.0.1:9",
