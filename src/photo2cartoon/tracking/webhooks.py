@@ -1,4 +1,4 @@
-"""Webhooks of MLflow's server (3.3 or newer, with a database): it calls an address when an alias is moved."""
+"""Webhooks of MLflow's server: it calls an address when an alias is moved."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def subscribe(name: str, address: str) -> str:
     try:
         unsubscribe(name)
         mlflow.MlflowClient().create_webhook(name, address, list(EVENTS))
-    except (mlflow.MlflowException, NotImplementedError, AttributeError, OSError) as error:
+    except (mlflow.MlflowException, NotImplementedError, OSError) as error:  # a store without webhooks has no method
         return str(error).splitlines()[0]
     return ""
 
@@ -33,7 +33,7 @@ def subscribe(name: str, address: str) -> str:
 def unsubscribe(name: str) -> None:
     """Remove the webhook of this name, if MLflow has it."""
     mlflow = connect()
-    with contextlib.suppress(mlflow.MlflowException, NotImplementedError, AttributeError, OSError):
+    with contextlib.suppress(mlflow.MlflowException, NotImplementedError, OSError):
         client = mlflow.MlflowClient()
         for webhook in client.list_webhooks(max_results=100):
             if webhook.name == name:
