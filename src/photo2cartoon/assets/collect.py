@@ -1,6 +1,7 @@
 """The `assets` stage: finds or fetches third-party files, verifies their hashes, puts them where stages expect them.
 
-A file comes from a package in the registry that pip is configured for (`package` and `member`), or from a `url`.
+A file comes from a package in the registry that pip is configured for (`package` and `member`), or from a `url`, which
+also serves if the package cannot be had.
 Nothing is used, moved into place or executed before its hash is checked. Files in other projects' formats are converted
 once.
 """
@@ -96,8 +97,13 @@ def _collect_one(asset: Asset, target: Path, places: list[Path], temporary: Path
     if asset.optional:
         return "absent"
     if asset.package:
-        _put(from_package(asset, temporary), target, asset)
-        return "package"
+        try:
+            _put(from_package(asset, temporary), target, asset)
+            return "package"
+        except UserError as error:
+            if not asset.url:
+                raise
+            note(f"{error}; fetched from {asset.url} instead")
     _put(from_url(asset, temporary), target, asset)
     return "url"
 

@@ -88,6 +88,7 @@ def _note(result: Mapping) -> str:
     on = f"On {result['photographs']} photographs ({'+'.join(result['splits'])}), ± half of the 95 % interval."
     shares = " In brackets: 0 % equals the style's own cartoons, 100 % the unchanged photographs."
     trained = "".join(
-        f" Training itself minimised {name}: it is no independent judge." for name in result.get("trained_on", ())
+        f" Training itself minimised {name}; identity_sface is the independent judge."
+        for name in result.get("trained_on", ())
     )
     return on + (shares if result.get("floors") else "") + trained

@@ -127,7 +127,9 @@ def _scores(result: Mapping, shown: str) -> str:
         " unchanged photographs.</p>"
     )
     trained = result.get("trained_on", ())
-    note += f'<p class="note">Training itself minimised {html.escape(", ".join(trained))}.</p>' if trained else ""
+    if trained:
+        names = html.escape(", ".join(trained))
+        note += f'<p class="note">Training itself minimised {names}; identity_sface is the independent judge.</p>'
     return _table(["score", *heads, "better", "what"], rows) + note
 
 
@@ -145,7 +147,7 @@ def _groups(result: Mapping, shown: str) -> list[str]:
 
 def _first(result: Mapping, selected: Mapping[str, Any] | None) -> list[str]:
     """Return the metrics whose curves are shown."""
-    wanted = [selected["metric"] if selected else "", "kernel_efficientnet", "identity_dlib", "skin_colour"]
+    wanted = [selected["metric"] if selected else "", "kernel_efficientnet", "identity_sface", "skin_colour"]
     known = {metric for scores in result["scores"].values() for metric in scores}
     return [metric for metric in dict.fromkeys(wanted) if metric in known]
 

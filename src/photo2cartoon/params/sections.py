@@ -214,10 +214,10 @@ class Select(Section):
     metric: Metric | Annotated[tuple[Metric, ...], Field(strict=False)] = Field(
         "kernel_efficientnet",
         description="metric to select by, or several: the next one decides among checkpoints that the one before cannot"
-        " tell apart; a single one is followed by identity_dlib",
+        " tell apart; a single one is followed by identity_sface",
     )
     floors: dict[str, float] = Field(
-        {}, description="worst value allowed, by metric, such as {identity_dlib: 0.4, worst_identity_dlib: 0.3}"
+        {}, description="worst value allowed, by metric, such as {identity_sface: 0.3, worst_identity_sface: 0.2}"
     )
     promote: Literal["better", "always", "ask"] = Field(
         "better",
@@ -233,7 +233,7 @@ class Select(Section):
         """The metrics to select by, in order."""
         if not isinstance(self.metric, str):
             return self.metric
-        return tuple(dict.fromkeys((self.metric, "identity_dlib")))
+        return tuple(dict.fromkeys((self.metric, "identity_sface")))
 
     @model_validator(mode="after")
     def _something_decides(self) -> Select:

@@ -1,7 +1,7 @@
-"""Networks that turn images into feature vectors for the distances.
+"""Networks that turn images into feature vectors for the distances and for identity.
 
-Only `inception` gives what is called FID. The weights of the other two are available from a package registry, and their
-distances have their own names.
+Only `inception` gives what is called FID; distances by other networks have their own names. The weights of `face`,
+`sface` and `efficientnet` are available from a package registry.
 """
 
 from __future__ import annotations
@@ -11,22 +11,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from photo2cartoon.assets.catalogue import find_asset, find_optional_asset, read_catalogue
+from photo2cartoon.networks.crop import crop_to_template
 from photo2cartoon.networks.face import DlibFaceNet, load_face_network
 from photo2cartoon.networks.perceptual import load_efficientnet
 
 Extractor = Callable[[Tensor], Tensor]
 EFFICIENTNET_SIDE = 224
+SFACE_SIDE = 112
 
 
 def face_features(weights: Path) -> Extractor:
     """Load dlib's face network: `[N, 3, S, S]` in -1..1 to `[N, 128]`, each of length 1."""
     net = DlibFaceNet.from_dat(find_asset("dlib_face", weights))
     return torch.no_grad()(net.features)
+
+
+def sface_features(weights: Path) -> Extractor:
+    """Load SFace (Zhong et al., 2021, arXiv:2205.12010) in OpenCV: `[N, 3, S, S]` in -1..1 to `[N, 128]`, length 1.
+
+    The Face ID loss cannot use it, because it has no gradients here: it judges training independently.
+    """
+    net = cv2.FaceRecognizerSF.create(str(find_asset("sface", weights)), "")
+
+    def extract(pictures: Tensor) -> Tensor:
+        side = (SFACE_SIDE, SFACE_SIDE)
+        faces = F.interpolate(crop_to_template(pictures), size=side, mode="bilinear", antialias=True)
+        levels = ((faces.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        bgr = levels.flip(1).permute(0, 2, 3, 1).contiguous().numpy()
+        return F.normalize(torch.from_numpy(np.concatenate([net.feature(face) for face in bgr])))
+
+    return extract
 
 
 def efficientnet_features(weights: Path, on_map: Callable[[Tensor], object] | None = None) -> Extractor:
@@ -84,10 +105,11 @@ class Network(NamedTuple):
 
 
 def extractors(weights: Path, fid: bool = True) -> dict[str, Network]:
-    """Return every network whose weights are available, by name: face, efficientnet, maybe mobilefacenet, inception."""
+    """Return every network whose weights are available, by name; those of mobilefacenet and inception are optional."""
     assets = read_catalogue()
     found = {
         "face": Network(face_features(weights), assets["dlib_face"].sha256),
+        "sface": Network(sface_features(weights), assets["sface"].sha256),
         "efficientnet": Network(efficientnet_features(weights), assets["efficientnet_lite0"].sha256),
     }
     if find_optional_asset("mobilefacenet_128", weights):

@@ -181,7 +181,11 @@ def _(given: Evidence) -> Statistic | None:
     return Mean(_distances(given.features["efficientnet"], training).min(axis=1) / np.median(among.min(axis=1)))
 
 
-for _network, _title in (("dlib", "dlib's face features"), ("mobilefacenet", "MobileFaceNet's")):
+for _network, _title in (
+    ("sface", "SFace's face features"),
+    ("dlib", "dlib's face features"),
+    ("mobilefacenet", "MobileFaceNet's face features"),
+):
 
     @metric(
         f"identity_{_network}",
