@@ -1,6 +1,9 @@
 """Training goes on while MLflow's server is down, and its records arrive when the server is back."""
 
 import json
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -56,7 +59,7 @@ def test_what_is_left_at_the_end_is_sent_by_the_next_stage(elsewhere, capsys):
     waiting.put({"kind": "metrics", "run": stage.run.run_id, "time": 1, "values": {"loss": 0.5}, "step": 7})
     waiting.put({"kind": "end", "run": stage.run.run_id, "time": 2, "status": "FINISHED"})
     waiting.close(wait=0.5)
-    kept = elsewhere / f"var/outbox/{stage.run.run_id}.jsonl"
+    (kept,) = (elsewhere / "var/outbox").glob(f"{stage.run.run_id}-*.jsonl")
     assert [json.loads(line)["kind"] for line in kept.read_text().splitlines()] == ["metrics", "end"]
     assert f"2 records are kept in {kept.relative_to(elsewhere)}" in capsys.readouterr().err
     runs.begin("evaluate", stage.whole.run_id, "left")
@@ -64,6 +67,58 @@ def test_what_is_left_at_the_end_is_sent_by_the_next_stage(elsewhere, capsys):
     assert history(client, stage.run.run_id, "loss") == [(7, 0.5)]
     assert client.get_run(stage.run.run_id).info.status == "FINISHED"
     assert not list(kept.parent.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from photo2cartoon.tracking.client import connect
+from photo2cartoon.tracking.outbox import Outbox
+
+waiting = Outbox(connect().MlflowClient("http://127.0.0.1:9"), sys.argv[1])
+for step in (1, 2):
+    waiting.put({"kind": "metrics", "run": sys.argv[1], "time": step, "values": {"loss": 0.5}, "step": step})
+print("put", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_is_killed_while_the_server_is_away_loses_nothing(elsewhere):
+    stage = runs.begin("train", None, "killed")
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, stage.run.run_id], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"put\n"
+    client = connect().MlflowClient()
+    outbox.deliver(client)
+    assert history(client, stage.run.run_id, "loss") == []  # its process is alive, and sends them itself
+    process.kill()
+    process.communicate()
+    (kept,) = (elsewhere / "var/outbox").iterdir()
+    with kept.open("a") as file:
+        file.write('{"kind": "metr')  # killed within a line
+    outbox.deliver(client)
+    assert history(client, stage.run.run_id, "loss") == [(1, 0.5), (2, 0.5)] and not kept.exists()
+
+
+def test_a_server_that_never_answers_holds_nobody_up(elsewhere, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waiting = Outbox(connect().MlflowClient(f"http://127.0.0.1:{silent.getsockname()[1]}"), "silent")
+        waiting.put({"kind": "end", "run": "x", "time": 1, "status": "FINISHED"})
+        began = time.monotonic()
+        waiting.close(wait=1)
+        assert time.monotonic() - began < 10
+    assert "1 records are kept in" in capsys.readouterr().err
+    assert len(list((elsewhere / "var/outbox").iterdir())) == 1
+
+
+def test_a_full_disk_ends_no_training(elsewhere, capsys):
+    (elsewhere / "var").mkdir()
+    (elsewhere / "var/outbox").write_text("a file in the folder's place")
+    stage = runs.begin("train", None, "no folder", outbox=True)
+    stage.run.metrics({"loss": 2.0}, 1)
+    stage.finish()
+    assert history(stage.run.client, stage.run.run_id, "loss") == [(1, 2.0)]
+    assert capsys.readouterr().err.count("kept in memory only") == 1
 
 
 def test_a_record_that_mlflow_refuses_holds_up_no_other(capsys):

@@ -1,14 +1,12 @@
 """Records on their way to MLflow, sent by a thread in order; they wait while the server does not answer.
 
-Nobody who puts a record waits for the network. What could not be sent before the end stays in a file, and the next
-stage on this machine sends it.
+Nobody who puts a record waits for the network. What is not sent is on disk (`spool`), and the next stage on this machine
+sends it, also if the process was killed.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import json
 import queue
 import threading
 import time
@@ -16,55 +14,51 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon.files import local_folder
 from photo2cartoon.progress import note
+from photo2cartoon.tracking import spool
 from photo2cartoon.tracking.client import NOTE_TAG, tracking_uri
+from photo2cartoon.tracking.spool import Record, Spool
 
-FOLDER = "outbox"  # in `var/`
 WAIT_SECONDS = 60.0  # for the server, at the end
 PAUSES = (1.0, 2.0, 5.0, 10.0)  # seconds between tries; the last one repeats
 
-Record = dict[str, Any]  # {"kind": metrics | image | tags | note | files | end, ...}, JSON
-
 
 class Outbox:
-    """The records of one process.
+    """The records of one process: {"kind": metrics | image | tags | note | files | end, "run": …, …}, JSON.
 
     Args:
         client: `mlflow.MlflowClient`.
-        name: name of the file for records that are left at the end.
+        name: beginning of the name of the file that holds the records meanwhile.
     """
 
     def __init__(self, client: Any, name: str) -> None:
-        self._client, self._file = client, local_folder() / FOLDER / f"{name}.jsonl"
+        self._client, self._spool = client, Spool(name)
         self._waiting: queue.Queue[Record | None] = queue.Queue()
-        self._left: list[Record] = []
         self._deadline = float("inf")
         self._thread = threading.Thread(target=self._run, name="mlflow-outbox", daemon=True)
         self._thread.start()
 
     def put(self, record: Record) -> None:
         """Send a record after those before it; returns at once."""
+        self._spool.append(record)
         self._waiting.put(record)
 
     def close(self, wait: float = WAIT_SECONDS) -> None:
-        """Send what is left; after `wait` seconds without an answer, keep it in the file."""
+        """Send what is left, for at most `wait` seconds; the rest stays on disk."""
         self._deadline = time.monotonic() + wait
         self._waiting.put(None)
-        self._thread.join()
-        if self._left:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(record) + "\n" for record in self._left)
+        self._thread.join(wait)  # a server that takes a call and never answers holds nobody up for longer
+        if left := self._spool.close():
             note(
-                f"MLflow at {tracking_uri()} does not answer: {len(self._left)} records are kept in {self._file}, the next"
+                f"MLflow at {tracking_uri()} does not answer: {left} records are kept in {self._spool.path}, the next"
                 " stage sends them"
             )
 
     def _run(self) -> None:
         while (record := self._waiting.get()) is not None:
-            if self._left or not self._send(record):
-                self._left.append(record)
+            if not self._send(record):
+                return
+            self._spool.sent()
 
     def _send(self, record: Record) -> bool:
         """Try until the record is sent or refused, or the time is over."""
@@ -89,32 +83,25 @@ class Outbox:
 
 
 def deliver(client: Any) -> None:
-    """Send what earlier processes on this machine had to keep; without an answer it stays.
+    """Send what earlier processes on this machine left behind; without an answer it stays.
 
     Args:
         client: `mlflow.MlflowClient`.
     """
-    for file in sorted((local_folder() / FOLDER).glob("*.jsonl")):
-        taken = file.with_suffix(".sending")
-        with contextlib.suppress(OSError):
-            file.rename(taken)  # of two processes one takes it
-            _deliver_file(client, taken, file)
-
-
-def _deliver_file(client: Any, taken: Path, file: Path) -> None:
-    records = [json.loads(line) for line in taken.read_text(encoding="utf-8").splitlines()]
-    for number, record in enumerate(records):
-        try:
-            apply(client, record)
-        except Exception as error:
-            if not is_refusal(error):
-                rest = "".join(json.dumps(record) + "\n" for record in records[number:])
-                taken.write_text(rest, encoding="utf-8")
-                taken.rename(file)
-                return
-            note(f"MLflow refuses a record of {file.name}: {_first_line(error)}")
-    taken.unlink()
-    note(f"MLflow at {tracking_uri()}: {len(records)} records of {file.stem} were sent")
+    for path, file in spool.left_behind():
+        left = spool.records(file)
+        sent = 0
+        for record in left:
+            try:
+                apply(client, record)
+            except Exception as error:
+                if not is_refusal(error):
+                    break
+                note(f"MLflow refuses a record of {path.name}: {_first_line(error)}")
+            sent += 1
+        spool.keep(file, path, left[sent:])
+        if sent:
+            note(f"MLflow at {tracking_uri()}: {sent} records of {path.stem} were sent")
 
 
 def apply(client: Any, record: Mapping[str, Any]) -> None:

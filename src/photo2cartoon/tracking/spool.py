@@ -1,0 +1,110 @@
+"""Records on disk until they are sent, so that not even a killed process loses one.
+
+A spool is a file of JSON lines that its process holds a lock on. A file without a lock was left behind, and the next
+stage on the machine sends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from photo2cartoon.files import local_folder
+from photo2cartoon.progress import note
+
+FOLDER = "outbox"  # in `var/`
+
+Record = dict[str, Any]
+
+
+class Spool:
+    """The records of one process that are not sent yet. Safe to use from two threads.
+
+    Args:
+        name: beginning of the file's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.path = local_folder() / FOLDER / f"{name}-{uuid.uuid4().hex[:8]}.jsonl"
+        self._lock = threading.Lock()
+        self._kept = self._sent = 0  # lines in the file; those of them that are sent
+        self._file: IO[str] | None = None
+        with _or_in_memory(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+", encoding="utf-8")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def append(self, record: Record) -> None:
+        """Keep a record."""
+        with self._lock:
+            self._kept += 1
+            if self._file is not None:
+                with _or_in_memory(self.path):
+                    self._file.write(json.dumps(record) + "\n")
+                    self._file.flush()
+
+    def sent(self) -> None:
+        """Drop the oldest record that is kept."""
+        with self._lock:
+            self._sent += 1
+            if self._sent == self._kept and self._file is not None:
+                self._file.truncate(0)
+                self._kept = self._sent = 0
+
+    def close(self) -> int:
+        """Leave what is not sent to the next stage; return how many records that are."""
+        with self._lock:
+            left = self._kept - self._sent
+            if self._file is not None:
+                with _or_in_memory(self.path):
+                    keep(self._file, self.path, records(self._file)[self._sent :])
+                self._file.close()
+                self._file = None
+            return left
+
+
+def left_behind() -> Iterator[tuple[Path, IO[str]]]:
+    """Yield the files of processes that ended, locked for the caller."""
+    for path in sorted((local_folder() / FOLDER).glob("*.jsonl")):
+        with contextlib.suppress(OSError), path.open("r+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # its process is alive
+            yield path, file
+
+
+def records(file: IO[str]) -> list[Record]:
+    """Read the records of a file; a line that a killed process did not finish is dropped."""
+    file.seek(0)
+    found = []
+    for line in file.read().splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
+def keep(file: IO[str], path: Path, rest: Sequence[Record]) -> None:
+    """Replace the records of an open file; without any, the file is removed."""
+    file.seek(0)
+    file.truncate()
+    if rest:
+        file.writelines(json.dumps(record) + "\n" for record in rest)
+        file.flush()
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _or_in_memory(path: Path) -> Iterator[None]:
+    """Go on without the disk: a training does not end because its records cannot be kept."""
+    try:
+        yield
+    except OSError as error:
+        note(f"{path}: MLflow's records are kept in memory only: {error.strerror or error}")
