@@ -26,9 +26,15 @@ MEAN = (122.782, 117.001, 104.298)
 LEVELS = ((32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True))
 
 
-def _affine(channels: int) -> nn.BatchNorm2d:
-    """Build dlib's affine layer: a scale and a shift per channel, without batch statistics."""
-    return nn.BatchNorm2d(channels, eps=0.0)
+class _Affine(nn.Module):
+    """dlib's affine layer: a scale and a shift per channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
 
 
 class _Block(nn.Module):
@@ -38,9 +44,9 @@ class _Block(nn.Module):
         super().__init__()
         self.halve = halve
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=2 if halve else 1, padding=0 if halve else 1)
-        self.affine1 = _affine(outputs)
+        self.affine1 = _Affine(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.affine2 = _affine(outputs)
+        self.affine2 = _Affine(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.affine2(self.conv2(torch.relu(self.affine1(self.conv1(x)))))
@@ -71,7 +77,7 @@ class DlibFaceNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 32, 7, stride=2)
-        self.affine = _affine(32)
+        self.affine = _Affine(32)
         blocks, width = [], 32
         for outputs, count, halve in LEVELS:
             for index in range(count):
@@ -101,10 +107,10 @@ class DlibFaceNet(nn.Module):
                     values = reader.vector(module.weight.numel() + module.bias.numel())
                     module.weight.copy_(values[: module.weight.numel()].view_as(module.weight))
                     module.bias.copy_(values[module.weight.numel() :])
-                elif isinstance(module, nn.BatchNorm2d):
-                    values = reader.vector(2 * module.num_features)
-                    module.weight.copy_(values[: module.num_features])
-                    module.bias.copy_(values[module.num_features :])
+                elif isinstance(module, _Affine):
+                    gamma, beta = reader.vector(2 * len(module.weight)).chunk(2)
+                    module.weight.copy_(gamma)
+                    module.bias.copy_(beta)
             net.fc.weight.copy_(reader.tensor((256, 128, 1, 1)).view(256, 128).T)
         return net
 
