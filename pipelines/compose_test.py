@@ -38,7 +38,8 @@ set -eu
 bin=$(echo /usr/lib/postgresql/*/bin); data=/var/lib/postgresql/data
 if [ ! -s $data/PG_VERSION ]; then
     printf %s "$POSTGRES_PASSWORD" > /tmp/password
-    $bin/initdb -D $data --encoding=UTF8 --locale=C.UTF-8 -U "$POSTGRES_USER" --pwfile=/tmp/password --auth=scram-sha-256 >/dev/null
+    $bin/initdb -D $data -U "$POSTGRES_USER" --pwfile=/tmp/password --auth=scram-sha-256 \\
+        --encoding=UTF8 --locale=C.UTF-8 >/dev/null
     rm /tmp/password; echo "host all all all scram-sha-256" >> $data/pg_hba.conf
     echo "CREATE DATABASE $POSTGRES_DB;" | $bin/postgres --single -D $data postgres >/dev/null
 fi
