@@ -29,7 +29,7 @@ def write(folder, text):
         ("train: {channels: 6}", "train.channels"),
         ("train: {size: 100}", "train.size"),
         ("train: {loss: {cycle: .nan}}", "train.loss.cycle"),
-        ("portrait: {landmarks: mediapipe}", "portrait.landmarks"),
+        ("portrait: {landmarks: openpose}", "portrait.landmarks"),
         ("preprocess: {test_share: 1.2}", "preprocess.test_share"),
         ("ingest: {photos: folder}", "photos_at"),
         ("ingest: {photos: sample, photos_at: here}", "photos_at"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
-from photo2cartoon.portrait.detect import Box
+from photo2cartoon.portrait.boxes import Box
 from photo2cartoon.portrait.find import Finder
 from photo2cartoon.portrait.maker import on_white
 from tests.conftest import noise
@@ -18,13 +18,13 @@ def corners(_, boxes):
 
 
 def test_the_largest_first_each_with_its_own_score():
-    faces = Finder(lambda _: BOXES, corners)(np.zeros((200, 200, 3), np.uint8))
+    faces = Finder(lambda *_: [[], BOXES], corners)(np.zeros((200, 200, 3), np.uint8))
     assert [face.score for face in faces] == [0.6, 0.7, 0.9]
     assert [face.area for face in faces] == [6400, 1200, 400]
 
 
 def test_no_box_no_face():
-    assert Finder(lambda _: [], corners)(np.zeros((200, 200, 3), np.uint8)) == []
+    assert Finder(lambda *_: [[]], corners)(np.zeros((200, 200, 3), np.uint8)) == []
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])

@@ -10,7 +10,8 @@ from photo2cartoon.assets import catalogue
 from photo2cartoon.assets.catalogue import find_asset, read_catalogue
 from photo2cartoon.files import sha256_of
 from photo2cartoon.portrait import PortraitMaker, decode
-from photo2cartoon.portrait.detect import Box, Hog
+from photo2cartoon.portrait.boxes import Box
+from photo2cartoon.portrait.detect import Hog
 from photo2cartoon.portrait.landmarks import DlibLandmarks, hog_box
 from tests.conftest import needs
 
@@ -40,7 +41,7 @@ def fan_weights(weights, tmp_path, monkeypatch):
 @pytest.mark.parametrize("photo", ["astronaut", "hopper"])
 def test_a_box_that_frames_the_face_differently_gives_the_same_points(dlib_landmarks, photo, request):
     rgb = decode(request.getfixturevalue(photo))
-    (box,) = Hog()(rgb)
+    ((box,),) = Hog()(rgb)
     (expected,) = dlib_landmarks(rgb, [box])
     size = box.right - box.left
     for shift, grow in ((-0.12, 0.15), (0.1, -0.12), (-0.15, 0.0)):
@@ -54,7 +55,7 @@ def test_a_box_that_frames_the_face_differently_gives_the_same_points(dlib_landm
 
 def test_hogs_box_follows_from_the_points(dlib_landmarks, hopper):
     rgb = decode(hopper)
-    (box,) = Hog()(rgb)
+    ((box,),) = Hog()(rgb)
     guessed = hog_box(dlib_landmarks(rgb, [box])[0])
     assert np.abs(np.array(guessed) - box.edges).max() < 0.12 * (box.right - box.left)
 

@@ -14,10 +14,8 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.align import eye_angle
-from photo2cartoon.portrait.detect import DETECTORS
-from photo2cartoon.portrait.landmarks import LANDMARKS
 from photo2cartoon.portrait.maker import check_weights, on_white
-from photo2cartoon.portrait.segment import SEGMENTERS
+from photo2cartoon.portrait.models import DETECTORS, LANDMARKS, SEGMENTERS
 from tests.conftest import noise
 
 

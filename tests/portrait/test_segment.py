@@ -29,27 +29,27 @@ def test_sinet_and_the_selfie_segmenter_agree(weights, photo, request):
 def test_pictures_of_any_shape_become_squares_in_0_to_1_and_masks_their_shape():
     seen = []
 
-    def network(pictures):
-        seen.append(pictures)
-        return pictures[..., :1]
+    def network(image):
+        seen.append(image)
+        return image[..., :1]
 
     segmenter = Segmenter(32, network)
     red = np.zeros((50, 80, 3), np.uint8)
     red[:, 40:, 0] = 255
     mask = segmenter(red)
-    assert seen[0].shape == (1, 32, 32, 3) and seen[0].dtype == np.float32 and seen[0].max() == 1
+    assert seen[0].shape == (32, 32, 3) and seen[0].dtype == np.float32 and seen[0].max() == 1
     assert mask.shape == (50, 80) and mask.dtype == np.uint8
     assert (mask[:, :35] == 0).all() and (mask[:, 45:] == 255).all()
 
 
 def test_photo2cartoons_segmenter_shrinks_and_enlarges_by_area(astronaut):
     rgb = decode(astronaut)
-    expected = cv2.resize(rgb, (384, 384), interpolation=cv2.INTER_AREA)[None].astype(np.float32) / 255
+    expected = cv2.resize(rgb, (384, 384), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     small = np.ascontiguousarray(rgb[:200, 100:300])
-    enlarged = cv2.resize(small, (384, 384), interpolation=cv2.INTER_AREA)[None].astype(np.float32) / 255
+    enlarged = cv2.resize(small, (384, 384), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     segmenter = Photo2cartoonSegmenter(GRAPH)
     network, seen = segmenter._network, []
-    segmenter._network = lambda pictures: seen.append(pictures) or network(pictures)
+    segmenter._network = lambda image: seen.append(image) or network(image)
     for picture in (rgb, small):
         assert segmenter(picture).shape == picture.shape[:2]
     assert np.array_equal(seen[0], expected) and np.array_equal(seen[1], enlarged)

@@ -1,14 +1,14 @@
-"""Face detectors: dlib's HOG and mmod, face-alignment's S3FD and BlazeFace."""
+"""Face detectors of dlib (HOG and mmod) and of face-alignment (S3FD and BlazeFace). They look for everybody anyway."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
+
+from photo2cartoon.portrait.boxes import Box
 
 # HOG detects faces from 80 px; the photograph is searched at each of these longest sides until a face is found.
 SEARCH_SIDES = (640, 1280)
@@ -22,36 +22,6 @@ SFD_SIDE = 640
 BLAZEFACE_SIDE = 128
 
 
-@dataclass(frozen=True)
-class Box:
-    """Bounding box of a face.
-
-    Args:
-        left, top, right, bottom: image pixels; the box may extend beyond the image.
-        score: the detector's own confidence; higher is surer, comparable only within one image.
-        of_hog: whether HOG framed the box; dlib's 68-point predictor was trained on such boxes.
-    """
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-    score: float
-    of_hog: bool = False
-
-    @property
-    def edges(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom."""
-        return self.left, self.top, self.right, self.bottom
-
-
-class Detector(Protocol):
-    """Interface of a face detector."""
-
-    def __call__(self, rgb: np.ndarray) -> list[Box]:
-        """Return the boxes of a uint8 `[H, W, 3]` RGB image in any order; empty when there is no face."""
-
-
 class Hog:
     """dlib's histogram of oriented gradients detector. It is fast, needs no weights file and misses turned faces."""
 
@@ -60,14 +30,14 @@ class Hog:
 
         self._detector = dlib.get_frontal_face_detector()
 
-    def __call__(self, rgb: np.ndarray) -> list[Box]:
+    def __call__(self, rgb: np.ndarray, everybody: bool = False) -> Iterable[list[Box]]:
         """Return the boxes without the doubtful ones."""
         for side in SEARCH_SIDES:
             small, scale = _shrunk(rgb, side)
             # Small images are doubled instead, by dlib's own upsampling, which reaches faces of 40 px.
             found, scores, _ = self._detector.run(small, 1 if max(rgb.shape[:2]) < side else 0, 0.0)
             if found:
-                return _boxes(found, scores, scale, of_hog=True)
+                return [_boxes(found, scores, scale, of_hog=True)]
         return []
 
 
@@ -83,13 +53,13 @@ class Mmod:
 
         self._detector = dlib.cnn_face_detection_model_v1(str(weights))
 
-    def __call__(self, rgb: np.ndarray) -> list[Box]:
+    def __call__(self, rgb: np.ndarray, everybody: bool = False) -> Iterable[list[Box]]:
         """Return the boxes without the doubtful ones; small sides come first because the time grows with the area."""
         for side in MMOD_SIDES:
             small, scale = _shrunk(rgb, side)
             found = self._detector(small, 0)
             if found or scale == 1:
-                return _boxes([face.rect for face in found], [face.confidence for face in found], scale)
+                return [_boxes([face.rect for face in found], [face.confidence for face in found], scale)]
         return []
 
 
@@ -105,10 +75,10 @@ class Sfd:
 
         self._detector = FaceDetector("cpu", path_to_detector=str(weights))
 
-    def __call__(self, rgb: np.ndarray) -> list[Box]:
+    def __call__(self, rgb: np.ndarray, everybody: bool = False) -> Iterable[list[Box]]:
         """Return the boxes."""
         small, scale = _shrunk(rgb, SFD_SIDE)
-        return _of_package(self._detector.detect_from_image(small), scale)
+        return [_of_package(self._detector.detect_from_image(small), scale)]
 
 
 class BlazeFace:
@@ -124,23 +94,14 @@ class BlazeFace:
 
         self._detector = FaceDetector("cpu", path_to_detector=str(weights), path_to_anchor=str(anchors))
 
-    def __call__(self, rgb: np.ndarray) -> list[Box]:
+    def __call__(self, rgb: np.ndarray, everybody: bool = False) -> Iterable[list[Box]]:
         """Return the boxes."""
         height, width = rgb.shape[:2]
         side = max(height, width)
         # The package crops the middle square, which can cut faces off; padding to a square keeps the whole image.
         square = cv2.copyMakeBorder(rgb, 0, side - height, 0, side - width, cv2.BORDER_CONSTANT)
         small = cv2.resize(square, (BLAZEFACE_SIDE, BLAZEFACE_SIDE), interpolation=cv2.INTER_AREA)
-        return _of_package(self._detector.detect_from_image(small), BLAZEFACE_SIDE / side)
-
-
-# Values of `portrait.detector`: the class and the assets it needs.
-DETECTORS = {
-    "hog": (Hog, ()),
-    "mmod": (Mmod, ("dlib_mmod",)),
-    "sfd": (Sfd, ("sfd",)),
-    "blazeface": (BlazeFace, ("blazeface", "blazeface_anchors")),
-}
+        return [_of_package(self._detector.detect_from_image(small), BLAZEFACE_SIDE / side)]
 
 
 def _shrunk(rgb: np.ndarray, side: int) -> tuple[np.ndarray, float]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photo2cartoon.portrait.detect import Detector
+from photo2cartoon.portrait.boxes import Detector, overlap, points_turned_back
 from photo2cartoon.portrait.landmarks import Landmarks
+
+SAME = 0.5  # overlap of the boxes around two sets of points that are one face
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Face:
         width, height = np.ptp(self.points, axis=0)
         return float(width * height)
 
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom of the points."""
+        return (*self.points.min(axis=0), *self.points.max(axis=0))
+
 
 class Finder:
     """Finds faces and their landmarks.
@@ -40,25 +47,37 @@ class Finder:
     def __init__(self, detector: Detector, landmarks: Landmarks) -> None:
         self.detector, self.landmarks = detector, landmarks
 
-    def __call__(self, rgb: np.ndarray) -> list[Face]:
-        """Return every face of a uint8 `[H, W, 3]` RGB image, largest first."""
-        boxes = self.detector(rgb)
-        found = self.landmarks(rgb, boxes)
-        faces = [Face(points, box.score) for box, points in zip(boxes, found, strict=True)]
-        return sorted(faces, key=lambda face: -face.area)
+    def __call__(self, rgb: np.ndarray, everybody: bool = False) -> list[Face]:
+        """Return the faces of a uint8 `[H, W, 3]` RGB image, largest first.
 
-    def turned(self, rgb: np.ndarray) -> list[Face]:
+        Args:
+            rgb: the image.
+            everybody: also search for smaller faces when there is a large one.
+        """
+        for boxes in self.detector(rgb, everybody):
+            found = self.landmarks(rgb, boxes)
+            faces = [Face(points, box.score) for box, points in zip(boxes, found, strict=True) if points is not None]
+            if faces:
+                return _without_duplicates(sorted(faces, key=lambda face: -face.area))
+        return []
+
+    def turned(self, rgb: np.ndarray, everybody: bool = False) -> list[Face]:
         """Find the faces of an image that is sideways or upside down; stop at the first rotation that has any.
 
-        Detectors that only know upright faces, such as dlib's default, find nothing in such an image as it is.
+        Detectors that only know upright faces, such as dlib's HOG, find nothing in such an image as it is.
         """
         height, width = rgb.shape[:2]
-        for quarters, back in (
-            (1, lambda x, y: (width - 1 - y, x)),
-            (3, lambda x, y: (y, height - 1 - x)),
-            (2, lambda x, y: (width - 1 - x, height - 1 - y)),
-        ):
-            faces = self(np.ascontiguousarray(np.rot90(rgb, quarters)))
+        for quarters in (1, 3, 2):
+            faces = self(np.ascontiguousarray(np.rot90(rgb, quarters)), everybody)
             if faces:
-                return [Face(np.column_stack(back(*face.points.T)), face.score) for face in faces]
+                return [Face(points_turned_back(face.points, quarters, width, height), face.score) for face in faces]
         return []
+
+
+def _without_duplicates(faces: list[Face]) -> list[Face]:
+    """Drop a face that lies on a larger one: two boxes can lead to the same points."""
+    kept: list[Face] = []
+    for face in faces:
+        if all(overlap(face.edges, other.edges) < SAME for other in kept):
+            kept.append(face)
+    return kept

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from photo2cartoon.portrait.detect import Box
+from photo2cartoon.portrait.boxes import Box
 
 # Side of HOG's box, and height of its centre above the mean of the 68 points; both in units of the points' root mean
 # square distance from their mean. Medians over 160 photographs of the worldwide set.
@@ -21,8 +21,11 @@ HOG_SIDE, HOG_RISE = 2.79, 0.12
 class Landmarks(Protocol):
     """Interface of a landmark model."""
 
-    def __call__(self, rgb: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-        """Return float64 `[68, 2]`, x and y in pixels, for each box in a uint8 `[H, W, 3]` RGB image."""
+    def __call__(self, rgb: np.ndarray, boxes: Sequence[Box]) -> Sequence[np.ndarray | None]:
+        """Return float64 `[68, 2]`, x and y in pixels, for each box in a uint8 `[H, W, 3]` RGB image.
+
+        None stands for a box without a face.
+        """
 
 
 class DlibLandmarks:
@@ -78,13 +81,6 @@ class FanLandmarks:
             return []
         found = self._fan.get_landmarks_from_image(rgb, detected_faces=[box.edges for box in boxes])
         return [np.asarray(points, dtype=np.float64) for points in found]
-
-
-# Values of `portrait.landmarks`: the class and the assets it needs.
-LANDMARKS = {
-    "dlib": (DlibLandmarks, ("dlib_landmarks",)),
-    "face-alignment": (FanLandmarks, ("face_alignment_2dfan4",)),
-}
 
 
 def hog_box(points: np.ndarray) -> tuple[float, float, float, float]:

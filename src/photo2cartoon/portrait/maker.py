@@ -11,10 +11,9 @@ import numpy as np
 
 from photo2cartoon.portrait.align import level_and_crop, resized
 from photo2cartoon.portrait.decode import PictureError
-from photo2cartoon.portrait.detect import DETECTORS
 from photo2cartoon.portrait.find import Finder
-from photo2cartoon.portrait.landmarks import LANDMARKS
-from photo2cartoon.portrait.segment import SEGMENTERS, Segmenter
+from photo2cartoon.portrait.models import DETECTORS, LANDMARKS, SEGMENTERS
+from photo2cartoon.portrait.segment import Segmenter
 
 SIZE = 256  # side of every portrait, as in photo2cartoon
 # Larger crops are shrunk before segmentation; a mask of 256 px gains nothing from more pixels.
@@ -73,10 +72,10 @@ class PortraitMaker:
 
         Args:
             weights: folder that the `assets` stage filled.
-            landmarks: `dlib` or `face-alignment`.
+            landmarks: `mediapipe`, `dlib` or `face-alignment`.
             min_face: as above.
             check: verify the files' hashes; turn off only if the caller has just done so.
-            detector: `hog`, `mmod`, `sfd` or `blazeface`.
+            detector: `mediapipe`, `hog`, `mmod`, `sfd` or `blazeface`.
             segmentation: `selfie`, `sinet` or `photo2cartoon`.
 
         Raises:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.portrait.litert import Network
 
 
 class Segmenter:
-    """Runs a network on a square RGB image in 0..1, NHWC, that scores each pixel as person, in 0..1.
+    """Runs a network on a square RGB image in 0..1 that scores each pixel as person, in 0..1.
 
     Args:
         side: side of the square in pixels.
-        network: float32 `[1, side, side, 3]` to float32 `[1, side, side, 1]`.
+        network: float32 `[side, side, 3]` to float32 `[side, side, 1]`.
         enlarge: OpenCV interpolation for images smaller than the square.
     """
 
@@ -38,7 +36,7 @@ class Segmenter:
         height, width = rgb.shape[:2]
         shrinks = self._side**2 < height * width
         small = cv2.resize(rgb, (self._side,) * 2, interpolation=cv2.INTER_AREA if shrinks else self._enlarge)
-        mask = self._network(small[None].astype(np.float32) / 255)[0, :, :, 0]
+        mask = self._network(small.astype(np.float32) / 255)[:, :, 0]
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)
 
@@ -52,19 +50,8 @@ class SelfieSegmenter(Segmenter):
     """
 
     def __init__(self, weights: Path, threads: int = 1) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        with _silenced():
-            self._interpreter = Interpreter(model_path=str(weights), num_threads=threads)
-            self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
-        super().__init__(int(self._input["shape"][1]), self._run)
-
-    def _run(self, pictures: np.ndarray) -> np.ndarray:
-        self._interpreter.set_tensor(self._input["index"], pictures)
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output["index"])
+        network = Network(weights, threads)
+        super().__init__(network.side, lambda image: network(image)[0])
 
 
 class OnnxSegmenter(Segmenter):
@@ -92,7 +79,7 @@ class OnnxSegmenter(Segmenter):
         except Exception as error:  # onnxruntime's errors have no common class
             why = str(error).splitlines()[0]
             raise UserError(f"{graph}: damaged ({why}); delete it, and `p2c assets` makes it again") from None
-        super().__init__(side, lambda pictures: session.run([target.name], {source.name: pictures})[0], enlarge)
+        super().__init__(side, lambda image: session.run([target.name], {source.name: image[None]})[0][0], enlarge)
 
 
 class Photo2cartoonSegmenter(OnnxSegmenter):
@@ -100,25 +87,3 @@ class Photo2cartoonSegmenter(OnnxSegmenter):
 
     def __init__(self, graph: Path, threads: int = 1) -> None:
         super().__init__(graph, threads, cv2.INTER_AREA)
-
-
-# Values of `portrait.segmentation`: the class and the assets it needs.
-SEGMENTERS = {
-    "selfie": (SelfieSegmenter, ("selfie_segmentation",)),
-    "sinet": (OnnxSegmenter, ("sinet",)),
-    "photo2cartoon": (Photo2cartoonSegmenter, ("photo2cartoon_segmentation",)),
-}
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Suppress LiteRT's greeting, which bypasses Python and writes to standard error directly; errors still raise."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

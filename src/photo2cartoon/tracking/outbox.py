@@ -73,7 +73,7 @@ class Outbox:
                 if is_refusal(error):
                     note(f"MLflow at {tracking_uri()} refuses a record: {_first_line(error)}")
                     return True
-                if not tries:
+                if not tries and time.monotonic() < self._deadline:
                     note(f"MLflow at {tracking_uri()} does not answer: records wait ({_first_line(error)})")
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 tries += 1

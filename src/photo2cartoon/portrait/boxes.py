@@ -1,0 +1,82 @@
+"""Bounding boxes of faces, which detectors return and landmark models start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Box:
+    """Bounding box of a face.
+
+    Args:
+        left, top, right, bottom: image pixels; the box may extend beyond the image.
+        score: the detector's own confidence; higher is surer, comparable only within one image.
+        of_hog: whether HOG framed the box; dlib's 68-point predictor was trained on such boxes.
+        angle: of the line between the eyes, radians, 0 is level; detectors that do not know it say 0.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    of_hog: bool = False
+    angle: float = 0.0
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.right, self.bottom
+
+
+class Detector(Protocol):
+    """Interface of a face detector."""
+
+    def __call__(self, rgb: np.ndarray, everybody: bool = False) -> Iterable[list[Box]]:
+        """Search a uint8 `[H, W, 3]` RGB image, in one way or in several, quick ones first.
+
+        Each search gives its boxes in any order; who asks stops at the first that leads to a face.
+
+        Args:
+            rgb: the image.
+            everybody: also search for smaller faces when there is a large one.
+        """
+
+
+def turned_back(box: Box, quarters: int, width: int, height: int) -> Box:
+    """Return a box found in a picture that `np.rot90` turned by quarters, in the original of this width and height."""
+    corners = np.array([[box.left, box.top], [box.right, box.bottom]])
+    x, y = points_turned_back(corners, quarters, width, height).T
+    angle = float(np.arctan2(np.sin(turned := box.angle + quarters * np.pi / 2), np.cos(turned)))
+    return replace(box, left=min(x), top=min(y), right=max(x), bottom=max(y), angle=angle)
+
+
+def points_turned_back(points: np.ndarray, quarters: int, width: int, height: int) -> np.ndarray:
+    """Return points `[N, 2]` found in a picture that `np.rot90` turned, in the original of this width and height."""
+    x, y = points.T
+    back = {1: (width - 1 - y, x), 2: (width - 1 - x, height - 1 - y), 3: (y, height - 1 - x)}
+    return np.column_stack(back[quarters])
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes: left, top, right, bottom."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return float(both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both))
+
+
+def without_duplicates(boxes: Sequence[Box], limit: float = 0.3) -> list[Box]:
+    """Keep the surest of boxes that overlap by more than `limit`, the surest first."""
+    kept: list[Box] = []
+    for box in sorted(boxes, key=lambda box: -box.score):
+        if all(overlap(box.edges, other.edges) <= limit for other in kept):
+            kept.append(box)
+    return kept
