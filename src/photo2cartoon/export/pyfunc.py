@@ -30,7 +30,7 @@ PHOTO, CARTOON = "photo", "cartoon"
 MODEL_DATA = "model"  # name of the data folder; MLflow puts it into `data/`
 SETTINGS, WEIGHTS_FOLDER = "portrait.json", "weights"
 _PACKAGES = (
-    *("mlflow", "numpy", "pandas", "pillow", "opencv-python-headless", "dlib-bin", "ai-edge-litert", "onnxruntime"),
+    *("mlflow", "numpy", "pandas", "pillow", "opencv-python-headless", "ai-edge-litert", "onnxruntime"),
     *("pydantic", "pyyaml", "tqdm", "requests"),
 )
 _FACE_ALIGNMENT = ("face-alignment", "torch")  # for its detectors and landmarks
@@ -109,6 +109,8 @@ def write_pyfunc(out: Path, graph: Path, portrait: PortraitParams, weights: Path
     packages = [*_PACKAGES]
     if "face-alignment" in portrait.landmarks or portrait.detector in ("sfd", "blazeface"):
         packages += _FACE_ALIGNMENT
+    if portrait.landmarks == "dlib" or portrait.detector in ("hog", "mmod"):
+        packages.append("dlib-bin")
     for name in required_assets(portrait):
         asset = read_catalogue()[name]
         if installed_file(asset):

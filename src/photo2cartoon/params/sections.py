@@ -55,9 +55,9 @@ class Ingest(Section):
 class PortraitParams(Section):
     """A photograph to an aligned, cut-out portrait; preprocessing and serving share it."""
 
-    detector: Literal["mediapipe", "hog", "mmod", "sfd", "blazeface"] = Field("hog", description="face detector")
+    detector: Literal["mediapipe", "hog", "mmod", "sfd", "blazeface"] = Field("mediapipe", description="face detector")
     landmarks: Literal["mediapipe", "dlib", "face-alignment"] = Field(
-        "dlib", description="model for the 68 facial landmarks"
+        "mediapipe", description="model for the 68 facial landmarks"
     )
     segmentation: Literal["selfie", "sinet", "photo2cartoon"] = Field(
         "selfie", description="model that separates the person from the background"

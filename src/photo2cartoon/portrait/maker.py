@@ -62,10 +62,10 @@ class PortraitMaker:
     def from_weights(
         cls,
         weights: Path | str,
-        landmarks: str = "dlib",
+        landmarks: str = "mediapipe",
         min_face: int = 64,
         check: bool = True,
-        detector: str = "hog",
+        detector: str = "mediapipe",
         segmentation: str = "selfie",
     ) -> PortraitMaker:
         """Build a portrait maker from the files in a weights folder.

@@ -1,0 +1,164 @@
+"""Measures portrait makers side by side: time, and the share of faces found by size, tilt, darkness and number.
+
+    python -m benchmarks.portrait --photos DIR --weights weights
+
+Photographs in which no maker finds a face take no part. Calls take turns, so a noisy machine slows all of them alike. A
+face counts as found if its centre is within a third of its width of where the undistorted photograph has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from photo2cartoon.errors import UserError, exit_on_user_error
+from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.progress import bar
+
+MAKERS = {"mediapipe": ("mediapipe", "mediapipe"), "hog": ("hog", "dlib"), "mmod": ("mmod", "dlib")}
+CANVAS, GREY = 1024, (120, 120, 120)
+WIDTHS, TILTS, LIGHT = (96, 64, 48, 32, 24), (20, 45, 90, 135, 180), (0.25, 0.12, 0.06)
+GROUPS = (2, 4, 8)
+
+Photo = tuple[np.ndarray, np.ndarray]  # RGB, and the 68 points of its largest face
+Case = tuple[str, np.ndarray, list[np.ndarray]]  # name, picture, centre and width of each face [3]
+
+
+def main() -> None:
+    """Measure and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photographs, one face each")
+    parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder that `p2c assets` filled")
+    parser.add_argument("--makers", default="mediapipe,hog", help=f"some of {', '.join(MAKERS)}; the first is the base")
+    parser.add_argument("--limit", type=int, default=40, help="photographs at most")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    makers = {}
+    for name in options.makers.split(","):
+        if name not in MAKERS:
+            raise UserError(f"--makers: '{name}' is none of {', '.join(MAKERS)}")
+        detector, landmarks = MAKERS[name]
+        makers[name] = PortraitMaker.from_weights(options.weights, landmarks, 16, True, detector)
+    found_paths = (path for path in sorted(options.photos.rglob("*")) if path.suffix.lower() in SUFFIXES)
+    paths = list(found_paths)[: options.limit]
+    if not paths:
+        raise UserError(f"{options.photos}: holds no pictures")
+    times(makers, paths)
+    found(makers, paths)
+
+
+def times(makers: dict[str, PortraitMaker], paths: Sequence[Path]) -> None:
+    """Print medians of the time from encoded photograph to portrait, at 512 px and at 12 megapixels."""
+    print(f"{'ms, median of ' + str(len(paths)):28}" + "".join(f"{name:>12}" for name in makers) + "       ratio")
+    for name, pixels in (("512 px", 512), ("12 megapixels", 4000)):
+        taken: dict[str, list[float]] = {maker: [] for maker in makers}
+        for path in bar(paths[: 8 if pixels > 512 else None], desc=name, unit="picture", leave=False):
+            rgb = decode(path)
+            scale = pixels / max(rgb.shape[:2])
+            resized = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+            data = cv2.imencode(".jpg", resized[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+            for maker, make in makers.items():
+                began = time.perf_counter()
+                try:
+                    make(decode(data))
+                except PictureError:
+                    continue
+                taken[maker].append((time.perf_counter() - began) * 1000)
+        medians = [statistics.median(values) if values else float("nan") for values in taken.values()]
+        print(f"{name:28}" + "".join(f"{value:12.1f}" for value in medians) + f"{medians[-1] / medians[0]:12.2f}")
+
+
+def found(makers: dict[str, PortraitMaker], paths: Sequence[Path]) -> None:
+    """Print the share of faces that each maker finds, by kind of picture."""
+    photos = [photo for photo in (_known(decode(path), makers.values()) for path in paths) if photo]
+    counts: dict[str, dict[str, list[int]]] = {}
+    for name, picture, faces in bar(list(cases(photos)), desc="find", unit="picture", leave=False):
+        for maker, make in makers.items():
+            seen = make.finder(picture, everybody=len(faces) > 1) or make.finder.turned(picture)
+            hits = sum(any(_is_at(each.points, face) for each in seen) for face in faces)
+            tally = counts.setdefault(name, {}).setdefault(maker, [0, 0, 0])
+            tally[0] += hits
+            tally[1] += len(faces)
+            tally[2] += max(0, len(seen) - hits)
+    print(f"\n{'found (and false)':28}" + "".join(f"{name:>18}" for name in makers))
+    for name, by_maker in counts.items():
+        row = (f"{hits}/{of} ({false})" for hits, of, false in (by_maker[maker] for maker in makers))
+        print(f"{name:28}" + "".join(f"{text:>18}" for text in row))
+
+
+def cases(photos: Sequence[Photo]) -> Iterator[Case]:
+    """Yield the pictures to search, made of photographs, with the true places of their faces."""
+    draw = np.random.default_rng(0)
+    for rgb, points in photos:
+        yield "as they are", rgb, [_place(points)]
+    for width in WIDTHS:
+        for rgb, points in photos:
+            yield f"{width} px in {CANVAS}", *_pasted([(rgb, points)], [width], draw)
+    for tilt in TILTS:
+        for rgb, points in photos:
+            matrix = cv2.getRotationMatrix2D((rgb.shape[1] / 2, rgb.shape[0] / 2), tilt, 0.8)
+            turned = cv2.warpAffine(rgb, matrix, rgb.shape[1::-1], borderValue=GREY)
+            x, y, width = _place(points)
+            yield f"turned by {tilt} degrees", turned, [np.array([*(matrix @ [x, y, 1]), 0.8 * width])]
+    for light in LIGHT:
+        for rgb, points in photos:
+            yield f"darkened to {light:.0%}", np.rint(rgb * light).astype(np.uint8), [_place(points)]
+    for count in GROUPS:
+        for first in range(0, len(photos) - count + 1, count):
+            yield (
+                f"groups of {count}, 64 to 130 px",
+                *_pasted(photos[first : first + count], draw.integers(64, 130, count), draw),
+            )
+
+
+def _known(rgb: np.ndarray, makers: Sequence[PortraitMaker]) -> Photo | None:
+    for make in makers:
+        if faces := make.finder(rgb):
+            return rgb, faces[0].points
+    return None
+
+
+def _place(points: np.ndarray) -> np.ndarray:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return np.array([*(low + high) / 2, high[0] - low[0]])
+
+
+def _is_at(points: np.ndarray, face: np.ndarray) -> bool:
+    return bool(np.linalg.norm(_place(points)[:2] - face[:2]) < face[2] / 3)
+
+
+def _pasted(
+    photos: Sequence[Photo], widths: Sequence[int], draw: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Paste heads of the given widths on grey, in the cells of a grid, so that none covers another."""
+    canvas = np.full((CANVAS, CANVAS, 3), GREY, np.uint8)
+    across = int(np.ceil(np.sqrt(len(photos))))
+    cell = CANVAS // across
+    faces = []
+    for number, ((rgb, points), width) in enumerate(zip(photos, widths, strict=True)):
+        x, y, wide = _place(points)
+        half = 1.1 * wide
+        left, top = max(int(x - half), 0), max(int(y - half), 0)
+        part = rgb[top : int(y + half), left : int(x + half)]
+        scale = width / wide
+        head = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        at_x, at_y = (
+            (number % across) * cell + int(draw.integers(0, max(1, cell - head.shape[1]))),
+            (number // across) * cell + int(draw.integers(0, max(1, cell - head.shape[0]))),
+        )
+        part = canvas[at_y : at_y + head.shape[0], at_x : at_x + head.shape[1]]
+        part[:] = head[: part.shape[0], : part.shape[1]]
+        faces.append(np.array([at_x + (x - left) * scale, at_y + (y - top) * scale, width]))
+    return canvas, faces
+
+
+if __name__ == "__main__":
+    with exit_on_user_error("portrait"):
+        main()
