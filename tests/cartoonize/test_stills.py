@@ -29,7 +29,7 @@ def graph(trained, tmp_path_factory):
 def test_torch_and_onnxruntime_draw_the_same(graph, checkpoint, weights, hopper):
     maker = PortraitMaker.from_params(weights, PortraitParams())
     one, other = (
-        Cartoonizer(choice.load(), PortraitParams(), maker)(hopper).astype(int)
+        Cartoonizer(choice.load(), PortraitParams(), maker.of)(hopper).astype(int)
         for choice in (ModelChoice(checkpoint=checkpoint), ModelChoice(model=graph))
     )
     assert one.shape == (256, 256, 3) and one.std() > 5

@@ -113,3 +113,25 @@ def test_every_choice_in_params_can_be_made():
 def test_no_torch_here():
     code = "import sys, photo2cartoon.portrait, photo2cartoon.dataset.preprocess; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_photograph_of_many_megapixels_gives_the_same_portrait(weights, astronaut, tmp_path):
+    """A JPEG is decoded at a fraction of its size, unless the face needs every pixel."""
+    maker = PortraitMaker.from_weights(weights)
+    rgb = cv2.resize(decode(astronaut), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    far = np.full((3072, 3072, 3), 200, np.uint8)
+    far[1000:1700, 1200:1900] = cv2.resize(rgb, (700, 700), interpolation=cv2.INTER_AREA)
+    for name, picture, coarse in (("near", rgb, True), ("far", far, False)):
+        path = tmp_path / f"{name}.jpg"
+        cv2.imwrite(str(path), picture[..., ::-1])
+        used, original = [], maker.cut
+        maker.cut = lambda given, *more, used=used, original=original: used.append(given) or original(given, *more)
+        made = maker.of(path)
+        del maker.cut
+        assert (used[0].shape[0] < 3072) == coarse
+        whole = maker(decode(path))
+        assert abs(made.face_width - whole.face_width) <= 0.02 * whole.face_width
+        corners = np.array([[0, 0, 1], [0, 255, 1], [255, 0, 1]]).T
+        back, expected = (cv2.invertAffineTransform(portrait.matrix) @ corners for portrait in (made, whole))
+        assert np.abs(back - expected).max() < 0.02 * np.ptp(expected)
+        assert np.abs(on_white(made.rgba).astype(int) - on_white(whole.rgba)).mean() < 6

@@ -124,7 +124,7 @@ def test_a_cartoon_by_a_server_takes_one_connection(server, maker, hopper, monke
 
     monkeypatch.setattr(grpc, "InferenceServerClient", Counted)
     model = ModelChoice(server=server.grpc).load()
-    cartoonizer = Cartoonizer(model, PortraitParams(), maker if in_place else None, in_place)
+    cartoonizer = Cartoonizer(model, PortraitParams(), maker.of if in_place else None, in_place)
     assert cartoonizer(hopper).dtype == np.uint8 and model.label().startswith("version ")
     assert opened == [(server.grpc,)]
 

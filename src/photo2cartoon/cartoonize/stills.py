@@ -32,13 +32,13 @@ class Cartoonizer:
     Args:
         model: makes the cartoon.
         limits: the `portrait` section, which limits the size of images.
-        maker: makes the portrait; None leaves that to the model's server.
+        maker: makes the portrait, `PortraitMaker.of`; None leaves that to the model's server.
         in_place: return the whole photograph with the cartoon's head in it, instead of the portrait; needs a maker.
     """
 
     model: LoadedModel
     limits: PortraitParams
-    maker: Callable[[np.ndarray], Portrait] | None = None
+    maker: Callable[[Path, int, int], Portrait] | None = None
     in_place: bool = False
 
     def __call__(self, photo: Path) -> np.ndarray:
@@ -50,10 +50,10 @@ class Cartoonizer:
         """
         if self.maker is None:
             return decode_png(self.model.client.cartoonize(read_picture(photo, self.limits.max_bytes)))
-        rgb = decode(photo, self.limits.max_pixels, self.limits.max_bytes)
-        portrait = self.maker(rgb)
+        limits = self.limits.max_pixels, self.limits.max_bytes
+        portrait = self.maker(photo, *limits)
         cartoon = self.model.stylize(portrait.rgba[None])[0]
-        return paste(rgb, portrait, cartoon) if self.in_place else cartoon
+        return paste(decode(photo, *limits), portrait, cartoon) if self.in_place else cartoon
 
 
 def cartoonize(source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray]) -> list[str]:

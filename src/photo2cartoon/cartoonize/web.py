@@ -83,9 +83,9 @@ class DemoModels:
         maker = None if model.client and not in_place else self._portrait_of
         return Cartoonizer(model, self.portrait, maker, in_place)(photo)
 
-    def _portrait_of(self, rgb: np.ndarray) -> Portrait:
-        with self._lock:  # dlib's objects must not be shared between threads
-            return self.maker(rgb)
+    def _portrait_of(self, photo: Path, max_pixels: int, max_bytes: int) -> Portrait:
+        with self._lock:  # the models' objects must not be shared between threads
+            return self.maker.of(photo, max_pixels, max_bytes)
 
 
 def offer_models(choice: ModelChoice, weights: Path, portrait: PortraitParams) -> DemoModels:

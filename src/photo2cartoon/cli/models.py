@@ -125,7 +125,7 @@ def cartoonize(
             f" sound {report.sound}"
         )
         return
-    failed = stills.cartoonize(source, out, stills.Cartoonizer(loaded, portrait, maker, paste))
+    failed = stills.cartoonize(source, out, stills.Cartoonizer(loaded, portrait, maker and maker.of, paste))
     typer.echo(f"{out}: drawn by {loaded.label()}{f'; {len(failed)} could not be' if failed else ''}")
 
 

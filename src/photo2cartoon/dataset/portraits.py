@@ -107,8 +107,7 @@ def _start_worker(weights: Path, portrait: PortraitParams) -> None:
 def _work(task: Task) -> PictureRow:
     try:
         if task.align:
-            rgb = decode(task.source, _limits.max_pixels, _limits.max_bytes)
-            made = _maker(rgb)
+            made = _maker.of(task.source, _limits.max_pixels, _limits.max_bytes)
             rgba, note = made.rgba, ""
             if made.faces > 1:
                 note = f"several faces ({made.faces}): largest taken"

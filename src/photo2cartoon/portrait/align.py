@@ -66,6 +66,18 @@ def square_box(points: np.ndarray) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
+def crop_side(points: np.ndarray) -> int:
+    """Return the side of the square that `level_and_crop` takes, in pixels of the points' image."""
+    cos, sin = np.cos(angle := eye_angle(points)), np.sin(angle)
+    left, _, right, _ = square_box(points @ np.array([[cos, -sin], [sin, cos]]))
+    return right - left + 1
+
+
+def scaled(points: np.ndarray, scale: float) -> np.ndarray:
+    """Return points `[N, 2]` of an image in the image resized by `scale`."""
+    return (points + 0.5) * scale - 0.5
+
+
 def level_and_crop(rgb: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Crop the square around a face with its eyes level; pixels outside the image are white.
 

@@ -9,15 +9,25 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from photo2cartoon.portrait.align import level_and_crop, resized
-from photo2cartoon.portrait.decode import PictureError
-from photo2cartoon.portrait.find import Finder
+from photo2cartoon.portrait.align import crop_side, level_and_crop, resized, scaled
+from photo2cartoon.portrait.decode import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    PictureError,
+    decode,
+    decode_coarsely,
+    read_picture,
+)
+from photo2cartoon.portrait.find import Face, Finder
 from photo2cartoon.portrait.models import DETECTORS, LANDMARKS, SEGMENTERS
 from photo2cartoon.portrait.segment import Segmenter
 
 SIZE = 256  # side of every portrait, as in photo2cartoon
 # Larger crops are shrunk before segmentation; a mask of 256 px gains nothing from more pixels.
 LARGEST_CROP = 1024
+# Photographs are searched for faces with at least this many pixels on the longer side; a crop has enough pixels if it
+# has this many times those of the portrait.
+SEARCH_SIDE, ENOUGH = 1280, 1.5
 
 
 class Choice(Protocol):
@@ -107,27 +117,54 @@ class PortraitMaker:
         Raises:
             PictureError: there is no face, or only one that is too small.
         """
+        faces = self._search(rgb)
+        return self.cut(rgb, faces[0].points, len(faces))
+
+    def of(self, picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Portrait:
+        """Make the portrait of the largest face of an encoded photograph, or of the file with one.
+
+        A JPEG is searched at a fraction of its size. Only if the face has too few pixels there is all of it decoded.
+
+        Args:
+            picture: an encoded image, or the path of one.
+            max_pixels, max_bytes: limits, as for `decode`.
+
+        Raises:
+            PictureError: the image cannot be decoded, there is no face, or only one that is too small.
+        """
+        data = read_picture(picture, max_bytes)
+        rgb, scale = decode_coarsely(data, SEARCH_SIDE, max_pixels, max_bytes)
+        found = self._search(rgb)
+        points = found[0].points
+        if scale < 1 and crop_side(points) < ENOUGH * SIZE:
+            rgb, points, scale = decode(data, max_pixels, max_bytes), scaled(points, 1 / scale), 1.0
+        return self.cut(rgb, points, len(found), scale)
+
+    def _search(self, rgb: np.ndarray) -> list[Face]:
         faces = self.finder(rgb) or self.finder.turned(rgb)
         if not faces:
             raise PictureError("no face", "no face was found in the picture")
-        return self.cut(rgb, faces[0].points, len(faces))
+        return faces
 
-    def cut(self, rgb: np.ndarray, points: np.ndarray, faces: int = 1) -> Portrait:
+    def cut(self, rgb: np.ndarray, points: np.ndarray, faces: int = 1, scale: float = 1.0) -> Portrait:
         """Make the portrait of a face whose landmarks are known.
 
         Args:
             rgb: uint8 `[H, W, 3]`, upright.
             points: `[68, 2]`, x and y in pixels of `rgb`.
             faces: number of faces found, recorded in the portrait.
+            scale: of `rgb`, relative to the photograph.
 
         Raises:
             PictureError: the face is too small.
         """
-        width = int(np.ptp(points[:, 0]))
+        width = int(np.ptp(points[:, 0]) / scale)
         if width < self.min_face:
             raise PictureError("too small", f"the face is {width} pixels wide, at least {self.min_face} are needed")
         crop, matrix = level_and_crop(rgb, points)
         matrix = resized(matrix, len(crop), SIZE)
+        matrix[:, 2] += matrix[:, :2].sum(axis=1) * (scale - 1) / 2
+        matrix[:, :2] *= scale
         if len(crop) > LARGEST_CROP:
             crop = cv2.resize(crop, (LARGEST_CROP, LARGEST_CROP), interpolation=cv2.INTER_AREA)
         rgba = np.dstack([crop, self.segmenter(crop)])

@@ -6,7 +6,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from photo2cartoon import params
-from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait import PictureError, PortraitMaker
 
 
 class TritonPythonModel:
@@ -26,7 +26,7 @@ class TritonPythonModel:
     def _answer(self, request):
         photos = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().reshape(-1)
         try:
-            portraits = [self.maker(decode(bytes(photo), *self.limits)).rgba for photo in photos]
+            portraits = [self.maker.of(bytes(photo), *self.limits).rgba for photo in photos]
         except PictureError as error:
             code = pb_utils.TritonError.INVALID_ARG
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"photo: {error}", code))
