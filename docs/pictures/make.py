@@ -4,6 +4,7 @@
 
 - `sample.jpg`: all public-domain photographs of the built-in sample (NASA's of Eileen Collins, the US Navy's of Grace
   Hopper) as portraits, with the cartoon that each model of the project makes of them.
+- `portrait-debug.jpg`: how the portrait of Eileen Collins was made.
 - With a dataset that holds the held-out photographs (docs/model-card.md), `MODEL-with-drawing.jpg` and
   `MODEL-without-drawing.jpg`: cartoons of the first 32 photographs by name of each kind. Photographs of a dataset are
   never in this folder.
@@ -23,6 +24,7 @@ from photo2cartoon.evaluation.measure import measure
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.pictures import grid
 from photo2cartoon.portrait import PortraitMaker, decode
+from photo2cartoon.portrait.debug import explain
 from photo2cartoon.portrait.maker import on_white
 
 HERE = Path(__file__).parent
@@ -38,7 +40,10 @@ given = parser.parse_args()
 
 draws = {name: by_onnxruntime(pretrained_graph(name)) for name in pretrained.names()}
 maker = PortraitMaker.from_weights(given.weights)
-portraits = [maker(decode(path)).rgba for path in PUBLIC_DOMAIN]
+made_of = [maker.of(path) for path in PUBLIC_DOMAIN]
+portraits = [each.rgba for each in made_of]
+shown = cv2.cvtColor(explain(decode(PUBLIC_DOMAIN[0]), made_of[0]), cv2.COLOR_RGB2BGR)
+cv2.imwrite(str(HERE / "portrait-debug.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 85])
 columns = []
 for portrait in portraits:
     columns += [("photograph", on_white(portrait)), *((name, draw(portrait[None])[0]) for name, draw in draws.items())]

@@ -50,8 +50,9 @@ def heatmap_on(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
 
 
 def encode_png(rgb: np.ndarray) -> bytes:
-    """Encode uint8 RGB `[H, W, 3]` as PNG."""
-    return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+    """Encode uint8 RGB `[H, W, 3]` or RGBA `[H, W, 4]` as PNG."""
+    swap = cv2.COLOR_RGBA2BGRA if rgb.shape[-1] == 4 else cv2.COLOR_RGB2BGR
+    return cv2.imencode(".png", cv2.cvtColor(rgb, swap))[1].tobytes()
 
 
 def decode_png(png: bytes) -> np.ndarray:

@@ -56,13 +56,16 @@ class Cartoonizer:
         return paste(decode(photo, *limits), portrait, cartoon) if self.in_place else cartoon
 
 
-def cartoonize(source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray]) -> list[str]:
+def cartoonize(
+    source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray], label: str = "cartoons"
+) -> list[str]:
     """Make a cartoon of an image, or of every image below a folder.
 
     Args:
         source: a file or a folder.
         out: a file for a file, else a folder; images keep their paths below it and become PNG (`files.png_names`).
-        cartoonizer: a `Cartoonizer`.
+        cartoonizer: a `Cartoonizer`, or what makes another picture of a file.
+        label: label of the progress bar.
 
     Returns:
         For a folder, one line for each image that failed.
@@ -86,7 +89,7 @@ def cartoonize(source: Path, out: Path, cartoonizer: Callable[[Path], np.ndarray
     if not names:
         raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     failed = []
-    for name, target in bar(list(zip(names, png_names(names), strict=True)), desc="cartoons", unit="picture"):
+    for name, target in bar(list(zip(names, png_names(names), strict=True)), desc=label, unit="picture"):
         try:
             _cartoonize_one(source / name, out / target, cartoonizer)
         except UserError as error:

@@ -27,7 +27,7 @@ SIZE = 256  # side of every portrait, as in photo2cartoon
 LARGEST_CROP = 1024
 # Photographs are searched for faces with at least this many pixels on the longer side; a crop has enough pixels if it
 # has this many times those of the portrait.
-SEARCH_SIDE, ENOUGH = 1280, 1.5
+SEARCH_SIDE, ENOUGH = 800, 1.5
 
 
 class Choice(Protocol):
@@ -48,12 +48,14 @@ class Portrait:
         faces: number of faces found; the largest was taken.
         face_width: width of the landmarks in the photograph, pixels.
         matrix: float64 `[2, 3]`, from photograph pixels to portrait pixels.
+        points: float64 `[68, 2]`, the landmarks in photograph pixels.
     """
 
     rgba: np.ndarray
     faces: int
     face_width: int
     matrix: np.ndarray
+    points: np.ndarray
 
 
 class PortraitMaker:
@@ -118,12 +120,13 @@ class PortraitMaker:
             PictureError: there is no face, or only one that is too small.
         """
         faces = self._search(rgb)
-        return self.cut(rgb, faces[0].points, len(faces))
+        return self.cut(rgb, _largest(faces).points, len(faces))
 
     def of(self, picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Portrait:
         """Make the portrait of the largest face of an encoded photograph, or of the file with one.
 
-        A JPEG is searched at a fraction of its size. Only if the face has too few pixels there is all of it decoded.
+        A JPEG is searched at a fraction of its size. Only if no face is found there, or one with too few pixels, is all of
+        it decoded.
 
         Args:
             picture: an encoded image, or the path of one.
@@ -135,16 +138,16 @@ class PortraitMaker:
         data = read_picture(picture, max_bytes)
         rgb, scale = decode_coarsely(data, SEARCH_SIDE, max_pixels, max_bytes)
         found = self._search(rgb)
-        points = found[0].points
+        if not found and scale < 1:
+            rgb, scale = decode(data, max_pixels, max_bytes), 1.0
+            found = self._search(rgb)
+        points = _largest(found).points
         if scale < 1 and crop_side(points) < ENOUGH * SIZE:
             rgb, points, scale = decode(data, max_pixels, max_bytes), scaled(points, 1 / scale), 1.0
         return self.cut(rgb, points, len(found), scale)
 
     def _search(self, rgb: np.ndarray) -> list[Face]:
-        faces = self.finder(rgb) or self.finder.turned(rgb)
-        if not faces:
-            raise PictureError("no face", "no face was found in the picture")
-        return faces
+        return self.finder(rgb) or self.finder.turned(rgb)
 
     def cut(self, rgb: np.ndarray, points: np.ndarray, faces: int = 1, scale: float = 1.0) -> Portrait:
         """Make the portrait of a face whose landmarks are known.
@@ -169,7 +172,14 @@ class PortraitMaker:
             crop = cv2.resize(crop, (LARGEST_CROP, LARGEST_CROP), interpolation=cv2.INTER_AREA)
         rgba = np.dstack([crop, self.segmenter(crop)])
         interpolation = cv2.INTER_AREA if len(crop) > SIZE else cv2.INTER_LINEAR
-        return Portrait(cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation), faces, width, matrix)
+        rgba = cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation)
+        return Portrait(rgba, faces, width, matrix, scaled(points, 1 / scale))
+
+
+def _largest(faces: list[Face]) -> Face:
+    if not faces:
+        raise PictureError("no face", "no face was found in the picture")
+    return faces[0]
 
 
 def check_weights(weights: Path | str, portrait: Choice) -> None:

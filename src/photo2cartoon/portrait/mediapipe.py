@@ -27,7 +27,10 @@ TILE = 0.6
 # The mesh's logit of upright faces is above this (15 to 38 in 312 photographs), and below it when the eyes are taken for
 # the mouth: such a face is seen again from the other sides.
 CERTAIN = 12.0
-# Below this, there is nothing where the detector found something.
+# It is above this for a face: at least 12 for faces of 48 px and more and for dark ones, 5 for one in profile; at most 2
+# for a cup of coffee, a rocket, and other things that the detector takes for faces.
+FACE = 3.0
+# Below this, a second look is pointless.
 LOST = -6.0
 # The mesh looks at a square around the face, larger than its box, turned so that the eyes are level.
 REGION = 1.5
@@ -141,7 +144,7 @@ class Mesh:
             if sure < CERTAIN:
                 turns = [self._see_twice(rgb, *place[:2], box.angle + quarters * np.pi / 2) for quarters in (1, 2, 3)]
                 mesh, sure = max((mesh, sure), *turns, key=lambda seen: seen[1])
-            found.append(_as_68(mesh) if sure >= 0 else None)
+            found.append(_as_68(mesh) if sure >= FACE else None)
         return found
 
     def _see_twice(self, rgb: np.ndarray, *place: Any) -> tuple[np.ndarray, float]:

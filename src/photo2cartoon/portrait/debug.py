@@ -1,0 +1,63 @@
+"""Shows how a portrait was made: face, points, level, crop and mask, drawn on the photograph."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from photo2cartoon.portrait.align import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, eye_angle, scaled
+from photo2cartoon.portrait.maker import SIZE, Portrait, on_white
+
+SIDE = 768  # of the shown photograph, at most; and of the portrait beside it
+FACE, POINT, EYES, CROP = (60, 140, 255), (255, 220, 0), (255, 60, 60), (40, 200, 80)
+PALE = 0.65  # share of white over what was cut away
+
+
+def explain(rgb: np.ndarray, portrait: Portrait) -> np.ndarray:
+    """Draw a photograph with what was found in it, and the portrait beside it.
+
+    Blue: the box around the points. Yellow: the 68 points. Red: the line between the eyes, with its angle in degrees.
+    Green: the crop. What the mask cuts away inside the crop is pale.
+
+    Args:
+        rgb: the photograph, uint8 `[H, W, 3]`.
+        portrait: the portrait made from it.
+
+    Returns:
+        uint8 `[H', W', 3]`.
+    """
+    scale = min(1.0, SIDE / max(rgb.shape[:2]))
+    shown = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else rgb.copy()
+    points = scaled(portrait.points, scale)
+    matrix = portrait.matrix.copy()  # from pixels of the shown photograph to those of the portrait
+    matrix[:, 2] += matrix[:, :2].sum(axis=1) * (1 / scale - 1) / 2
+    matrix[:, :2] /= scale
+    shown = _with_mask(shown, portrait.rgba[..., 3], matrix)
+    corners = np.array([(x, y, 1) for x, y in ((0, 0), (SIZE - 1, 0), (SIZE - 1, SIZE - 1), (0, SIZE - 1))])
+    crop = corners @ cv2.invertAffineTransform(matrix).T
+    cv2.polylines(shown, [np.rint(crop).astype(np.int32)], True, CROP, 2, cv2.LINE_AA)
+    low, high = points.min(axis=0), points.max(axis=0)
+    cv2.rectangle(shown, _pixel(low), _pixel(high), FACE, 2, cv2.LINE_AA)
+    for point in points:
+        cv2.circle(shown, _pixel(point), 2, POINT, -1, cv2.LINE_AA)
+    eyes = points[[LEFT_EYE_CORNER, RIGHT_EYE_CORNER]]
+    cv2.line(shown, *map(_pixel, eyes), EYES, 2, cv2.LINE_AA)
+    place = _pixel((low[0], max(low[1] - 8, 16)))
+    text = f"{np.degrees(eye_angle(points)):.1f} degrees, {portrait.face_width} px"
+    for colour, width in (((255, 255, 255), 4), (EYES, 1)):
+        cv2.putText(shown, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, width, cv2.LINE_AA)
+    side = len(shown)
+    beside = cv2.resize(on_white(portrait.rgba), (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.hstack([shown, beside])
+
+
+def _with_mask(shown: np.ndarray, alpha: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Pale what the mask cuts away inside the crop."""
+    size = shown.shape[1::-1]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    away = cv2.warpAffine(255 - alpha, matrix, size, flags=flags, borderValue=0).astype(np.float32)[..., None] / 255
+    return np.rint(shown + (255 - shown.astype(np.float32)) * away * PALE).astype(np.uint8)
+
+
+def _pixel(point: np.ndarray | tuple[float, float]) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))
