@@ -115,3 +115,77 @@ def test_limits_are_checked_before_decoding(picture, tmp_path):
         decode(encode(Image.new("RGB", (15, 400))))
     with pytest.raises(PictureError, match="unreadable"):
         decode(tmp_path / "missing.png")
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+def test_what_phones_save_is_decoded_upright(tmp_path, astronaut, suffix):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    path, expected = tmp_path / f"photo{suffix}", decode(astronaut)
+    image = Image.fromarray(np.ascontiguousarray(np.rot90(expected)))
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90 degrees to see it
+    image.save(path, quality=90, exif=exif.tobytes())
+    got = decode(path)
+    assert got.shape == expected.shape and np.abs(got.astype(int) - expected).mean() < 4
+    with pytest.raises(PictureError, match="unreadable"):
+        decode(path.read_bytes()[:3000])
+    with pytest.raises(PictureError, match="too large"):
+        decode(path, max_pixels=100_000)
+
+
+def test_of_several_images_the_primary_one_is_taken(tmp_path, astronaut, hopper):
+    import pillow_heif
+
+    heif = pillow_heif.HeifFile()
+    for path in (astronaut, hopper):
+        heif.add_frombytes("RGB", (512, 512), np.ascontiguousarray(decode(path)[:512, :512]).tobytes())
+    heif.save(tmp_path / "two.heic", quality=90, primary_index=1)
+    assert np.abs(decode(tmp_path / "two.heic").astype(int) - decode(hopper)[:512, :512]).mean() < 4
+
+
+def test_a_wide_gamut_becomes_srgb(tmp_path, astronaut):
+    """littleCMS and the matrices of Display P3 and sRGB (IEC 61966-2-1, both with its curve) agree."""
+    from PIL import ImageCms
+
+    small = decode(astronaut)[::4, ::4]
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(_display_p3()))
+    Image.fromarray(small).save(tmp_path / "p3.png", icc_profile=profile.tobytes())
+    linear = np.where(small / 255 <= 0.04045, small / 255 / 12.92, ((small / 255 + 0.055) / 1.055) ** 2.4)
+    to_srgb = np.array([[1.2249, -0.2247, 0], [-0.0420, 1.0419, 0], [-0.0197, -0.0786, 1.0979]])
+    made = np.clip(linear @ to_srgb.T, 0, 1)
+    expected = 255 * np.where(made <= 0.0031308, 12.92 * made, 1.055 * made ** (1 / 2.4) - 0.055)
+    got = decode(tmp_path / "p3.png")
+    assert np.abs(got - expected).max() < 3 and np.abs(got.astype(int) - small).max() > 15
+    Image.fromarray(small).save(tmp_path / "damaged.png", icc_profile=profile.tobytes()[:200])
+    assert np.array_equal(decode(tmp_path / "damaged.png"), small)
+
+
+def _display_p3() -> bytes:
+    """Build a minimal ICC profile of Display P3: primaries adapted to D50, the curve of sRGB as a table."""
+    import struct
+
+    def s15(*values):
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    steps = np.arange(1024) / 1023
+    curve = np.where(steps <= 0.04045, steps / 12.92, ((steps + 0.055) / 1.055) ** 2.4)
+    trc = b"curv\0\0\0\0" + struct.pack(">I", 1024) + np.rint(curve * 65535).astype(">u2").tobytes()
+    text = b"Display P3\0"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + b"\0" * 79,
+        b"wtpt": b"XYZ \0\0\0\0" + s15(0.9642, 1.0, 0.8249),
+        b"rXYZ": b"XYZ \0\0\0\0" + s15(0.51512, 0.2412, -0.00105),
+        b"gXYZ": b"XYZ \0\0\0\0" + s15(0.29198, 0.69225, 0.04189),
+        b"bXYZ": b"XYZ \0\0\0\0" + s15(0.1571, 0.06657, 0.78407),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), trc),
+    }
+    table, body, start = b"", b"", 132 + 12 * len(tags)
+    for name, data in tags.items():
+        data += b"\0" * (-len(data) % 4)
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data
+    head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head += b"\0" * 12 + b"acsp" + b"\0" * 28 + s15(0.9642, 1.0, 0.8249)
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body

@@ -30,7 +30,7 @@ PHOTO, CARTOON = "photo", "cartoon"
 MODEL_DATA = "model"  # name of the data folder; MLflow puts it into `data/`
 SETTINGS, WEIGHTS_FOLDER = "portrait.json", "weights"
 _PACKAGES = (
-    *("mlflow", "numpy", "pandas", "pillow", "opencv-python-headless", "ai-edge-litert", "onnxruntime"),
+    *("mlflow", "numpy", "pandas", "pillow", "pillow-heif", "opencv-python-headless", "ai-edge-litert", "onnxruntime"),
     *("pydantic", "pyyaml", "tqdm", "requests"),
 )
 _FACE_ALIGNMENT = ("face-alignment", "torch")  # for its detectors and landmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import warnings
@@ -10,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-DECODED = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow opens MPO as JPEG
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
+DECODED = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")  # Pillow opens MPO as JPEG
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64_000_000
 MIN_SIDE = 16
@@ -34,8 +35,9 @@ class PictureError(Exception):
 def decode(picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """Decode an image to upright RGB on white.
 
-    Applies the EXIF orientation, composites transparency on white, and converts 16-bit, palette, grey and CMYK images
-    to 8-bit RGB. Checks the limits before decoding.
+    Applies the EXIF orientation and the colour profile, composites transparency on white, and converts 16-bit, palette,
+    grey and CMYK images to 8-bit sRGB. Of a file with several images, such as a motion photograph, it takes the primary
+    one. Checks the limits before decoding.
 
     Args:
         picture: an encoded image, or the path of one.
@@ -70,10 +72,14 @@ def decode_coarsely(
         PictureError: as for `decode`.
     """
     data = read_picture(picture, max_bytes)
+    formats = DECODED
+    if data[4:8] == b"ftyp":
+        _register_heif()
+        formats += ("HEIF",)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            with Image.open(io.BytesIO(data), formats=DECODED) as image:
+            with Image.open(io.BytesIO(data), formats=formats) as image:
                 width, height = image.size
                 if width * height > max_pixels:
                     raise PictureError("too large", f"{width}x{height} pixels, at most {max_pixels} are decoded")
@@ -112,8 +118,16 @@ def read_picture(picture: bytes | Path, max_bytes: int = MAX_BYTES) -> bytes:
     return data
 
 
+@functools.cache
+def _register_heif() -> None:
+    """Let Pillow open HEIC; it opens AVIF itself."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+
 def _upright_rgb(image: Image.Image) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
+    image = _as_srgb(ImageOps.exif_transpose(image))
     if image.mode.startswith("I") or image.mode == "F":
         return np.repeat(_to_8_bit(np.asarray(image), image.mode)[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -121,6 +135,25 @@ def _upright_rgb(image: Image.Image) -> np.ndarray:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return np.array(image.convert("RGB"))
+
+
+def _as_srgb(image: Image.Image) -> Image.Image:
+    """Convert an image with a colour profile, such as a phone's Display P3, to sRGB; a damaged profile is ignored."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        target = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=target)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    converted.info.pop("icc_profile", None)
+    return converted
 
 
 def _to_8_bit(values: np.ndarray, mode: str) -> np.ndarray:
