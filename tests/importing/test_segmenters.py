@@ -81,7 +81,7 @@ def test_assets_converts_what_a_user_brings_once_and_another_file_again(weights,
     mine, registry, out = (tmp_path / name for name in ("mine", "registry", "out"))
     mine.mkdir()
     registry.mkdir()
-    for name in ("dlib_landmarks", "selfie_segmentation"):
+    for name in ("mediapipe_detector", "mediapipe_mesh", "selfie_segmentation"):
         (registry / read_catalogue()[name].file).symlink_to(asset_path(name, weights))
     torch.manual_seed(0)
     network = SINet()
@@ -92,7 +92,7 @@ def test_assets_converts_what_a_user_brings_once_and_another_file_again(weights,
     monkeypatch.setattr(catalogue, "read_catalogue", lambda *_: known)
 
     def wanted():
-        return [known[name] for name in ("dlib_landmarks", "selfie_segmentation", "sinet")]
+        return [known[name] for name in ("mediapipe_detector", "mediapipe_mesh", "selfie_segmentation", "sinet")]
 
     assert collect(out, registry, wanted())[2][1] == "absent"
     with pytest.raises(UserError, match=r"SINet\.pth: missing; no package registry has it.*assets\.folder"):
