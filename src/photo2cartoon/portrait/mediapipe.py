@@ -27,9 +27,9 @@ TILE = 0.6
 # The mesh's logit of upright faces is above this (15 to 38 in 312 photographs), and below it when the eyes are taken for
 # the mouth: such a face is seen again from the other sides.
 CERTAIN = 12.0
-# It is above this for a face: at least 12 for faces of 48 px and more and for dark ones, 5 for one in profile; at most 2
-# for a cup of coffee, a rocket, and other things that the detector takes for faces.
-FACE = 3.0
+# It is above this for a face: at least 12 for faces of 48 px and more and for dark ones. A rocket, a cup of coffee, and
+# other things that the detector takes for faces, get 5 at most; so does a face in profile.
+FACE = 8.0
 # Below this, a second look is pointless.
 LOST = -6.0
 # The mesh looks at a square around the face, larger than its box, turned so that the eyes are level.
