@@ -24,8 +24,8 @@ UPRIGHT = 0.7
 PADDING = 0.25
 # Faces too small for the whole picture are found in overlapping quarters. Share of each side.
 TILE = 0.6
-# The mesh's logit of upright faces is above this (15 to 38 in 312 photographs), and below it when the eyes are taken for
-# the mouth: such a face is seen again from the other sides.
+# The mesh's logit of upright faces is above this (at least 15 in 40 photographs), and was below it (9 at most) when the
+# mouth was taken for eyes: such a face is seen again from the other sides.
 CERTAIN = 12.0
 # It is above this for a face: at least 12 for faces of 48 px and more and for dark ones. A rocket, a cup of coffee, and
 # other things that the detector takes for faces, get 5 at most; so does a face in profile.
@@ -53,11 +53,10 @@ class FullRange:
 
     Args:
         weights: `face_detection_full_range_sparse.tflite`.
-        threads: CPU threads.
     """
 
-    def __init__(self, weights: Path, threads: int = 1) -> None:
-        self._network = Network(weights, threads)
+    def __init__(self, weights: Path) -> None:
+        self._network = Network(weights)
         middle = (np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS
         self._cells = np.stack(np.meshgrid(middle, middle), axis=-1).reshape(-1, 1, 2)
 
@@ -127,11 +126,10 @@ class Mesh:
 
     Args:
         weights: `face_landmark.tflite`.
-        threads: CPU threads.
     """
 
-    def __init__(self, weights: Path, threads: int = 1) -> None:
-        self._network = Network(weights, threads)
+    def __init__(self, weights: Path) -> None:
+        self._network = Network(weights)
 
     def __call__(self, rgb: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray | None]:
         """Return the 68 points of each box, float64 `[68, 2]`; None where the mesh sees no face."""
