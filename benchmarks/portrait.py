@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from photo2cartoon.errors import UserError, exit_on_user_error
-from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.progress import bar
 
@@ -67,7 +67,7 @@ def times(makers: dict[str, PortraitMaker], paths: Sequence[Path]) -> None:
             for maker, make in makers.items():
                 began = time.perf_counter()
                 try:
-                    make.of(data)
+                    make.of(Photograph(data))
                 except PictureError:
                     continue
                 taken[maker].append((time.perf_counter() - began) * 1000)

@@ -24,7 +24,7 @@ from photo2cartoon.dataset.faces import load_faces, to_float
 from photo2cartoon.dataset.sample import draw_head
 from photo2cartoon.files import sha256_of
 from photo2cartoon.pictures import encode_png
-from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.portrait.background import on_white
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.cache import cached
 from photo2cartoon.scoring.features import inception_extractor, prepare_torchvision

@@ -70,6 +70,19 @@ def hopper() -> Path:
 
 
 @pytest.fixture(scope="session")
+def group(tmp_path_factory, astronaut, hopper) -> Path:
+    """Three people, 1400x600 PNG: Hopper on the left, Collins smaller in the middle, Hopper mirrored and smallest."""
+    canvas = np.full((600, 1400, 3), 120, np.uint8)
+    left, middle = (cv2.imread(str(path)) for path in (hopper, astronaut))
+    for picture, x, scale in ((left, 0, 1.0), (middle, 530, 1.0), (left[:, ::-1], 1060, 0.4)):
+        part = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        canvas[: part.shape[0], x : x + part.shape[1]] = part
+    path = tmp_path_factory.mktemp("group") / "group.png"
+    cv2.imwrite(str(path), canvas)
+    return path
+
+
+@pytest.fixture(scope="session")
 def raw(tmp_path_factory, astronaut, hopper) -> Path:
     """Raw pictures: two people, three pictures each, and eight cartoon heads."""
     from photo2cartoon.dataset.sample import draw_head

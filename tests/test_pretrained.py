@@ -12,7 +12,7 @@ from photo2cartoon.export.adopt import adopt
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.portrait import PortraitMaker, decode
-from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.portrait.background import on_white
 
 
 def test_they_are_there_and_small():

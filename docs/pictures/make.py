@@ -23,9 +23,9 @@ from photo2cartoon.cartoonize.stylize import by_onnxruntime
 from photo2cartoon.evaluation.measure import measure
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.pictures import grid
-from photo2cartoon.portrait import PortraitMaker, decode
+from photo2cartoon.portrait import Photograph, PortraitMaker
+from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.debug import explain
-from photo2cartoon.portrait.maker import on_white
 
 HERE = Path(__file__).parent
 PUBLIC_DOMAIN = (
@@ -40,9 +40,10 @@ given = parser.parse_args()
 
 draws = {name: by_onnxruntime(pretrained_graph(name)) for name in pretrained.names()}
 maker = PortraitMaker.from_weights(given.weights)
-made_of = [maker.of(path) for path in PUBLIC_DOMAIN]
+photos = [Photograph(path) for path in PUBLIC_DOMAIN]
+made_of = [maker.of(photo) for photo in photos]
 portraits = [each.rgba for each in made_of]
-shown = cv2.cvtColor(explain(decode(PUBLIC_DOMAIN[0]), made_of[0]), cv2.COLOR_RGB2BGR)
+shown = cv2.cvtColor(explain(photos[0].rgb, made_of[:1]), cv2.COLOR_RGB2BGR)
 cv2.imwrite(str(HERE / "portrait-debug.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 85])
 columns = []
 for portrait in portraits:

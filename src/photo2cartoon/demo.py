@@ -103,8 +103,8 @@ def _draw(photo: Path) -> tuple[bytes, float]:
         client = Client(server.grpc)
         client.cartoonize(photo.read_bytes())  # the first call warms the server up
         begun = time.monotonic()
-        picture = client.cartoonize(photo.read_bytes())
-        return picture, time.monotonic() - begun
+        (face,) = client.cartoonize(photo.read_bytes())
+        return face.cartoon, time.monotonic() - begun
 
 
 def _write(out: Path, photo: Path, picture: bytes) -> None:

@@ -12,12 +12,13 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
-from photo2cartoon.cartoonize.follow import Follower
+from photo2cartoon.cartoonize.follow import Crowd, Follower, people
+from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, cartoonize_video
 from photo2cartoon.cartoonize.video_reader import SUFFIXES, VideoReader
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PortraitMaker
-from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.portrait.background import on_white
 from photo2cartoon.serving.session import open_session
 
 WIDTH, HEIGHT, RATE, COUNT, SOUND_RATE = 640, 360, 25, 30, 48000
@@ -221,8 +222,8 @@ def test_the_crop_is_steady(portrait, maker, tmp_path):
     source = write(tmp_path / "still.mp4", still, sound=None, options=NEARLY_LOSSLESS)
     matrices = []
 
-    def cut(rgb, points):
-        made = maker.cut(rgb, points)
+    def cut(rgb, points, **more):
+        made = maker.cut(rgb, points, **more)
         matrices.append(made.matrix)
         return made
 
@@ -259,7 +260,7 @@ def test_one_person_is_followed(portrait, hopper, maker):
     """The followed face stays the same while another grows larger beside it; after a cut the largest face is taken."""
     other = cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)
     nearby, whole = Follower(maker.finder), Follower(maker.finder)
-    whole._find_near = lambda *_: []
+    whole.track.find_near = lambda *_: []
     for index in range(12):
         scene = np.full((480, 900, 3), 128, np.uint8)
         scene[:360, :400] = cv2.resize(portrait[:400, :440], (400, 360))
@@ -273,21 +274,71 @@ def test_one_person_is_followed(portrait, hopper, maker):
         for follower in (nearby, whole):
             follower.add(scene, index / RATE)
     for follower in (nearby, whole):
-        assert [(frame, scene) for frame, scene, _ in follower.sightings] == [(n, int(n >= 10)) for n in range(12)]
-        middles = [points.mean(axis=0)[0] for points in follower.steady()]
+        assert [(frame, scene) for frame, scene, _ in follower.track.sightings] == [
+            (n, int(n >= 10)) for n in range(12)
+        ]
+        middles = [points.mean(axis=0)[0] for points in follower.track.steady()]
         assert max(middles[:10]) < 400 < 480 < min(middles[10:])
-    for near, far in zip(nearby.steady(), whole.steady(), strict=True):
+    for near, far in zip(nearby.track.steady(), whole.track.steady(), strict=True):
         assert np.abs(near - far).mean() < 0.03 * np.ptp(far), "a look nearby finds the same points"
+
+
+def test_everybody_is_followed(portrait, hopper, maker, tmp_path):
+    """Two people who move, one of whom leaves, and a newcomer: each is drawn in every frame that shows them, once."""
+    other = cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)
+
+    def scene(index):
+        frame = np.full((480, 960, 3), 128, np.uint8)
+        heads = [(portrait[:400, 20:420], 400, 3 * index), (other, 300, 640 - 3 * index)]
+        if index >= 10:
+            heads = [heads[1], (other[:, ::-1], 200, 40)]  # Collins leaves, another woman comes
+        for picture, side, x in heads:
+            frame[:side, x : x + side] = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        return frame
+
+    frames = [scene(index) for index in range(20)]
+    crowd = Crowd(maker.finder, maker.min_face)
+    for index, frame in enumerate(frames):
+        crowd.add(frame, index / 10)
+    assert len(crowd.tracks) == 3
+    for index, here in enumerate(people(crowd.tracks)):
+        expected = [3 * index + 210, 640 - 3 * index + 150] if index < 10 else [140, 640 - 3 * index + 150]
+        assert np.allclose(sorted(person.points[:, 0].mean() for person in here), expected, atol=25), index
+    source = write(tmp_path / "two.mp4", frames, sound=None, rate=10)
+    options = DrawOptions(faces="all", paste=True)
+    report = cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, red, options, smallest=64)
+    assert report.drawn == 20
+    for index, frame in enumerate(pictures(tmp_path / "out.mp4")[1]):
+        for x in ([3 * index + 210] if index < 10 else [140]) + [640 - 3 * index + 150]:
+            assert np.abs(frame[100:130, x - 8 : x + 8].reshape(-1, 3).mean(axis=0) - RED).max() < 30, (index, x)
+
+
+def test_options_that_do_not_fit_a_video(video, maker, tmp_path):
+    for options, said in (
+        (DrawOptions(faces="all"), "a video has room for one portrait; draw all faces with --paste"),
+        (DrawOptions(background="transparent"), "a video's background is white or a colour"),
+    ):
+        with pytest.raises(UserError, match=said):
+            cartoonize_video(video, tmp_path / "out.mp4", maker.finder, maker.cut, red, options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_video_of_512_pixels_on_a_colour(portrait, maker, tmp_path):
+    source = write(tmp_path / "film.mp4", shots(portrait, 5), sound=None)
+    options = DrawOptions(size=512, background="#2060a0")
+    cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, on_white, options)
+    _, frames = pictures(tmp_path / "out.mp4")
+    assert frames.shape == (5, 512, 512, 3) and is_colour(frames[2][:30, :30], (32, 96, 160))
 
 
 def test_memory_is_bounded(video, maker, tmp_path):
     held, most = [], []
 
-    def cut(rgb, points):
+    def cut(rgb, points, **more):
         held.append(weakref.ref(rgb))
         decoded = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
         most.append((sum(frame() is not None for frame in held), decoded))
-        return maker.cut(rgb, points)
+        return maker.cut(rgb, points, **more)
 
     gc.collect()
     gc.disable()  # memory must be freed without the garbage collector
@@ -359,7 +410,7 @@ def test_pasted_back_into_the_frame(portrait, maker, tmp_path):
     frames = [frame[:-1, :-1] for frame in shots(portrait, 4)]
     frames = [np.full_like(frames[0], 128)] * 2 + frames
     source = write(tmp_path / "odd.mkv", frames, video="ffv1", pix_fmt="bgr0")
-    report = cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, red, paste=True)
+    report = cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, red, DrawOptions(paste=True))
     _, after = pictures(tmp_path / "out.mp4")
     assert after.shape == (6, HEIGHT - 2, WIDTH - 2, 3) and report.drawn == 4
     assert is_colour(after[0], (128, 128, 128))

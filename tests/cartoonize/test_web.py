@@ -43,17 +43,35 @@ def ask(page, tmp_path_factory):
     """Function that calls the page as its own script does and returns the picture."""
     client = Client(page, verbose=False, download_files=tmp_path_factory.mktemp("got"))
 
-    def ask(photo, show="Portrait", model=None) -> np.ndarray:
-        arguments = [handle_file(str(photo)), *([model] if model else [])]
-        return cv2.imread(client.predict(*arguments, show=show, api_name="/cartoonize"))
+    def ask(photo, **choices) -> list[np.ndarray]:
+        one, several = client.predict(handle_file(str(photo)), **choices, api_name="/cartoonize")
+        paths = [each["image"] for each in several["value"]] if several["visible"] else [one["value"]]
+        return [cv2.imread(path, cv2.IMREAD_UNCHANGED) for path in paths]
 
     return ask
 
 
-@pytest.mark.parametrize(("show", "options"), [("Portrait", ()), ("In the photograph", ("--paste",))])
-def test_it_draws_what_the_command_draws(ask, checkpoint, weights, hopper, p2c, tmp_path, show, options):
-    p2c("cartoonize", hopper, "--checkpoint", checkpoint, "--weights", weights, "--out", "cartoon.png", *options)
-    assert np.array_equal(ask(hopper, show), cv2.imread(str(tmp_path / "cartoon.png")))
+@pytest.mark.parametrize(
+    ("choices", "options"),
+    [
+        ({}, ()),
+        ({"show": "In the photograph"}, ("--paste",)),
+        ({"show": "In the photograph", "everybody": True}, ("--paste", "--faces", "all")),
+        (
+            {"everybody": True, "size": 512, "background": "transparent"},
+            "--faces all --size 512 --background transparent",
+        ),
+        ({"background": "#3366cc"}, ("--background", "#3366cc")),
+    ],
+)
+def test_it_draws_what_the_command_draws(ask, checkpoint, weights, group, p2c, tmp_path, choices, options):
+    options = options.split() if isinstance(options, str) else options
+    p2c("cartoonize", group, "--checkpoint", checkpoint, "--weights", weights, "--out", "cartoon.png", *options)
+    shown = ask(group, **choices)
+    written = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(tmp_path.glob("cartoon*.png"))]
+    assert len(shown) == len(written) == (3 if "size" in choices else 1)
+    for one, other in zip(shown, written, strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +109,8 @@ def test_only_what_was_uploaded_is_read(page, hopper):
         uploaded = requests.post(f"{page}gradio_api/upload", files={"files": photo}, timeout=20).json()[0]
     ends = []
     for path in (uploaded, str(hopper)):
-        given = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "step-000004", "Portrait"]
+        photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        given = [photo, "step-000004", "Portrait", False, 256, "white"]
         call = requests.post(f"{page}gradio_api/call/cartoonize", json={"data": given}, timeout=20).json()
         events = requests.get(f"{page}gradio_api/call/cartoonize/{call['event_id']}", timeout=60).text
         ends.append("complete" if "event: complete" in events else "error" if "event: error" in events else events)

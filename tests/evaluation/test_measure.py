@@ -10,7 +10,7 @@ import pytest
 from photo2cartoon.dataset.faces import read_rgba
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.measure import measure
-from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.portrait.background import on_white
 
 
 @pytest.fixture(scope="module")

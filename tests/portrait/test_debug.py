@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from photo2cartoon.portrait import PortraitMaker, decode
+from photo2cartoon.portrait import Photograph, PortraitMaker, decode
 from photo2cartoon.portrait.debug import CROP, POINT, explain
 
 
 def test_the_points_are_drawn_where_they_are_and_the_crop_where_it_was_taken(weights, astronaut):
     rgb = decode(astronaut)
-    made = PortraitMaker.from_weights(weights).of(astronaut)
-    shown = explain(rgb, made)
+    made = PortraitMaker.from_weights(weights).of(Photograph(astronaut))
+    shown = explain(rgb, [made])
     assert shown.shape == (512, 1024, 3)
     for x, y in np.rint(made.points[:17]).astype(int):
         assert np.abs(shown[y, x].astype(int) - POINT).max() < 60
@@ -32,7 +32,7 @@ def test_the_command_writes_one_picture_a_photograph_and_names_what_has_none(p2c
         (folder / name).write_bytes((raw / "photos" / name).read_bytes())
     cv2.imwrite(str(folder / "wall.png"), np.full((300, 300, 3), 200, np.uint8))
     done = p2c("portrait", folder, "--out", "out", "--weights", weights, *(["--debug"] if debug else []))
-    assert "wall.png: no face" in done.stderr and done.stdout.strip() == "out: portraits; 1 pictures without one"
+    assert "wall.png: no face" in done.stderr and done.stdout == "out: 2 pictures; 1 picture without a face\n"
     written = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (tmp_path / "out").iterdir()}
     assert set(written) == {"collins--straight.png", "hopper--left.png"}
     assert all(picture.shape[2] == (3 if debug else 4) for picture in written.values())

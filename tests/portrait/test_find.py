@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.boxes import Box
 from photo2cartoon.portrait.find import Finder
-from photo2cartoon.portrait.maker import on_white
 from tests.conftest import noise
 
 BOXES = [Box(0, 0, 20, 20, 0.9), Box(100, 10, 180, 90, 0.6), Box(30, 30, 60, 70, 0.7)]

@@ -12,9 +12,11 @@ from PIL import Image
 from photo2cartoon.assets.catalogue import read_catalogue
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.align import eye_angle
-from photo2cartoon.portrait.maker import check_weights, on_white
+from photo2cartoon.portrait.background import on_white
+from photo2cartoon.portrait.find import Finder
+from photo2cartoon.portrait.maker import check_weights
 from photo2cartoon.portrait.models import DETECTORS, LANDMARKS, SEGMENTERS
 from tests.conftest import noise
 
@@ -69,11 +71,71 @@ def test_a_large_photograph_gives_the_same_portrait(maker, hopper):
     assert np.abs(a - b).mean() < 6  # of 256 pixels
 
 
-def test_on_white_rounds_to_nearest():
-    rgba = noise(8, 8, 4)
-    alpha = rgba[..., 3:] / 255
-    exact = rgba[..., :3] * alpha + 255 * (1 - alpha)
-    assert np.abs(on_white(rgba) - exact).max() <= 0.5001
+def test_everybody_the_largest_first(maker, group, hopper):
+    """Each portrait is that of the person alone; nobody is there twice, and whoever is too small is left out."""
+    portraits = maker.all_of(Photograph(group))
+    assert [portrait.faces for portrait in portraits] == [3, 3, 3]
+    widths = [portrait.face_width for portrait in portraits]
+    assert widths == sorted(widths, reverse=True)
+    alone = maker.of(Photograph(hopper))
+    assert portraits[0].box == pytest.approx(alone.box, abs=3)
+    inside = portraits[0].rgba[..., 3] & alone.rgba[..., 3] == 255
+    assert inside.mean() > 0.3 and np.abs(portraits[0].rgba.astype(int) - alone.rgba)[inside].mean() < 8
+    strict = PortraitMaker(maker.finder, maker.segmenter, min_face=(widths[1] + widths[2]) // 2)
+    assert [portrait.face_width for portrait in strict.all_of(Photograph(group))] == widths[:2]
+    with pytest.raises(PictureError, match="at least 500 are needed"):
+        PortraitMaker(maker.finder, maker.segmenter, min_face=500).all_of(Photograph(group))
+
+
+def test_neighbours_share_no_pixel(maker, hopper):
+    """Two people side by side, closer than their crops are wide: what one portrait keeps, the other does not."""
+    rgb = decode(hopper)[:, 130:400]
+    both = np.hstack([rgb, rgb[:, ::-1]])
+    encoded = cv2.imencode(".png", both[..., ::-1])[1].tobytes()
+    masks = []
+    for portrait in maker.all_of(Photograph(encoded)):
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        masks.append(cv2.warpAffine(portrait.rgba[..., 3], portrait.matrix, both.shape[1::-1], flags=flags))
+    assert len(masks) == 2
+    assert (np.minimum(*masks) > 128).mean() < 0.001
+    alone = maker.cut(both, maker.finder(both)[0].points)
+    beyond = cv2.warpAffine(alone.rgba[..., 3], alone.matrix, both.shape[1::-1], flags=flags)
+    assert (np.minimum(beyond, masks[1]) > 128).mean() > 0.01, "without that, one shows part of the other"
+
+
+def test_a_crowd_takes_bounded_work_and_gives_ten_portraits(maker, astronaut):
+    head = cv2.resize(decode(astronaut)[20:300, 80:380], (150, 140), interpolation=cv2.INTER_AREA)
+    crowd = np.full((1200, 1600, 3), 120, np.uint8)
+    for number in range(48):
+        y, x = divmod(number, 8)
+        crowd[y * 190 : y * 190 + 140, x * 190 : x * 190 + 150] = head
+    looked = []
+    landmarks = maker.finder.landmarks
+    finder = Finder(maker.finder.detector, lambda rgb, boxes: looked.append(len(boxes)) or landmarks(rgb, boxes))
+    encoded = cv2.imencode(".png", crowd)[1].tobytes()
+    portraits = PortraitMaker(finder, maker.segmenter, 16).all_of(Photograph(encoded))
+    assert len(portraits) == 10 and max(looked) <= 24
+    assert len({portrait.box for portrait in portraits}) == 10
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_portraits_of_512_pixels_and_of_the_heads_own_size(maker, hopper, scale):
+    """Sizes differ in pixels alone; the head's own size has the photograph's pixels, in whole multiples of 64."""
+    rgb = cv2.resize(decode(hopper), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    photo = Photograph(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+    small, large, own = (maker.of(photo, size) for size in (256, 512, None))
+    assert large.rgba.shape == (512, 512, 4) and large.box == small.box == own.box
+    shrunk = cv2.resize(on_white(large.rgba), (256, 256), interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunk.astype(int) - on_white(small.rgba)).mean() < 6
+    corners = (
+        np.array([[-0.5, -0.5, 1], [255.5, -0.5, 1], [-0.5, 255.5, 1]]) @ cv2.invertAffineTransform(small.matrix).T
+    )
+    again = corners @ large.matrix[:, :2].T + large.matrix[:, 2]
+    assert np.abs(again - [[-0.5, -0.5], [511.5, -0.5], [-0.5, 511.5]]).max() < 0.01
+    side = len(own.rgba)
+    zoom = np.linalg.norm(own.matrix[0, :2])
+    assert side % 64 == 0 and side == {1: 384, 3: 1024}[scale]
+    assert zoom == pytest.approx(1, abs=0.2) or side == 1024
 
 
 @pytest.mark.parametrize(
@@ -126,7 +188,7 @@ def test_a_photograph_of_many_megapixels_gives_the_same_portrait(weights, astron
         cv2.imwrite(str(path), picture[..., ::-1])
         used, original = [], maker.cut
         maker.cut = lambda given, *more, used=used, original=original: used.append(given) or original(given, *more)
-        made = maker.of(path)
+        made = maker.of(Photograph(path))
         del maker.cut
         assert (used[0].shape[0] < 3072) == coarse
         whole = maker(decode(path))

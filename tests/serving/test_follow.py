@@ -97,7 +97,7 @@ def eventually(condition, seconds=60.0):
 
 
 def drawn(team, photo):
-    return decode_png(Client(team.server.grpc).cartoonize(photo.read_bytes()))
+    return decode_png(Client(team.server.grpc).cartoonize(photo.read_bytes())[0].cartoon)
 
 
 @pytest.mark.long

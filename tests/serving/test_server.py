@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import ModelChoice, by_torch
 from photo2cartoon.errors import UserError
@@ -21,7 +22,7 @@ from photo2cartoon.evaluation.selection import select
 from photo2cartoon.export.export import export
 from photo2cartoon.params import Evaluate, Export, PortraitParams, Select
 from photo2cartoon.pictures import decode_png
-from photo2cartoon.portrait import PictureError, PortraitMaker, decode
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.server import Ports, Server
@@ -83,7 +84,7 @@ def test_one_call_draws_what_the_checkpoint_draws(server, versions, maker, hoppe
     registry.set_champion("served", versions[0][0])
     promote(server.repository, MODEL, server.grpc)
     for photo in (hopper, astronaut):
-        served = levels(Client(server.grpc).cartoonize(photo.read_bytes()))
+        served = levels(Client(server.grpc).cartoonize(photo.read_bytes())[0].cartoon)
         assert served.shape == (256, 256, 3)
         assert np.abs(served - in_process(maker, versions[0][1], photo)).max() <= 1
 
@@ -105,14 +106,14 @@ def test_the_page_shows_what_the_server_draws(server, weights, hopper, p2c, tmp_
     from photo2cartoon.cartoonize.web import offer_models
 
     models = offer_models(ModelChoice(server=server.grpc), weights, PortraitParams())
-    for in_place, options in ((False, ()), (True, ("--paste",))):
+    for paste, options in ((False, ()), (True, ("--paste",))):
         p2c("cartoonize", hopper, "--weights", weights, "--server", server.grpc, "--out", "cartoon.png", *options)
-        shown = models.cartoonize(hopper, f"Triton at {server.grpc}", in_place)
+        shown = models.cartoonize(hopper, f"Triton at {server.grpc}", DrawOptions(paste=paste))[0]
         assert np.array_equal(shown[..., ::-1], cv2.imread(str(tmp_path / "cartoon.png")))
 
 
-@pytest.mark.parametrize("in_place", [False, True])
-def test_a_cartoon_by_a_server_takes_one_connection(server, maker, hopper, monkeypatch, in_place):
+@pytest.mark.parametrize("paste", [False, True])
+def test_a_cartoon_by_a_server_takes_one_connection(server, maker, hopper, monkeypatch, paste):
     from tritonclient import grpc
 
     opened = []
@@ -124,8 +125,8 @@ def test_a_cartoon_by_a_server_takes_one_connection(server, maker, hopper, monke
 
     monkeypatch.setattr(grpc, "InferenceServerClient", Counted)
     model = ModelChoice(server=server.grpc).load()
-    cartoonizer = Cartoonizer(model, PortraitParams(), maker.of if in_place else None, in_place)
-    assert cartoonizer(hopper).dtype == np.uint8 and model.label().startswith("version ")
+    cartoonizer = Cartoonizer(model, PortraitParams(), maker if paste else None, DrawOptions(paste=paste))
+    assert cartoonizer(hopper)[0].dtype == np.uint8 and model.label().startswith("version ")
     assert opened == [(server.grpc,)]
 
 
@@ -163,9 +164,44 @@ def test_several_photographs_in_a_call(server, hopper, astronaut):
     given = grpc.InferInput("photo", [2], "BYTES")
     given.set_data_from_numpy(np.array([hopper.read_bytes(), astronaut.read_bytes()], dtype=np.object_))
     answer = grpc.InferenceServerClient(server.grpc).infer("photo2cartoon", [given]).as_numpy("cartoon")
-    alone = [levels(Client(server.grpc).cartoonize(path.read_bytes())) for path in (hopper, astronaut)]
+    alone = [levels(Client(server.grpc).cartoonize(path.read_bytes())[0].cartoon) for path in (hopper, astronaut)]
     for together, one in zip(answer, alone, strict=True):
         assert np.abs(levels(together) - one).max() <= 1
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_everybody_in_one_call_as_in_process(server, versions, maker, group, hopper, size):
+    """One call returns a cartoon for each face, with its box, equal to what the same checkpoint draws without a server."""
+    registry.set_champion("served", versions[0][0])
+    promote(server.repository, MODEL, server.grpc)
+    faces = Client(server.grpc).cartoonize(group.read_bytes(), "all", size)
+    portraits = maker.all_of(Photograph(group), size)
+    assert len(faces) == len(portraits) == 3
+    assert [face.box for face in faces] == [portrait.box for portrait in portraits]
+    middles = [(left + right) / 2 for left, _, right, _ in (face.box for face in faces)]
+    assert middles[0] < 530 < middles[1] < 1060 < middles[2], "the largest first"
+    draw = by_torch(versions[0][1])
+    for face, portrait in zip(faces, portraits, strict=True):
+        assert np.abs(levels(face.cartoon) - draw(portrait.rgba[None])[0]).max() <= 1
+    (alone,) = Client(server.grpc).cartoonize(hopper.read_bytes(), "all", size)
+    assert levels(alone.cartoon).shape == (size, size, 3)
+
+
+def test_faces_of_several_photographs_are_told_apart(server, group, hopper):
+    from tritonclient import grpc
+
+    given = grpc.InferInput("photo", [2], "BYTES")
+    given.set_data_from_numpy(np.array([hopper.read_bytes(), group.read_bytes()], dtype=np.object_))
+    client = grpc.InferenceServerClient(server.grpc)
+    answer = client.infer("photo2cartoon", [given], parameters={"faces": "all"})
+    assert answer.as_numpy("photo_index").tolist() == [0, 1, 1, 1] and len(answer.as_numpy("cartoon")) == 4
+    for parameters, said in (
+        ({"faces": "everyone"}, "parameters: faces 'everyone': known are largest and all"),
+        ({"size": 300}, "parameters: size 300: known are 256 and 512"),
+        ({"face": "all"}, "parameters: face: unknown; there are faces and size"),
+    ):
+        with pytest.raises(grpc.InferenceServerException, match=said):
+            client.infer("photo2cartoon", [given], parameters=parameters)
 
 
 def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, maker, hopper):
@@ -185,15 +221,17 @@ def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, ma
         registry.set_champion("served", second)
         assert promote(server.repository, MODEL, server.grpc) == second
         assert list_versions(server.repository)[-1] == second
-        answers = [which(call.result()) for call in calls]  # no call failed; each used one version or the other
-    assert which(client.cartoonize(photo)) == second
+        answers = [
+            which(call.result()[0].cartoon) for call in calls
+        ]  # no call failed; each used one version or the other
+    assert which(client.cartoonize(photo)[0].cartoon) == second
     assert answers == sorted(answers)
 
     assert rollback(server.repository, MODEL, server.grpc) == first
-    assert which(client.cartoonize(photo)) == first
+    assert which(client.cartoonize(photo)[0].cartoon) == first
     assert int(registry.find_alias("served", "champion").version) == first
     assert rollback(server.repository, MODEL, server.grpc) == second
-    assert which(client.cartoonize(photo)) == second
+    assert which(client.cartoonize(photo)[0].cartoon) == second
 
 
 def test_loopback_only_and_metrics(server):

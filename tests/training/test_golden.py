@@ -17,7 +17,7 @@ from benchmarks.plain_step import PlainStep
 from photo2cartoon.dataset.sample import draw_head
 from photo2cartoon.networks.face import load_face_network
 from photo2cartoon.params import Train
-from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.portrait.background import on_white
 from photo2cartoon.training.unpaired import DISCRIMINATORS, UnpairedTrainer
 
 GOLDEN = Path(__file__).with_name("golden.json")

@@ -1,27 +1,53 @@
-"""Follows one person through the frames of a video and smooths the 68 points over time to prevent jitter."""
+"""Follows people through the frames of a video: one person, or everybody."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
-from photo2cartoon.portrait.find import Face
+from photo2cartoon.cartoonize.track import GAP, Track
+from photo2cartoon.portrait.boxes import edges_of, shared
+from photo2cartoon.portrait.find import SAME, Face
+from photo2cartoon.portrait.maker import MOST_FACES
 
-# A person unseen for longer than this is gone; shorter gaps are interpolated between the two sightings. Seconds.
-GAP = 1.0
-# Width of the smoothing, in seconds. Points jitter between frames; heads move in tenths of a second.
-SIGMA = 0.15
-# A face is the same one if it moved by less than this share of its size, plus this much more per second unseen...
-JUMP, JUMP_PER_SECOND = 0.5, 0.5
-# ... and did not grow or shrink by more than this factor.
-ZOOM = 1.6
-# Around its last position, a face is searched for in an area this many times its size, shrunk until the face has
-# this many pixels: the points are as good as from more (0.3 % of the face from them), and the search is quicker.
-NEAR, NEAR_FACE = 2.0, 72
 # Mean change of the image, in levels of 255, that counts as a cut to another scene.
 CUT = 30.0
+# While everybody known is in sight, newcomers are looked for after this many seconds.
+NEWCOMERS = 0.2
+
+
+class Find(Protocol):
+    """Maps uint8 `[H, W, 3]` to its faces, the largest first: a `Finder`."""
+
+    def __call__(self, rgb: np.ndarray, everybody: bool = False) -> list[Face]: ...
+
+
+class Person(NamedTuple):
+    """A person in a frame.
+
+    Args:
+        points: where to crop, float64 `[68, 2]`.
+        side: side of portraits that have as many pixels as the head at its largest.
+    """
+
+    points: np.ndarray
+    side: int
+
+
+class Cuts:
+    """Recognises cuts from one scene of a video to another."""
+
+    def __init__(self) -> None:
+        self._thumbnail: np.ndarray | None = None
+
+    def __call__(self, rgb: np.ndarray) -> bool:
+        """Return whether this frame begins another scene than the one before."""
+        before = self._thumbnail
+        self._thumbnail = cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        return before is not None and bool(np.abs(self._thumbnail - before).mean() > CUT)
 
 
 class Follower:
@@ -31,16 +57,20 @@ class Follower:
     scene, or once the person has been gone for longer than `GAP`.
 
     Args:
-        find: maps uint8 `[H, W, 3]` RGB to its faces, the largest first.
+        find: finds faces.
     """
 
-    def __init__(self, find: Callable[[np.ndarray], list[Face]]) -> None:
+    def __init__(self, find: Find) -> None:
         self.times: list[float] = []
-        self.sightings: list[tuple[int, int, np.ndarray]] = []  # frame, scene, points float32 [68, 2]
-        self._find = find
+        self.track = Track(self.times)
+        self._find, self._cuts = find, Cuts()
         self._scene = 0
         self._was_cut = False
-        self._thumbnail: np.ndarray | None = None
+
+    @property
+    def tracks(self) -> list[Track]:
+        """The person, if there is one."""
+        return [self.track] if self.track.sightings else []
 
     def add(self, rgb: np.ndarray, time: float) -> None:
         """Process the next frame.
@@ -50,119 +80,84 @@ class Follower:
             time: presentation time in seconds, later than the previous frame's.
         """
         self.times.append(time)
-        thumbnail = cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self._thumbnail is not None and np.abs(thumbnail - self._thumbnail).mean() > CUT:
-            self._was_cut = True
-        self._thumbnail = thumbnail
+        self._was_cut |= self._cuts(rgb)
         points = self._see(rgb, time)
         if points is not None:
             self._scene += self._was_cut
             self._was_cut = False
-            self.sightings.append((len(self.times) - 1, self._scene, points.astype(np.float32)))
+            self.track.saw(points, self._scene)
 
     def _see(self, rgb: np.ndarray, time: float) -> np.ndarray | None:
         """Return the person's points in a frame, or None; after a gap, possibly another person's."""
-        last = self._last()
-        if last is not None and self.sightings[-1][0] == len(self.times) - 2:
-            points = self._nearest(self._find_near(rgb, last), time)
+        track = self.track
+        if track.is_fresh:
+            points = track.nearest(track.find_near(self._find, rgb), time)
             if points is not None:
                 return points
         faces = self._find(rgb)
-        points = self._nearest(faces, time)
-        if points is None and faces and (last is None or self._was_cut or self._unseen(time) > GAP):
+        points = track.nearest(faces, time)
+        if points is None and faces and (track.last is None or self._was_cut or track.unseen(time) > GAP):
             points = faces[0].points
         return points
 
-    def _last(self) -> np.ndarray | None:
-        return self.sightings[-1][2] if self.sightings else None
 
-    def _unseen(self, time: float) -> float:
-        return time - self.times[self.sightings[-1][0]]
-
-    def _nearest(self, faces: list[Face], time: float) -> np.ndarray | None:
-        """Return the points of the face that matches the person by position and size, or None."""
-        last = self._last()
-        if last is None or not faces:
-            return None
-        centre, size = last.mean(axis=0), _size(last)
-        nearest = min((face.points for face in faces), key=lambda points: np.linalg.norm(points.mean(axis=0) - centre))
-        jump = size * (JUMP + JUMP_PER_SECOND * min(self._unseen(time), GAP))
-        same_place = np.linalg.norm(nearest.mean(axis=0) - centre) < jump
-        return nearest if same_place and 1 / ZOOM < _size(nearest) / size < ZOOM else None
-
-    def _find_near(self, rgb: np.ndarray, last: np.ndarray) -> list[Face]:
-        """Return the faces around the person's last position."""
-        size, middle = _size(last), (last.min(axis=0) + last.max(axis=0)) / 2
-        left, top = np.maximum(np.floor(middle - size * NEAR / 2), 0).astype(int)
-        right, bottom = np.ceil(middle + size * NEAR / 2).astype(int)
-        part = rgb[top:bottom, left:right]
-        scale = min(1.0, NEAR_FACE / size)
-        if min(part.shape[:2]) * scale < NEAR_FACE / 2:
-            return []  # nearly all of the area is outside the frame
-        if scale < 1:
-            part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        faces = self._find(np.ascontiguousarray(part))
-        return [Face((face.points + 0.5) / scale - 0.5 + (left, top), face.score) for face in faces]
-
-    def steady(self) -> Iterator[np.ndarray | None]:
-        """Yield for every added frame the points to crop by, float64 `[68, 2]`, or None where nobody is visible."""
-        frame = 0
-        times = np.array(self.times)
-        for run in self._runs():
-            frames = np.array([sighting[0] for sighting in run])
-            seen = np.stack([sighting[2] for sighting in run]).astype(np.float64)
-            inside = times[frames[0] : frames[-1] + 1]
-            yield from [None] * (frames[0] - frame)
-            yield from smooth(inside, between(times[frames], seen, inside))
-            frame = frames[-1] + 1
-        yield from [None] * (len(times) - frame)
-
-    def _runs(self) -> Iterator[list[tuple[int, int, np.ndarray]]]:
-        """Split the sightings at every change of scene and every long gap."""
-        run: list[tuple[int, int, np.ndarray]] = []
-        for sighting in self.sightings:
-            if run and (sighting[1] != run[-1][1] or self.times[sighting[0]] - self.times[run[-1][0]] > GAP):
-                yield run
-                run = []
-            run.append(sighting)
-        if run:
-            yield run
-
-
-def _size(points: np.ndarray) -> float:
-    return float(np.ptp(points, axis=0).max())
-
-
-def between(known: np.ndarray, values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Interpolate `values` `[K, ...]` linearly from the ascending times `known` `[K]` to `times` `[N]` among them."""
-    right = np.clip(np.searchsorted(known, times), 1, max(len(known) - 1, 1))
-    left = right - 1
-    right = np.minimum(right, len(known) - 1)
-    span = np.maximum(known[right] - known[left], 1e-9)
-    share = ((times - known[left]) / span).reshape(-1, *[1] * (values.ndim - 1))
-    return values[left] * (1 - share) + values[right] * share
-
-
-def smooth(times: np.ndarray, values: np.ndarray, sigma: float = SIGMA) -> Iterator[np.ndarray]:
-    """Smooth over time: replace each value by that of a straight line fitted to its neighbours with Gaussian weights.
-
-    For evenly spaced frames this is their weighted mean. At the ends, where there are neighbours on one side only, a
-    mean would lag behind movement.
+class Crowd:
+    """Follows everybody, `MOST_FACES` at a time. A cut to another scene ends all tracks.
 
     Args:
-        times: `[N]`, seconds, ascending; uneven spacing is allowed.
-        values: float64 `[N, ...]`.
-        sigma: seconds.
-
-    Yields:
-        float64 `[...]`, N times.
+        find: finds faces.
+        smallest: width of the landmarks in pixels from which on a face is followed.
     """
-    first = np.searchsorted(times, times - 3 * sigma)
-    beyond = np.searchsorted(times, times + 3 * sigma, side="right")
-    for time, a, b in zip(times, first, beyond, strict=True):
-        away = (times[a:b] - time) / sigma
-        weights = np.exp(-0.5 * away**2)
-        s0, s1, s2 = weights.sum(), weights @ away, weights @ away**2
-        slope = s0 * s2 - s1**2
-        weights = weights * (s2 - s1 * away) / slope if slope > 1e-6 * s0**2 else weights / s0
-        yield np.tensordot(weights, values[a:b], axes=1)
+
+    def __init__(self, find: Find, smallest: int) -> None:
+        self.times: list[float] = []
+        self.tracks: list[Track] = []
+        self._find, self._smallest, self._cuts = find, smallest, Cuts()
+        self._here: list[Track] = []
+        self._searched = -np.inf
+
+    def add(self, rgb: np.ndarray, time: float) -> None:
+        """Process the next frame, as for `Follower`."""
+        self.times.append(time)
+        if self._cuts(rgb):
+            self._here = []
+        self._here = [track for track in self._here if track.unseen(time) <= GAP]
+        seen: list[np.ndarray] = []
+        missing: list[Track] = []
+        for track in self._here:
+            points = track.nearest(track.find_near(self._find, rgb), time) if track.is_fresh else None
+            if points is None or _is_among(points, seen):
+                missing.append(track)
+            else:
+                track.saw(points)
+                seen.append(points)
+        if missing or not self._here or time - self._searched >= NEWCOMERS:
+            self._search(rgb, time, seen, missing)
+
+    def _search(self, rgb: np.ndarray, time: float, seen: list[np.ndarray], missing: list[Track]) -> None:
+        """Look for the missing people, and for newcomers, in the whole frame."""
+        self._searched = time
+        faces = [face for face in self._find(rgb, everybody=True) if not _is_among(face.points, seen)]
+        for track in missing:
+            points = track.nearest(faces, time)
+            if points is not None:
+                track.saw(points)
+                faces = [face for face in faces if face.points is not points]
+        for face in faces:
+            if len(self._here) < MOST_FACES and np.ptp(face.points[:, 0]) >= self._smallest:
+                newcomer = Track(self.times)
+                newcomer.saw(face.points)
+                self._here.append(newcomer)
+                self.tracks.append(newcomer)
+
+
+def _is_among(points: np.ndarray, others: list[np.ndarray]) -> bool:
+    return any(shared(edges_of(points), edges_of(other)) >= SAME for other in others)
+
+
+def people(tracks: list[Track]) -> Iterator[list[Person]]:
+    """Yield for every frame the people in it, the largest heads last."""
+    sides = [track.side for track in tracks]
+    for places in zip(*(track.steady() for track in tracks), strict=True):
+        here = [Person(points, side) for points, side in zip(places, sides, strict=True) if points is not None]
+        yield sorted(here, key=lambda person: float(np.ptp(person.points, axis=0).max()))

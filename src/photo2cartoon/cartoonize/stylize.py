@@ -12,13 +12,14 @@ import numpy as np
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import MODEL_REPOSITORY
-from photo2cartoon.portrait.maker import SIZE, on_white
+from photo2cartoon.portrait.background import on_white
+from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.serving.storage import storage_at
 
 if TYPE_CHECKING:
     from photo2cartoon.serving.client import Client
 
-# Maps portraits uint8 [N, 256, 256, 4] to cartoons on white uint8 [N, 256, 256, 3].
+# Maps portraits uint8 [N, S, S, 4] to cartoons on white uint8 [N, S, S, 3].
 Stylize = Callable[[np.ndarray], np.ndarray]
 
 
@@ -136,9 +137,10 @@ def _original(session: Any) -> Stylize:
     def stylize(portraits: np.ndarray) -> np.ndarray:
         cartoons = []
         for portrait in portraits:
-            rgb = np.rint(_resized(on_white(portrait).astype(np.float32), side))
+            rgb = _resized(on_white(portrait).astype(np.float32), side)
+            rgb = np.rint(rgb) if len(portrait) % side == 0 else rgb  # as `PortraitToCartoon` does
             output = session.run(["output"], {"input": rgb.transpose(2, 0, 1)[None] / 127.5 - 1})[0][0]
-            cartoon = _resized((output.transpose(1, 2, 0) + 1) * 127.5, SIZE)
+            cartoon = _resized((output.transpose(1, 2, 0) + 1) * 127.5, len(portrait))
             alpha = portrait[..., 3:] / 255
             cartoons.append(np.clip(np.rint(cartoon * alpha + 255 * (1 - alpha)), 0, 255).astype(np.uint8))
         return np.stack(cartoons)

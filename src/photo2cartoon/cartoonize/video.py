@@ -1,59 +1,29 @@
-"""Makes a cartoon of a video frame by frame, in two passes: find the face in all frames, stylize. Keeps the sound."""
+"""Makes a cartoon of a video frame by frame, in two passes: find the faces in all frames, stylize. Keeps the sound."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
 
-from photo2cartoon.cartoonize.follow import Follower
+from photo2cartoon.cartoonize.follow import Crowd, Find, Follower, Person, people
+from photo2cartoon.cartoonize.options import ALL, DEFAULTS, DrawOptions
 from photo2cartoon.cartoonize.video_reader import MAX_PIXELS, Frame, VideoReader
+from photo2cartoon.cartoonize.video_writer import CONTAINERS, Writer
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_write
 from photo2cartoon.portrait import PictureError, Portrait
-from photo2cartoon.portrait.find import Face
-from photo2cartoon.portrait.maker import SIZE
-from photo2cartoon.portrait.paste import paste as put_back
+from photo2cartoon.portrait.background import PHOTOGRAPH, TRANSPARENT, colour_of, put_on
+from photo2cartoon.portrait.maker import SIZES
+from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
 
-AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 BATCH = 4  # frames that are stylized at once, and the most that are held in memory
-
-
-@dataclass(frozen=True)
-class Format:
-    """Encoding of one kind of video file.
-
-    Args:
-        muxer: FFmpeg's name of the container.
-        video: FFmpeg's name of the encoder.
-        options: options of that encoder.
-        sound: FFmpeg's name of the encoder for sound that cannot be copied.
-        copied: codecs whose sound is copied unchanged, because players expect them in such a file.
-    """
-
-    muxer: str
-    video: str
-    options: dict[str, str]
-    sound: str
-    copied: frozenset[str]
-
-
-_H264 = ("libx264", {"crf": "18", "preset": "veryfast"})
-_VP9 = ("libvpx-vp9", {"crf": "28", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"})
-CONTAINERS = {
-    ".mp4": Format("mp4", *_H264, "aac", frozenset({"aac", "mp3"})),
-    ".mov": Format("mov", *_H264, "aac", frozenset({"aac", "mp3", "alac", "pcm_s16le"})),
-    ".mkv": Format("matroska", *_H264, "aac", frozenset({"aac", "mp3", "opus", "vorbis", "flac", "ac3", "pcm_s16le"})),
-    ".webm": Format("webm", *_VP9, "libopus", frozenset({"opus", "vorbis"})),
-}
+Cut = Callable[..., Portrait]  # `PortraitMaker.cut`
 
 
 @dataclass(frozen=True)
@@ -78,44 +48,49 @@ class VideoReport:
 def cartoonize_video(
     source: Path,
     out: Path,
-    find: Callable[[np.ndarray], list[Face]],
-    cut: Callable[[np.ndarray, np.ndarray], Portrait],
+    find: Find,
+    cut: Cut,
     stylize: Callable[[np.ndarray], np.ndarray],
-    paste: bool = False,
+    options: DrawOptions = DEFAULTS,
     max_pixels: int = MAX_PIXELS,
+    smallest: int = 0,
 ) -> VideoReport:
     """Make a cartoon of every frame of a video.
 
-    It follows the person whose face is largest in the first frame with a face, and crops by points smoothed over time.
-    A frame without this person becomes white, or with `paste` stays as it is.
+    It follows the person whose face is largest in the first frame with a face, or everybody, and crops by points smoothed
+    over time. A frame without a person becomes white, or with `paste` stays as it is.
 
     Args:
         source: the video.
         out: output file; its name ends in one of `CONTAINERS`.
-        find: maps uint8 `[H, W, 3]` RGB to its faces, the largest first.
-        cut: makes the portrait from that image and points `[68, 2]`; may raise PictureError.
-        stylize: maps portraits uint8 `[N, 256, 256, 4]`, N at most `BATCH`, to cartoons uint8 `[N, 256, 256, 3]`.
-        paste: paste the cartoon back into the whole frame; otherwise the cartoon alone is the frame.
+        find: maps uint8 `[H, W, 3]` RGB to its faces, the largest first: a `Finder`.
+        cut: makes the portrait from that image and points `[68, 2]`: `PortraitMaker.cut`; may raise PictureError.
+        stylize: maps portraits uint8 `[N, S, S, 4]`, N at most `BATCH`, to cartoons uint8 `[N, S, S, 3]`.
+        options: whose cartoons, how large, and on what. Everybody needs `paste`, which draws heads at the size that they
+            have in the video, 512 pixels at most.
         max_pixels: largest width times height of a frame.
+        smallest: width of the landmarks in pixels from which on everybody is followed.
 
     Raises:
-        UserError: the source cannot be read or shows no face, or `out` cannot be written; `out` is then unchanged.
+        UserError: an option does not fit a video, the source cannot be read or shows no face, or `out` cannot be written;
+            `out` is then unchanged.
     """
+    _check_options(out, options)
     if out.suffix.lower() not in CONTAINERS:
         raise UserError(f"{out}: name ends in '{out.suffix}', known for videos are {', '.join(CONTAINERS)}")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"{out}: is the video itself; name another file to write")
-    follower = Follower(find)
+    follower = Crowd(find, smallest) if options.faces == ALL else Follower(find)
     with VideoReader(source, max_pixels) as video:
         for frame in bar(video.frames(), total=video.expected, desc="faces", unit="frame"):
             follower.add(frame.rgb, float(frame.pts * video.time_base))
     if not follower.times:
         raise UserError(f"{source}: not one frame of it can be decoded{video.trouble and f': {video.trouble}'}")
-    if not follower.sightings:
+    if not follower.tracks:
         raise UserError(f"{source}: no face was found in any of its {len(follower.times)} frames")
     if video.damaged:
         note(f"{source}: ends early or is damaged; the {len(follower.times)} frames that can be read are drawn")
-    size = video.size if paste else (SIZE, SIZE)
+    size = video.size if options.paste else (options.side,) * 2
     drawn = 0
     try:
         with (
@@ -124,7 +99,7 @@ def cartoonize_video(
             Writer(partial, CONTAINERS[out.suffix.lower()], video, size) as writer,
         ):
             frames = bar(video.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
-            for frame, has_cartoon in _cartoons(frames, follower.steady(), cut, stylize, paste):
+            for frame, has_cartoon in _cartoons(frames, people(follower.tracks), cut, stylize, options):
                 writer.show(frame)
                 drawn += has_cartoon
             writer.finish()
@@ -135,12 +110,15 @@ def cartoonize_video(
     return VideoReport(len(follower.times), drawn, video.seconds, writer.sound, video.damaged)
 
 
+def _check_options(out: Path, options: DrawOptions) -> None:
+    if options.faces == ALL and not options.paste:
+        raise UserError(f"{out}: a video has room for one portrait; draw all faces with --paste")
+    if options.background in (TRANSPARENT, PHOTOGRAPH):
+        raise UserError(f"{out}: a video's background is white or a colour; with --paste it is the video's own")
+
+
 def _cartoons(
-    frames: Iterable[Frame],
-    points: Iterator[np.ndarray | None],
-    cut: Callable[[np.ndarray, np.ndarray], Portrait],
-    stylize: Callable[[np.ndarray], np.ndarray],
-    paste: bool,
+    frames: Iterable[Frame], places: Iterator[list[Person]], cut: Cut, stylize: Callable, options: DrawOptions
 ) -> Iterator[tuple[Frame, bool]]:
     """Yield the stylized frames, processed `BATCH` at a time, and whether each has a cartoon in it.
 
@@ -150,116 +128,39 @@ def _cartoons(
     drawn, refused = 0, None
     frames = iter(frames)
     while batch := list(itertools.islice(frames, BATCH)):
-        portraits: list[Portrait | None] = []
+        portraits: list[list[Portrait]] = []
         for frame in batch:
-            where = next(points, None)
-            try:
-                portraits.append(None if where is None else cut(frame.rgb, where))
-            except PictureError as error:
-                portraits.append(None)
-                refused = error
-        rgba = [portrait.rgba for portrait in portraits if portrait]
-        drawn += len(rgba)
-        cartoons = iter(stylize(np.stack(rgba)) if rgba else ())
-        for frame, portrait in zip(batch, portraits, strict=True):
-            cartoon = next(cartoons) if portrait else np.full((SIZE, SIZE, 3), 255, np.uint8)
-            if not paste:
-                frame.rgb = cartoon
-            elif portrait:
-                frame.rgb = put_back(frame.rgb, portrait, cartoon)
-            yield frame, portrait is not None
+            portraits.append([])
+            here = next(places, [])
+            for person in here:
+                others = [other.points for other in here if other is not person]
+                try:
+                    portraits[-1].append(cut(frame.rgb, person.points, size=_side(person, options), others=others))
+                except PictureError as error:
+                    refused = error
+        drawn += sum(map(len, portraits))
+        cartoons = _stylized([portrait for in_frame in portraits for portrait in in_frame], stylize)
+        for frame, in_frame in zip(batch, portraits, strict=True):
+            if not options.paste and not in_frame:
+                frame.rgb = np.full((options.side, options.side, 3), colour_of(options.background), np.uint8)
+            for portrait in in_frame:
+                cartoon = next(cartoons)
+                frame.rgb = (
+                    paste(frame.rgb, portrait, cartoon)
+                    if options.paste
+                    else put_on(cartoon, portrait, options.background)
+                )
+            yield frame, bool(in_frame)
     if refused and not drawn:
         raise refused
 
 
-class Writer:
-    """Writes a video file with the timestamps and the sound of a source video.
+def _side(person: Person, options: DrawOptions) -> int:
+    return options.side or min(person.side, SIZES[-1])
 
-    Args:
-        path: the file.
-        kind: its encoding.
-        video: source of timestamps and sound.
-        size: width and height of the frames; an odd one loses a row or column, as H.264 and VP9 halve the colours.
-    """
 
-    def __init__(self, path: Path, kind: Format, video: VideoReader, size: tuple[int, int]) -> None:
-        options = {"movflags": "+faststart"} if kind.muxer in ("mp4", "mov") else {}
-        self._container = av.open(f"file:{path}", "w", format=kind.muxer, container_options=options)
-        self._video = self._container.add_stream(kind.video, rate=video.rate, options=dict(kind.options))
-        context = self._video.codec_context
-        context.width, context.height = (side // 2 * 2 for side in size)
-        context.pix_fmt = "yuv420p"
-        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, set so that no player guesses
-        context.color_range = 1  # 16..235
-        # Keep the source's timestamps: a phone's are uneven.
-        self._time_base = context.time_base = self._video.time_base = video.time_base
-        self.sound, self._resampler, self._heard = "none", None, None
-        self._early = kind.muxer in ("mp4", "mov") or video.format != "mp4"
-        if video.sound:
-            self._prepare_sound(kind, video.sound)
-
-    def _prepare_sound(self, kind: Format, source: av.AudioStream) -> None:
-        if source.codec_context.codec.canonical_name in kind.copied:
-            self._sound = self._container.add_stream_from_template(source)
-            self.sound = "copied"
-            return
-        rate = source.rate if kind.sound == "aac" and source.rate in AAC_RATES else 48000
-        layout = "mono" if source.channels == 1 else "stereo"
-        self._sound = self._container.add_stream(kind.sound, rate=rate, layout=layout, bit_rate=128_000)
-        self._new_resampler = functools.partial(av.AudioResampler, self._sound.format, layout, rate)
-        self._resampler = self._new_resampler()
-        self.sound = "encoded"
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._container.close()
-
-    def show(self, frame: Frame) -> None:
-        """Write the next frame."""
-        context = self._video.codec_context
-        rgb = np.ascontiguousarray(frame.rgb[: context.height, : context.width])
-        picture = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-            format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
-        )
-        picture.pts, picture.duration, picture.time_base = frame.pts, frame.duration, self._time_base
-        self._container.mux(self._video.encode(picture))
-
-    def hear(self, packet: av.Packet) -> None:
-        """Write a packet of the video's sound, which is consumed; broken parts are left out."""
-        if self._resampler:
-            sounds = []
-            with contextlib.suppress(av.FFmpegError):
-                sounds = packet.decode()
-            for sound in sounds:
-                self._say(self._resampled(sound))
-        elif self._fits(packet):
-            self._heard = packet.dts
-            packet.stream = self._sound
-            self._container.mux(packet)
-
-    def _fits(self, packet: av.Packet) -> bool:
-        """Return whether a packet can be copied: the empty one at the end cannot, nor one whose time goes back."""
-        if packet.dts is None or packet.is_corrupt or (self._heard is not None and packet.dts <= self._heard):
-            return False
-        # Sound before time 0, as AAC priming in an MP4, would make Matroska shift everything to a later time.
-        return self._early or packet.pts is None or packet.pts + (packet.duration or 0) > 0
-
-    def _resampled(self, sound: av.AudioFrame) -> list[av.AudioFrame]:
-        try:
-            return self._resampler.resample(sound)
-        except ValueError:  # the rate or the number of channels changes here
-            rest = self._resampler.resample(None)
-            self._resampler = self._new_resampler()
-            return rest + self._resampler.resample(sound)
-
-    def _say(self, sounds: Iterable[av.AudioFrame | None]) -> None:
-        for sound in sounds:
-            self._container.mux(self._sound.encode(sound))
-
-    def finish(self) -> None:
-        """Flush the encoders to the file."""
-        self._container.mux(self._video.encode(None))
-        if self._resampler:
-            self._say([*self._resampler.resample(None), None])
+def _stylized(portraits: list[Portrait], stylize: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the cartoons in the order of the portraits; up to `BATCH` neighbours of one size are drawn together."""
+    for _, group in itertools.groupby(portraits, key=lambda portrait: len(portrait.rgba)):
+        while part := list(itertools.islice(group, BATCH)):
+            yield from stylize(np.stack([portrait.rgba for portrait in part]))

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from photo2cartoon import pretrained
+from photo2cartoon.cartoonize.options import ALL, LARGEST, DrawOptions
 from photo2cartoon.cartoonize.page_server import serve
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.portrait import PictureError, Portrait, PortraitMaker
+from photo2cartoon.portrait import PictureError, PortraitMaker
+from photo2cartoon.portrait.background import PHOTOGRAPH, TRANSPARENT, WHITE
 from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.portrait.maker import SIZE, SIZES
 from photo2cartoon.serving.repository import list_versions
 
 if TYPE_CHECKING:
@@ -64,28 +68,24 @@ class DemoModels:
                 self._loaded[name] = self.choices[name].load()
             return self._loaded[name]
 
-    def cartoonize(self, photo: Path, name: str, in_place: bool) -> np.ndarray:
-        """Make the cartoon of a photograph.
+    def cartoonize(self, photo: Path, name: str, options: DrawOptions) -> list[np.ndarray]:
+        """Make the cartoons of a photograph.
 
         Args:
             photo: an encoded image.
             name: name of the model.
-            in_place: return the whole photograph with the cartoon's head in it.
+            options: whose cartoons, how large, and on what.
 
         Returns:
-            uint8 `[H, W, 3]`; a portrait is 256x256.
+            As for `Cartoonizer`.
 
         Raises:
             PictureError: no portrait can be made from the photograph.
             UserError: the model is unknown, or the server does not answer.
         """
         model = self.load(name)
-        maker = None if model.client and not in_place else self._portrait_of
-        return Cartoonizer(model, self.portrait, maker, in_place)(photo)
-
-    def _portrait_of(self, photo: Path, max_pixels: int, max_bytes: int) -> Portrait:
-        with self._lock:  # the models' objects must not be shared between threads
-            return self.maker.of(photo, max_pixels, max_bytes)
+        by_server = model.client and not options.paste and options.background == WHITE
+        return Cartoonizer(model, self.portrait, None if by_server else self.maker, options)(photo)
 
 
 def offer_models(choice: ModelChoice, weights: Path, portrait: PortraitParams) -> DemoModels:
@@ -120,22 +120,29 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
     """
     import gradio
 
-    def cartoonize(photo: str | None, model: str, show: str) -> np.ndarray | None:
+    def cartoonize(
+        photo: str | None, model: str, show: str, everybody: bool, size: int, background: str
+    ) -> tuple[gradio.Image, gradio.Gallery]:
         if not photo:
-            return None
+            return gradio.Image(None, visible=True), gradio.Gallery(None, visible=False)
         try:
-            return models.cartoonize(Path(photo), model, show == IN_PLACE)
+            paste, faces = show == IN_PLACE, ALL if everybody else LARGEST
+            options = DrawOptions(faces, None if paste else size, WHITE if paste else background, paste)
+            drawn = models.cartoonize(Path(photo), model, options)
         except PictureError as error:
             raise gradio.Error(_advice(error), title="No cartoon of this one", print_exception=False) from None
         except (UserError, OSError) as error:
             raise gradio.Error(str(error), title="Cannot draw just now", print_exception=False) from None
+        several = len(drawn) > 1
+        gallery = gradio.Gallery([Image.fromarray(each) for each in drawn] if several else None, visible=several)
+        return gradio.Image(None if several else drawn[0], visible=not several), gallery
 
     names = list(models.choices)
     tried = sorted(path for path in examples.iterdir() if path.suffix.lower() in SUFFIXES) if examples else []
     with gradio.Blocks(title="photo2cartoon", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
         gradio.Markdown(
-            "# photo2cartoon\nA photograph of somebody's face becomes a cartoon of the same person. The largest face is taken. "
-            "It is drawn on the machine that shows this page, which forgets it within the hour."
+            "# photo2cartoon\nA photograph of people becomes cartoons of the same people. "
+            "They are drawn on the machine that shows this page, which forgets it within the hour."
         )
         with gradio.Row():
             with gradio.Column():
@@ -150,18 +157,27 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
                 photo.preprocess = lambda given: given and given.path
                 with gradio.Row():
                     show = gradio.Radio([PORTRAIT, IN_PLACE], value=PORTRAIT, label="Show")
+                    everybody = gradio.Checkbox(label="Everybody in it", info="else the largest face")
+                with gradio.Row():
+                    size = gradio.Radio(list(SIZES), value=SIZE, label="Portrait's size in pixels")
+                    background = gradio.Dropdown(
+                        [WHITE, TRANSPARENT, PHOTOGRAPH],
+                        value=WHITE,
+                        label="Portrait's background, or a colour",
+                        allow_custom_value=True,
+                    )
                     model = gradio.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
-            cartoon = gradio.Image(
-                label="Cartoon", format="png", height=400, interactive=False, buttons=["download", "fullscreen"]
-            )
+            shown = {"format": "png", "height": 400, "interactive": False, "buttons": ["download", "fullscreen"]}
+            cartoon = gradio.Image(label="Cartoon", image_mode="RGBA", **shown)
+            cartoons = gradio.Gallery(label="Cartoons", visible=False, columns=3, **shown)
         if tried:
             gradio.Examples([[str(path)] for path in tried[:EXAMPLES]], [photo], label="Photographs to try")
         # A new photograph or a changed setting needs no second click.
         gradio.on(
-            [photo.change, show.input, model.input],
+            [photo.change, show.input, model.input, everybody.input, size.input, background.input],
             cartoonize,
-            [photo, model, show],
-            cartoon,
+            [photo, model, show, everybody, size, background],
+            [cartoon, cartoons],
             concurrency_limit=AT_ONCE if models.remote else 1,
             api_name="cartoonize",
         )

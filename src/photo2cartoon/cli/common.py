@@ -26,6 +26,12 @@ Repository = Annotated[
     Path, typer.Option(parser=place, metavar="PLACE", help="Triton model repository: a folder or s3://bucket/path.")
 ]
 
+Faces = Annotated[str, typer.Option(help="Which faces of a photograph: 'largest', or 'all' (at most 10).")]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Side of each portrait, 256 or 512 pixels. [default: 256; with --paste the head's own size]"),
+]
+
 
 def load_params(path: Path | None, profile: str | None = None):
     """Read and check the parameters file, with the names of metrics in it."""

@@ -10,8 +10,10 @@ import typer
 from photo2cartoon.cli.common import (
     MODELS,
     Data,
+    Faces,
     ParamsFile,
     Repository,
+    Size,
     WeightsFolder,
     app,
     load_params,
@@ -92,6 +94,11 @@ def cartoonize(
         bool,
         typer.Option("--paste", help="Paste the cartoon's head into the photograph instead of returning the portrait."),
     ] = False,
+    faces: Faces = "largest",
+    size: Size = None,
+    background: Annotated[
+        str, typer.Option(help="white, transparent, photograph, or a colour: a name or #RRGGBB.")
+    ] = "white",
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
@@ -99,15 +106,17 @@ def cartoonize(
     """Make cartoons of photographs or a video, with the newest promoted model or else the bundled one."""
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import stills, video_reader
+    from photo2cartoon.cartoonize.options import ALL, DrawOptions
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.portrait import PortraitMaker
     from photo2cartoon.portrait.maker import required_assets
 
+    options = DrawOptions(faces, size, background, paste)
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
     out = out or _beside(source, video_reader.SUFFIXES)
     moves = source.is_file() and source.suffix.lower() in video_reader.SUFFIXES
-    portraits_here = moves or paste or not server
+    portraits_here = moves or paste or background != "white" or not server
     choice = ModelChoice(checkpoint, model, server, repository)
     if portraits_here:
         ensure(required_assets(portrait), weights, Path(own) if own else None)
@@ -119,14 +128,20 @@ def cartoonize(
         from photo2cartoon.cartoonize.video import cartoonize_video
 
         out = out / f"{source.stem}.mp4" if out.is_dir() else out
-        report = cartoonize_video(source, out, maker.finder, maker.cut, loaded.stylize, paste)
+        report = cartoonize_video(
+            source, out, maker.finder, maker.cut, loaded.stylize, options, smallest=maker.min_face
+        )
         typer.echo(
             f"{out}: {report.drawn} of {report.frames} frames drawn by {loaded.label()}, {report.seconds:.1f} s;"
             f" sound {report.sound}"
         )
         return
-    failed = stills.cartoonize(source, out, stills.Cartoonizer(loaded, portrait, maker and maker.of, paste))
-    typer.echo(f"{out}: drawn by {loaded.label()}{f'; {len(failed)} could not be' if failed else ''}")
+    draw = stills.Cartoonizer(loaded, portrait, maker, options)
+    report = stills.cartoonize(source, out, draw, numbered=faces == ALL and not paste)
+    first, *more = report.written
+    count = f"{len(report.written)} cartoon{'s' if more else ''}"
+    done = f"{out}: {count}," if source.is_dir() else f"{first}{f' to {more[-1].name}' if more else ''}:"
+    typer.echo(f"{done} drawn by {loaded.label()}{f'; {len(report.failed)} could not be' if report.failed else ''}")
 
 
 @app.command(rich_help_panel=MODELS)

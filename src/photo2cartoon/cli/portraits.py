@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from photo2cartoon.cli.common import MODELS, ParamsFile, WeightsFolder, app, load_params
+from photo2cartoon.cli.common import MODELS, Faces, ParamsFile, Size, WeightsFolder, app, load_params
 from photo2cartoon.layout import WEIGHTS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @app.command(rich_help_panel=MODELS)
@@ -18,6 +21,8 @@ def portrait(
     debug: Annotated[
         bool, typer.Option("--debug", help="Write the photograph with face, points, level, crop and mask instead.")
     ] = False,
+    faces: Faces = "largest",
+    size: Size = None,
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
 ) -> None:
@@ -26,8 +31,9 @@ def portrait(
     A photograph without a face is named with the reason, and the others go on.
     """
     from photo2cartoon.assets.collect import ensure
+    from photo2cartoon.cartoonize.options import ALL, DrawOptions
     from photo2cartoon.cartoonize.stills import cartoonize
-    from photo2cartoon.portrait import PortraitMaker, decode
+    from photo2cartoon.portrait import Photograph, PortraitMaker
     from photo2cartoon.portrait.debug import explain
     from photo2cartoon.portrait.maker import required_assets
 
@@ -36,10 +42,15 @@ def portrait(
     ensure(required_assets(given.portrait), weights, Path(own) if (own := given.assets.folder) else None)
     maker = PortraitMaker.from_params(weights, given.portrait)
 
-    def make(path: Path):
-        made = maker.of(path, *limits)
-        return explain(decode(path, *limits), made) if debug else made.rgba
+    options = DrawOptions(faces, size)
+
+    def make(path: Path) -> list[np.ndarray]:
+        photo = Photograph(path, *limits)
+        made = options.portraits(maker, photo)
+        return [explain(photo.rgb, made)] if debug else [each.rgba for each in made]
 
     out.mkdir(parents=True, exist_ok=True)
-    failed = cartoonize(source, out, make, label="portraits")
-    typer.echo(f"{out}: portraits" + (f"; {len(failed)} pictures without one" if failed else ""))
+    report = cartoonize(source, out, make, "portraits", numbered=faces == ALL and not debug)
+    count, failed = len(report.written), len(report.failed)
+    without = f"; {failed} {'picture' if failed == 1 else 'pictures'} without a face" if failed else ""
+    typer.echo(f"{out}: {count} {'picture' if count == 1 else 'pictures'}{without}")

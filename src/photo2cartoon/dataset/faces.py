@@ -21,7 +21,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash
 from photo2cartoon.layout import DRAWN
 from photo2cartoon.portrait import PictureError, decode
-from photo2cartoon.portrait.maker import on_white
+from photo2cartoon.portrait.background import on_white
 
 # RGB factors of the darkest tone relative to pale skin, and how far from white the background may be.
 BROWN_PHOTO, BROWN_DRAWING, WHITE = (0.48, 0.36, 0.30), (0.72, 0.54, 0.42), 0.06

@@ -15,8 +15,7 @@ import numpy as np
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.portrait import PictureError, PortraitMaker, decode
-from photo2cartoon.portrait.maker import SIZE
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
 from photo2cartoon.progress import bar, note
 
 
@@ -48,6 +47,7 @@ class Task:
         source: path of the image.
         target: path of its portrait.
         align: find, level and cut out the face; otherwise keep the image, which is a portrait already.
+        size: side of the portrait in pixels.
     """
 
     domain: str
@@ -55,6 +55,7 @@ class Task:
     name: str
     target: Path
     align: bool
+    size: int
 
 
 def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, workers: int) -> list[PictureRow]:
@@ -107,12 +108,12 @@ def _start_worker(weights: Path, portrait: PortraitParams) -> None:
 def _work(task: Task) -> PictureRow:
     try:
         if task.align:
-            made = _maker.of(task.source, _limits.max_pixels, _limits.max_bytes)
+            made = _maker.of(Photograph(task.source, _limits.max_pixels, _limits.max_bytes), task.size)
             rgba, note = made.rgba, ""
             if made.faces > 1:
                 note = f"several faces ({made.faces}): largest taken"
         else:
-            rgba, note = keep_portrait(task.source, _limits), "already a portrait"
+            rgba, note = keep_portrait(task.source, _limits, task.size), "already a portrait"
     except PictureError as error:
         return PictureRow(task.domain, task.name, error.reason, error.detail)
     if not cv2.imwrite(str(task.target), cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)):
@@ -120,8 +121,8 @@ def _work(task: Task) -> PictureRow:
     return PictureRow(task.domain, task.name, "kept", note, task.target.name)
 
 
-def keep_portrait(source: Path, limits: PortraitParams) -> np.ndarray:
-    """Resize an image that is a portrait already to the portrait's size: uint8 RGBA, padded to a square, alpha kept."""
+def keep_portrait(source: Path, limits: PortraitParams, size: int) -> np.ndarray:
+    """Resize an image that is a portrait already: uint8 RGBA `[size, size, 4]`, padded to a square, alpha kept."""
     rgb = decode(source, limits.max_pixels, limits.max_bytes)
     stored = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
     has_alpha = stored is not None and stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == rgb.shape[:2]
@@ -133,5 +134,5 @@ def keep_portrait(source: Path, limits: PortraitParams) -> np.ndarray:
     if height != width:
         edges = (top, side - height - top, left, side - width - left)
         rgba = cv2.copyMakeBorder(rgba, *edges, cv2.BORDER_CONSTANT, value=(255, 255, 255, 0))
-    interpolation = cv2.INTER_AREA if side > SIZE else cv2.INTER_LINEAR
-    return cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation)
+    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return cv2.resize(rgba, (size, size), interpolation=interpolation)

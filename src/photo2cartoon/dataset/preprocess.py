@@ -133,10 +133,10 @@ def _portraits(
         for name, face in list(zip(names, face_names(names), strict=True))[number::shards]:
             align = name not in drawn if domain == PHOTOS else params.cartoons == "align"
             target = folder / f"train{LETTERS[domain]}" / face
-            tasks.append(Task(domain, given[domain] / name, name, target, align))
+            tasks.append(Task(domain, given[domain] / name, name, target, align, params.size))
             if domain == PHOTOS and name in drawn:
                 drawing = drawings / drawn[name]
-                tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, align=False))
+                tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, False, params.size))
     return make_portraits(tasks, weights, portrait, params.workers)
 
 

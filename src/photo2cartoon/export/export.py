@@ -22,7 +22,8 @@ from photo2cartoon.files import atomic_write, read_json, sha256_of, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, GRAPH, PARITY, SELECTION, WEIGHTS
 from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.pictures import encode_png, grid
-from photo2cartoon.portrait.maker import SIZE, on_white
+from photo2cartoon.portrait.background import on_white
+from photo2cartoon.portrait.maker import SIZE, SIZES
 from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.tracking.registry import GENERATOR_HASH
 
@@ -123,7 +124,11 @@ def export_version(
 
 
 def real_portraits(data: Path | None, count: int) -> np.ndarray:
-    """Load portraits to compare on, held-out ones first: uint8 `[N, 256, 256, 4]`."""
+    """Load portraits to compare on, held-out ones first: uint8 `[N, S, S, 4]`.
+
+    Raises:
+        UserError: there are none, or they differ in size.
+    """
     if data is None:
         from skimage.data import astronaut
 
@@ -136,9 +141,10 @@ def real_portraits(data: Path | None, count: int) -> np.ndarray:
     if not files:
         raise UserError(f"{data}: testA and trainA hold no portraits; `p2c preprocess` makes them")
     portraits = [read_rgba(path) for path in files[:count]]
-    wrong = next((path for path, portrait in zip(files, portraits, strict=False) if len(portrait) != SIZE), None)
+    size = len(portraits[0]) if len(portraits[0]) in SIZES else SIZE
+    wrong = next((path for path, each in zip(files, portraits, strict=False) if each.shape[:2] != (size, size)), None)
     if wrong:
-        raise UserError(f"{wrong}: is not {SIZE}x{SIZE}")
+        raise UserError(f"{wrong}: is not {size}x{size}")
     return np.stack(portraits)
 
 

@@ -18,35 +18,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photo2cartoon.networks.generator import Generator
-from photo2cartoon.portrait.maker import SIZE
+from photo2cartoon.portrait.maker import LARGEST, SIZE, STEP
 
 if TYPE_CHECKING:
     import onnx
 
 
 class PortraitToCartoon(nn.Module):
-    """Turns portraits into cartoons on white.
+    """Turns portraits of any size into cartoons of the same size, on white.
+
+    A light generator draws a larger portrait with more pixels, in proportion. A full one, which depends on the size, and
+    one that was trained on more than 256 px draw at the size of their training.
 
     Args:
-        generator: trained; the portrait is resized to its `size`.
+        generator: trained on images of its `size`.
     """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator.eval()
+        size = generator.size
+        self.in_proportion = generator.light and size <= SIZE and size % STEP == 0
 
     def forward(self, portrait: Tensor) -> Tensor:
-        """Map uint8 RGBA `[N, S, S, 4]` to uint8 RGB `[N, S, S, 3]`; the background, given by alpha, is white."""
+        """Map uint8 RGBA `[N, S, S, 4]` to uint8 RGB `[N, S, S, 3]`; the background, given by alpha, is white.
+
+        S is a multiple of 64.
+        """
         x = portrait.permute(0, 3, 1, 2).float()
         alpha = x[:, 3:] / 255
         # Round on white first, as the images that training reads were.
         x = torch.round(x[:, :3] * alpha + 255 * (1 - alpha))
-        side, size = portrait.shape[1], self.generator.size
-        if size != side:
-            x = torch.round(resize(x, side, size))
-        y = (self.generator(x / 127.5 - 1).image + 1) * 127.5
-        if size != side:
-            y = resize(y, size, side)
+        size = self.generator.size
+        if not self.in_proportion:
+            given = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+        elif SIZE % size == 0:
+            given = torch.round(F.avg_pool2d(x, SIZE // size)) if size != SIZE else x
+        else:
+            given = F.interpolate(x, scale_factor=size / SIZE, mode="bilinear", align_corners=False)
+        y = (self.generator(given / 127.5 - 1).image + 1) * 127.5
+        if not (self.in_proportion and size == SIZE):
+            y = F.interpolate(y, size=x.shape[2:], mode="bilinear", align_corners=False)
         y = y * alpha + 255 * (1 - alpha)
         return y.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
@@ -76,19 +88,19 @@ def stylize(model: PortraitToCartoon, portraits: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(np.ascontiguousarray(portraits))).numpy()
 
 
-def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str], opset: int, size: int = SIZE) -> None:
-    """Write a graph from `portrait` uint8 `[N, S, S, 4]` to `cartoon` uint8 `[N, S, S, 3]` with dynamic N.
+def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str], opset: int) -> None:
+    """Write a graph from `portrait` uint8 `[N, S, S, 4]` to `cartoon` uint8 `[N, S, S, 3]` with dynamic N and S.
 
     Args:
         model: the model to export.
         path: file to write.
         metadata: stored in the graph's properties.
         opset: ONNX operator set.
-        size: S.
     """
     import onnx
 
-    example = torch.randint(0, 256, (2, size, size, 4), dtype=torch.uint8)
+    example = torch.randint(0, 256, (2, SIZE, SIZE, 4), dtype=torch.uint8)
+    side = STEP * torch.export.Dim("side", min=SIZE // STEP, max=LARGEST // STEP)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         for name in ("torch.onnx", "onnxscript", "onnx_ir"):
@@ -98,7 +110,7 @@ def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str]
             (example,),
             input_names=["portrait"],
             output_names=["cartoon"],
-            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=64)},),
+            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=64), 1: side, 2: side},),
             opset_version=opset,
             dynamo=True,
             verbose=False,

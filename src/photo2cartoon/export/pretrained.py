@@ -12,9 +12,11 @@ from photo2cartoon.layout import CARTOON_GENERATOR
 from photo2cartoon.params import Export
 from photo2cartoon.progress import note
 
+INTERFACE = 2  # of the graphs; 2 takes portraits of any size
+
 
 def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) -> Path:
-    """Return the ONNX graph of a generator that comes with the project. Its file name contains the hash of the weights.
+    """Return the ONNX graph of a generator that comes with the project. Its file name has the hash of the weights.
 
     Args:
         name: one of `pretrained.names`.
@@ -28,7 +30,7 @@ def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) 
             f"{name}: no model of that name comes with the project; there are {', '.join(pretrained.names())}"
         )
     checkpoint = pretrained.FOLDER / name
-    target = (cache or cache_folder()) / f"{name}-{sha256_of(checkpoint / CARTOON_GENERATOR)[:16]}.onnx"
+    target = (cache or cache_folder()) / f"{name}-{sha256_of(checkpoint / CARTOON_GENERATOR)[:16]}-{INTERFACE}.onnx"
     if not target.is_file():
         note(f"{name}: its graph is made once, half a minute")
         export(Export(), checkpoint, None, target)

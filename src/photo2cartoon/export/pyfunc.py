@@ -22,7 +22,7 @@ from photo2cartoon.files import atomic_write, cache_folder
 from photo2cartoon.layout import GRAPH
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import encode_png
-from photo2cartoon.portrait import PortraitMaker
+from photo2cartoon.portrait import Photograph, PortraitMaker
 from photo2cartoon.portrait.maker import required_assets
 from photo2cartoon.serving.session import open_session
 
@@ -65,7 +65,8 @@ class CartoonModel:
         """
         import pandas as pd
 
-        portraits = [self._maker.of(bytes(photo), *self._limits).rgba for photo in model_input[PHOTO]]
+        photos = [Photograph(bytes(photo), *self._limits) for photo in model_input[PHOTO]]
+        portraits = [self._maker.of(photo).rgba for photo in photos]
         cartoons = [self._session.run([CARTOON], {"portrait": portrait[None]})[0][0] for portrait in portraits]
         return pd.DataFrame({CARTOON: [encode_png(np.asarray(cartoon)) for cartoon in cartoons]})
 

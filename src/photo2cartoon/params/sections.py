@@ -75,6 +75,7 @@ class Preprocess(Section):
     cartoons: Literal["keep", "align"] = Field(
         "keep", description="keep: cartoons are portraits already; align: find, level and crop their faces too"
     )
+    size: Literal[256, 512] = Field(256, description="side of the portraits, pixels")
     test_share: Share = Field(0.2, description="share of each domain held out for evaluation")
     test_list: str | None = Field(
         None, description="file that lists the held-out pictures, one stem a line; replaces test_share"

@@ -6,5 +6,6 @@ import torch.
 
 from photo2cartoon.portrait.decode import PictureError, decode
 from photo2cartoon.portrait.maker import Portrait, PortraitMaker
+from photo2cartoon.portrait.photograph import Photograph
 
-__all__ = ["PictureError", "Portrait", "PortraitMaker", "decode"]
+__all__ = ["Photograph", "PictureError", "Portrait", "PortraitMaker", "decode"]

@@ -33,6 +33,11 @@ class Box:
         """Left, top, right, bottom."""
         return self.left, self.top, self.right, self.bottom
 
+    @property
+    def area(self) -> float:
+        """Area in square pixels."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
 
 class Detector(Protocol):
     """Interface of a face detector."""
@@ -65,12 +70,29 @@ def points_turned_back(points: np.ndarray, quarters: int, width: int, height: in
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union of two boxes: left, top, right, bottom."""
+    both = _intersection(one, other)
+    return both / (_area(one) + _area(other) - both) if both else 0.0
+
+
+def shared(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection of two boxes over the area of the smaller one."""
+    both = _intersection(one, other)
+    return both / min(_area(one), _area(other)) if both else 0.0
+
+
+def edges_of(points: np.ndarray) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of points `[N, 2]`."""
+    return (*points.min(axis=0), *points.max(axis=0))
+
+
+def _intersection(one: Sequence[float], other: Sequence[float]) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return float(both / ((one[2] - one[0]) * (one[3] - one[1]) + (other[2] - other[0]) * (other[3] - other[1]) - both))
+    return float(max(width, 0) * max(height, 0))
+
+
+def _area(edges: Sequence[float]) -> float:
+    return float((edges[2] - edges[0]) * (edges[3] - edges[1]))
 
 
 def without_duplicates(boxes: Sequence[Box], limit: float = 0.3) -> list[Box]:

@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from photo2cartoon.portrait.align import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, eye_angle, scaled
-from photo2cartoon.portrait.maker import SIZE, Portrait, on_white
+from photo2cartoon.portrait.background import on_white
+from photo2cartoon.portrait.maker import Portrait
 
 SIDE = 768  # of the shown photograph, at most; and of the portrait beside it
 FACE, POINT, EYES, CROP = (60, 140, 255), (255, 220, 0), (255, 60, 60), (40, 200, 80)
 PALE = 0.65  # share of white over what was cut away
 
 
-def explain(rgb: np.ndarray, portrait: Portrait) -> np.ndarray:
-    """Draw a photograph with what was found in it, and the portrait beside it.
+def explain(rgb: np.ndarray, portraits: Sequence[Portrait]) -> np.ndarray:
+    """Draw a photograph with what was found in it, and the portraits beside it.
 
     Blue: the box around the points. Yellow: the 68 points. Red: the line between the eyes, with its angle in degrees.
     Green: the crop. What the mask cuts away inside the crop is pale.
 
     Args:
         rgb: the photograph, uint8 `[H, W, 3]`.
-        portrait: the portrait made from it.
+        portraits: the portraits made from it.
 
     Returns:
         uint8 `[H', W', 3]`.
     """
     scale = min(1.0, SIDE / max(rgb.shape[:2]))
     shown = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else rgb.copy()
-    points = scaled(portrait.points, scale)
-    matrix = portrait.matrix.copy()  # from pixels of the shown photograph to those of the portrait
+    matrices = [_from_shown(portrait.matrix, scale) for portrait in portraits]
+    for portrait, matrix in zip(portraits, matrices, strict=True):
+        shown = _with_mask(shown, portrait.rgba[..., 3], matrix)
+    for portrait, matrix in zip(portraits, matrices, strict=True):
+        _mark(shown, portrait, matrix, scale)
+    side = len(shown)
+    beside = [cv2.resize(on_white(each.rgba), (side, side), interpolation=cv2.INTER_CUBIC) for each in portraits]
+    return np.hstack([shown, *beside])
+
+
+def _from_shown(matrix: np.ndarray, scale: float) -> np.ndarray:
+    """Return the matrix from pixels of the shown photograph to those of the portrait."""
+    matrix = matrix.copy()
     matrix[:, 2] += matrix[:, :2].sum(axis=1) * (1 / scale - 1) / 2
     matrix[:, :2] /= scale
-    shown = _with_mask(shown, portrait.rgba[..., 3], matrix)
-    corners = np.array([(x, y, 1) for x, y in ((0, 0), (SIZE - 1, 0), (SIZE - 1, SIZE - 1), (0, SIZE - 1))])
+    return matrix
+
+
+def _mark(shown: np.ndarray, portrait: Portrait, matrix: np.ndarray, scale: float) -> None:
+    points = scaled(portrait.points, scale)
+    last = len(portrait.rgba) - 1
+    corners = np.array([(x, y, 1) for x, y in ((0, 0), (last, 0), (last, last), (0, last))])
     crop = corners @ cv2.invertAffineTransform(matrix).T
     cv2.polylines(shown, [np.rint(crop).astype(np.int32)], True, CROP, 2, cv2.LINE_AA)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -46,9 +65,6 @@ def explain(rgb: np.ndarray, portrait: Portrait) -> np.ndarray:
     text = f"{np.degrees(eye_angle(points)):.1f} degrees, {portrait.face_width} px"
     for colour, width in (((255, 255, 255), 4), (EYES, 1)):
         cv2.putText(shown, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, width, cv2.LINE_AA)
-    side = len(shown)
-    beside = cv2.resize(on_white(portrait.rgba), (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.hstack([shown, beside])
 
 
 def _with_mask(shown: np.ndarray, alpha: np.ndarray, matrix: np.ndarray) -> np.ndarray:

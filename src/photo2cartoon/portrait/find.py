@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photo2cartoon.portrait.boxes import Detector, overlap, points_turned_back
+from photo2cartoon.portrait.boxes import Detector, edges_of, points_turned_back, shared
 from photo2cartoon.portrait.landmarks import Landmarks
 
-SAME = 0.5  # overlap of the boxes around two sets of points that are one face
+# Share of the smaller of the boxes around two sets of points, from which on both are one face: two boxes can lead to the
+# same points, and a part of a large face can look like a small one.
+SAME = 0.6
+MOST_BOXES = 24  # landmarks are looked for in the largest boxes of a crowd
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Face:
     @property
     def edges(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom of the points."""
-        return (*self.points.min(axis=0), *self.points.max(axis=0))
+        return edges_of(self.points)
 
 
 class Finder:
@@ -55,6 +58,7 @@ class Finder:
             everybody: also search for smaller faces when there is a large one.
         """
         for boxes in self.detector(rgb, everybody):
+            boxes = sorted(boxes, key=lambda box: -box.area)[:MOST_BOXES]
             found = self.landmarks(rgb, boxes)
             faces = [Face(points, box.score) for box, points in zip(boxes, found, strict=True) if points is not None]
             if faces:
@@ -75,9 +79,9 @@ class Finder:
 
 
 def _without_duplicates(faces: list[Face]) -> list[Face]:
-    """Drop a face that lies on a larger one: two boxes can lead to the same points."""
+    """Drop a face that lies on a larger one."""
     kept: list[Face] = []
     for face in faces:
-        if all(overlap(face.edges, other.edges) < SAME for other in kept):
+        if all(shared(face.edges, other.edges) < SAME for other in kept):
             kept.append(face)
     return kept

@@ -1,7 +1,9 @@
-"""Makes one portrait from one photograph: find the face, level, crop, cut out the person, resize."""
+"""Makes portraits from a photograph: find the faces, level, crop, cut out the person, resize."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,24 +12,23 @@ import cv2
 import numpy as np
 
 from photo2cartoon.portrait.align import crop_side, level_and_crop, resized, scaled
-from photo2cartoon.portrait.decode import (
-    MAX_BYTES,
-    MAX_PIXELS,
-    PictureError,
-    decode,
-    decode_coarsely,
-    read_picture,
-)
+from photo2cartoon.portrait.boxes import edges_of
+from photo2cartoon.portrait.cutout import follow_edges, own_colours, own_part
+from photo2cartoon.portrait.decode import PictureError
 from photo2cartoon.portrait.find import Face, Finder
 from photo2cartoon.portrait.models import DETECTORS, LANDMARKS, SEGMENTERS
+from photo2cartoon.portrait.photograph import Photograph
 from photo2cartoon.portrait.segment import Segmenter
 
-SIZE = 256  # side of every portrait, as in photo2cartoon
-# Larger crops are shrunk before segmentation; a mask of 256 px gains nothing from more pixels.
-LARGEST_CROP = 1024
-# Photographs are searched for faces with at least this many pixels on the longer side; a crop has enough pixels if it
-# has this many times those of the portrait.
-SEARCH_SIDE, ENOUGH = 800, 1.5
+SIZE = 256  # side of a portrait, as in photo2cartoon
+SIZES = (SIZE, 512)  # sides that can be chosen
+# Side of a portrait at the size that the head has in the photograph: a multiple of STEP from SIZE to LARGEST. Larger
+# crops are shrunk before segmentation too; a mask of 256 px gains nothing from more pixels.
+STEP, LARGEST = 64, 1024
+# Photographs are searched with at least this many pixels on the longer side, for one face and for all; a crop has
+# enough pixels if it has this many times those of the portrait.
+SEARCH_SIDE, SEARCH_SIDE_ALL, ENOUGH = 800, 1600, 1.5
+MOST_FACES = 10  # portraits of one photograph, the largest faces
 
 
 class Choice(Protocol):
@@ -44,8 +45,9 @@ class Portrait:
     """An aligned, cut-out face.
 
     Args:
-        rgba: uint8 `[256, 256, 4]`; alpha is 255 for the person, 0 for the background; colours are the photograph's.
-        faces: number of faces found; the largest was taken.
+        rgba: uint8 `[S, S, 4]`; alpha is 255 for the person, 0 for the background; colours are the photograph's. Above
+            256 px, alpha follows the photograph's edges, and colours on the edge are the person's own.
+        faces: number of faces found in the photograph.
         face_width: width of the landmarks in the photograph, pixels.
         matrix: float64 `[2, 3]`, from photograph pixels to portrait pixels.
         points: float64 `[68, 2]`, the landmarks in photograph pixels.
@@ -57,9 +59,16 @@ class Portrait:
     matrix: np.ndarray
     points: np.ndarray
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of the landmarks, whole pixels of the photograph."""
+        return tuple(int(edge) for edge in np.rint(edges_of(self.points)))
+
 
 class PortraitMaker:
     """Makes portraits from photographs. Building one takes a second and calls are cheap, so use one per process.
+
+    Threads can share one; it makes the portraits of one photograph at a time.
 
     Args:
         finder: finds faces and their landmarks.
@@ -69,6 +78,7 @@ class PortraitMaker:
 
     def __init__(self, finder: Finder, segmenter: Segmenter, min_face: int = 64) -> None:
         self.finder, self.segmenter, self.min_face = finder, segmenter, min_face
+        self._lock = threading.Lock()
 
     @classmethod
     def from_weights(
@@ -110,46 +120,83 @@ class PortraitMaker:
             weights, portrait.landmarks, portrait.min_face, check, portrait.detector, portrait.segmentation
         )
 
-    def __call__(self, rgb: np.ndarray) -> Portrait:
+    def __call__(self, rgb: np.ndarray, size: int | None = SIZE) -> Portrait:
         """Make the portrait of the largest face.
 
         Args:
             rgb: uint8 `[H, W, 3]`; without a face it is searched again sideways and upside down.
+            size: side of the portrait; None is the size that the head has in the photograph.
 
         Raises:
             PictureError: there is no face, or only one that is too small.
         """
         faces = self._search(rgb)
-        return self.cut(rgb, _largest(faces).points, len(faces))
+        return self.cut(rgb, _largest(faces).points, len(faces), size=size)
 
-    def of(self, picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Portrait:
-        """Make the portrait of the largest face of an encoded photograph, or of the file with one.
+    def of(self, photo: Photograph, size: int | None = SIZE) -> Portrait:
+        """Make the portrait of the largest face of an encoded photograph.
 
         A JPEG is searched at a fraction of its size. Only if no face is found there, or one with too few pixels, is all of
         it decoded.
 
         Args:
-            picture: an encoded image, or the path of one.
-            max_pixels, max_bytes: limits, as for `decode`.
+            photo: the photograph.
+            size: as above.
 
         Raises:
             PictureError: the image cannot be decoded, there is no face, or only one that is too small.
         """
-        data = read_picture(picture, max_bytes)
-        rgb, scale = decode_coarsely(data, SEARCH_SIDE, max_pixels, max_bytes)
-        found = self._search(rgb)
+        with self._lock:
+            found, rgb, scale = self._search_coarsely(photo, SEARCH_SIDE)
+            rgb, points, scale = _with_enough_pixels(photo, rgb, _largest(found).points, scale, size)
+            return self.cut(rgb, points, len(found), scale, size)
+
+    def all_of(self, photo: Photograph, size: int | None = SIZE) -> list[Portrait]:
+        """Make the portraits of all faces of an encoded photograph, the largest first, `MOST_FACES` at most.
+
+        Faces that are too small are left out. Where two portraits overlap, each keeps what is nearer to its own face.
+
+        Args:
+            photo: the photograph.
+            size: as above.
+
+        Raises:
+            PictureError: the image cannot be decoded, or there is no face that is large enough.
+        """
+        with self._lock:
+            found, rgb, scale = self._search_coarsely(photo, SEARCH_SIDE_ALL, everybody=True)
+            large = [face.points for face in found if _width(face.points, scale) >= self.min_face]
+            large = large[:MOST_FACES] or [_largest(found).points]
+            portraits = []
+            for points in large:
+                others = [scaled(other, 1 / scale) for other in large if other is not points]
+                given = _with_enough_pixels(photo, rgb, points, scale, size)
+                portraits.append(self.cut(*given[:2], len(found), given[2], size, others))
+            return portraits
+
+    def _search_coarsely(
+        self, photo: Photograph, side: int, everybody: bool = False
+    ) -> tuple[list[Face], np.ndarray, float]:
+        """Return the faces, the image they were found in, and its scale."""
+        rgb, scale = photo.coarse(side)
+        found = self._search(rgb, everybody)
         if not found and scale < 1:
-            rgb, scale = decode(data, max_pixels, max_bytes), 1.0
-            found = self._search(rgb)
-        points = _largest(found).points
-        if scale < 1 and crop_side(points) < ENOUGH * SIZE:
-            rgb, points, scale = decode(data, max_pixels, max_bytes), scaled(points, 1 / scale), 1.0
-        return self.cut(rgb, points, len(found), scale)
+            rgb, scale = photo.rgb, 1.0
+            found = self._search(rgb, everybody)
+        return found, rgb, scale
 
-    def _search(self, rgb: np.ndarray) -> list[Face]:
-        return self.finder(rgb) or self.finder.turned(rgb)
+    def _search(self, rgb: np.ndarray, everybody: bool = False) -> list[Face]:
+        return self.finder(rgb, everybody) or self.finder.turned(rgb, everybody)
 
-    def cut(self, rgb: np.ndarray, points: np.ndarray, faces: int = 1, scale: float = 1.0) -> Portrait:
+    def cut(
+        self,
+        rgb: np.ndarray,
+        points: np.ndarray,
+        faces: int = 1,
+        scale: float = 1.0,
+        size: int | None = SIZE,
+        others: Sequence[np.ndarray] = (),
+    ) -> Portrait:
         """Make the portrait of a face whose landmarks are known.
 
         Args:
@@ -157,23 +204,57 @@ class PortraitMaker:
             points: `[68, 2]`, x and y in pixels of `rgb`.
             faces: number of faces found, recorded in the portrait.
             scale: of `rgb`, relative to the photograph.
+            size: side of the portrait; None is the size that the head has in the photograph.
+            others: landmarks of other faces, in pixels of the photograph, whose part of the portrait is cut away.
 
         Raises:
             PictureError: the face is too small.
         """
-        width = int(np.ptp(points[:, 0]) / scale)
+        width = _width(points, scale)
         if width < self.min_face:
             raise PictureError("too small", f"the face is {width} pixels wide, at least {self.min_face} are needed")
+        size = size or own_size(points, scale)
         crop, matrix = level_and_crop(rgb, points)
-        matrix = resized(matrix, len(crop), SIZE)
+        matrix = resized(matrix, len(crop), size)
         matrix[:, 2] += matrix[:, :2].sum(axis=1) * (scale - 1) / 2
         matrix[:, :2] *= scale
-        if len(crop) > LARGEST_CROP:
-            crop = cv2.resize(crop, (LARGEST_CROP, LARGEST_CROP), interpolation=cv2.INTER_AREA)
+        if len(crop) > LARGEST:
+            crop = cv2.resize(crop, (LARGEST, LARGEST), interpolation=cv2.INTER_AREA)
         rgba = np.dstack([crop, self.segmenter(crop)])
-        interpolation = cv2.INTER_AREA if len(crop) > SIZE else cv2.INTER_LINEAR
-        rgba = cv2.resize(rgba, (SIZE, SIZE), interpolation=interpolation)
-        return Portrait(rgba, faces, width, matrix, scaled(points, 1 / scale))
+        interpolation = cv2.INTER_AREA if len(crop) > size else cv2.INTER_LINEAR if size == SIZE else cv2.INTER_CUBIC
+        rgba = cv2.resize(rgba, (size, size), interpolation=interpolation)
+        if size > SIZE:
+            rgba[..., 3] = follow_edges(rgba[..., 3], rgba[..., :3])
+            rgba[..., :3] = own_colours(rgba[..., :3], rgba[..., 3])
+        own = scaled(points, 1 / scale)
+        if len(others):
+            part = own_part(_moved(own, matrix), [_moved(other, matrix) for other in others], size)
+            rgba[..., 3] = np.rint(rgba[..., 3] * part)
+        return Portrait(rgba, faces, width, matrix, own)
+
+
+def own_size(points: np.ndarray, scale: float = 1.0) -> int:
+    """Return the side of a portrait that has as many pixels as the head has in the photograph, within limits."""
+    return int(np.clip(np.ceil(crop_side(points) / scale / STEP) * STEP, SIZE, LARGEST))
+
+
+def _with_enough_pixels(
+    photo: Photograph, rgb: np.ndarray, points: np.ndarray, scale: float, size: int | None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return image, points and scale at the photograph's full size if the face has too few pixels in `rgb`."""
+    needed = ENOUGH * size if size else own_size(points, scale)
+    if scale < 1 and crop_side(points) < needed:
+        return photo.rgb, scaled(points, 1 / scale), 1.0
+    return rgb, points, scale
+
+
+def _width(points: np.ndarray, scale: float) -> int:
+    """Return the width of the landmarks in pixels of the photograph."""
+    return int(np.ptp(points[:, 0]) / scale)
+
+
+def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _largest(faces: list[Face]) -> Face:
@@ -198,9 +279,3 @@ def required_assets(portrait: Choice) -> list[str]:
     """Return the names of the assets that the selected models need."""
     chosen = (DETECTORS[portrait.detector], LANDMARKS[portrait.landmarks], SEGMENTERS[portrait.segmentation])
     return [name for _, names in chosen for name in names]
-
-
-def on_white(rgba: np.ndarray) -> np.ndarray:
-    """Composite a portrait on white: uint8 `[..., 4]` to uint8 `[..., 3]`, rounded to nearest."""
-    alpha = rgba[..., 3:].astype(np.float32) / 255
-    return np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)

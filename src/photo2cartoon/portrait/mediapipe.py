@@ -5,6 +5,7 @@ BlazeFace (Bazarevsky et al., 2019, arXiv:1907.05047) and Face Mesh (Kartynnik e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ UPRIGHT = 0.7
 PADDING = 0.25
 # Faces too small for the whole picture are found in overlapping quarters. Share of each side.
 TILE = 0.6
+# Everybody is also looked for in tiles of this many pixels, at most so many along a side; they overlap by this share.
+FINE_TILE, MOST_TILES, FINE_OVERLAP = 512, 5, 0.2
 # The mesh's logit of upright faces is above this (at least 15 in 40 photographs), and was below it (9 at most) when the
 # mouth was taken for eyes: such a face is seen again from the other sides.
 CERTAIN = 12.0
@@ -65,23 +68,25 @@ class FullRange:
 
         Args:
             rgb: uint8 `[H, W, 3]`. A face may be turned by any angle.
-            everybody: yield the boxes of whole and quarters together, for people in the background.
+            everybody: yield the boxes of whole, quarters and, of a large picture, smaller tiles together, for people in
+                the background.
         """
         height, width = rgb.shape[:2]
-        whole = self._turned(rgb)
-        if not (everybody and whole):
-            yield whole
+        boxes = self._turned(rgb)
+        if not everybody:
+            yield boxes
+        if not (everybody and boxes):
             pad = round(PADDING * max(height, width))
-            yield self._look(rgb, -pad, -pad, width + 2 * pad, height + 2 * pad)
-        wide, high = round(width * TILE), round(height * TILE)
-        parts = [
-            box
-            for left in (0, width - wide)
-            for top in (0, height - high)
-            for box in self._look(rgb, left, top, wide, high)
-            if not _is_cut(box, left, top, wide, high, width, height)
-        ]
-        yield without_duplicates([*whole, *parts])
+            padded = self._look(rgb, -pad, -pad, width + 2 * pad, height + 2 * pad)
+            if not everybody:
+                yield padded
+            boxes = [*boxes, *padded]
+        tiles = list(_tiles(width, height, 2, TILE))
+        fine = min(math.ceil(max(width, height) / FINE_TILE), MOST_TILES)
+        if everybody and fine > 2:
+            tiles += _tiles(width, height, fine, (1 + FINE_OVERLAP) / fine)
+        parts = [box for tile in tiles for box in self._look(rgb, *tile) if not _is_cut(box, *tile, width, height)]
+        yield without_duplicates([*boxes, *parts])
 
     def _turned(self, rgb: np.ndarray) -> list[Box]:
         """Find the faces in the whole picture; where they may not be upright, the way it has to be turned as well.
@@ -169,6 +174,14 @@ class Mesh:
         flat = points.reshape(-1, 3)[:, :2].astype(np.float64) - 0.5
         back = cv2.invertAffineTransform(matrix)
         return flat @ back[:, :2].T + back[:, 2], float(score.item())
+
+
+def _tiles(width: int, height: int, count: int, share: float) -> Iterator[tuple[int, int, int, int]]:
+    """Yield `count` by `count` tiles that cover a picture: left, top, width and height, each a share of the picture's."""
+    wide, high = round(width * share), round(height * share)
+    for left in np.linspace(0, width - wide, count):
+        for top in np.linspace(0, height - high, count):
+            yield round(left), round(top), wide, high
 
 
 def _is_cut(box: Box, left: int, top: int, wide: int, high: int, width: int, height: int) -> bool:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import ENSEMBLE, GENERATOR
 from photo2cartoon.portrait import PictureError
+from photo2cartoon.portrait.maker import MOST_FACES, SIZE
 
 TIMEOUT_SECONDS = 60.0
-MOST_AT_ONCE = 8  # the generator's max_batch_size
+MOST_AT_ONCE = MOST_FACES  # the generator's max_batch_size
+
+
+class FaceCartoon(NamedTuple):
+    """The cartoon of one face.
+
+    Args:
+        cartoon: PNG on white.
+        box: left, top, right, bottom of the face's landmarks, in pixels of the photograph.
+    """
+
+    cartoon: bytes
+    box: tuple[int, int, int, int]
 
 
 class Client:
@@ -28,33 +43,39 @@ class Client:
         except ValueError as error:
             raise UserError(f"{server}: not HOST:PORT: {error}") from None
 
-    def cartoonize(self, photo: bytes, timeout: float = TIMEOUT_SECONDS) -> bytes:
-        """Make a cartoon from a photograph.
+    def cartoonize(
+        self, photo: bytes, faces: str = "largest", size: int = SIZE, timeout: float = TIMEOUT_SECONDS
+    ) -> list[FaceCartoon]:
+        """Make cartoons from a photograph.
 
         Args:
             photo: an encoded image.
+            faces: `largest` or `all`.
+            size: side of the cartoons in pixels, one of `SIZES`.
             timeout: seconds.
 
         Returns:
-            PNG, 256x256.
+            A cartoon for each face, the largest first.
 
         Raises:
             PictureError: the server cannot make a portrait from the photograph.
-            UserError: the server cannot be reached or does not answer.
+            UserError: the server cannot be reached or does not answer, or a parameter is unknown.
         """
         given = self._grpc.InferInput("photo", [1], "BYTES")
         given.set_data_from_numpy(np.array([photo], dtype=np.object_))
-        return self._infer(ENSEMBLE, given, timeout)[0]
+        answer = self._infer(ENSEMBLE, given, timeout, {"faces": faces, "size": size})
+        pairs = zip(answer.as_numpy("cartoon"), answer.as_numpy("box"), strict=True)
+        return [FaceCartoon(cartoon, tuple(int(edge) for edge in box)) for cartoon, box in pairs]
 
     def stylize(self, portraits: np.ndarray, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
         """Make cartoons from portraits that were made locally.
 
         Args:
-            portraits: uint8 `[N, 256, 256, 4]`.
+            portraits: uint8 `[N, S, S, 4]`.
             timeout: seconds, for each call.
 
         Returns:
-            uint8 `[N, 256, 256, 3]`.
+            uint8 `[N, S, S, 3]`.
 
         Raises:
             UserError: the server cannot be reached or does not answer.
@@ -64,7 +85,7 @@ class Client:
             part = np.ascontiguousarray(portraits[first : first + MOST_AT_ONCE])
             given = self._grpc.InferInput("portrait", list(part.shape), "UINT8")
             given.set_data_from_numpy(part)
-            cartoons.append(self._infer(GENERATOR, given, timeout))
+            cartoons.append(self._infer(GENERATOR, given, timeout).as_numpy("cartoon"))
         return np.concatenate(cartoons)
 
     def version(self) -> str:
@@ -80,13 +101,13 @@ class Client:
         except InferenceServerException as error:
             raise UserError(f"Triton at {self.server}: {error.message()}") from None
 
-    def _infer(self, model: str, given: object, timeout: float) -> np.ndarray:
+    def _infer(self, model: str, given: Any, timeout: float, parameters: dict[str, Any] | None = None) -> Any:
         from tritonclient.utils import InferenceServerException
 
         try:
-            return self._client.infer(model, [given], client_timeout=timeout).as_numpy("cartoon")
+            return self._client.infer(model, [given], client_timeout=timeout, parameters=parameters)
         except InferenceServerException as error:
-            if "INVALID_ARGUMENT" in str(error.status()) and model == ENSEMBLE:
+            if "INVALID_ARGUMENT" in str(error.status()) and "photo: " in error.message():
                 text = error.message().split("photo: ", 1)[-1]
                 raise PictureError(*text.split(": ", 1)) from None
             raise UserError(f"Triton at {self.server}: {error.message()}") from None

@@ -10,7 +10,7 @@ class TritonPythonModel:
     """Encodes cartoons as PNG."""
 
     def execute(self, requests):
-        """Encode uint8 `[N, 256, 256, 3]` as N PNG files."""
+        """Encode uint8 `[N, S, S, 3]` as N PNG files."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):

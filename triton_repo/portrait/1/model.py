@@ -1,12 +1,16 @@
 """Triton model `portrait`: makes portraits from photographs, entirely with `photo2cartoon.portrait`."""
 
+import json
 import os
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from photo2cartoon import params
-from photo2cartoon.portrait import PictureError, PortraitMaker
+from photo2cartoon.cartoonize.options import DrawOptions
+from photo2cartoon.errors import UserError
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
+from photo2cartoon.portrait.maker import MOST_FACES
 
 
 class TritonPythonModel:
@@ -26,8 +30,29 @@ class TritonPythonModel:
     def _answer(self, request):
         photos = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().reshape(-1)
         try:
-            portraits = [self.maker.of(bytes(photo), *self.limits).rgba for photo in photos]
+            options = _options(json.loads(request.parameters() or "{}"))
+            made = [options.portraits(self.maker, Photograph(bytes(photo), *self.limits)) for photo in photos]
+            portraits = [portrait for of_photo in made for portrait in of_photo]
+            if len(portraits) > MOST_FACES:
+                raise PictureError("too many", f"{len(portraits)} faces in one call, at most {MOST_FACES} are drawn")
         except PictureError as error:
-            code = pb_utils.TritonError.INVALID_ARG
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"photo: {error}", code))
-        return pb_utils.InferenceResponse([pb_utils.Tensor("portrait", np.stack(portraits))])
+            return _refusal(f"photo: {error}")
+        except UserError as error:
+            return _refusal(f"parameters: {error}")
+        index = np.repeat(np.arange(len(made), dtype=np.int32), [len(of_photo) for of_photo in made])
+        tensors = {
+            "portrait": np.stack([portrait.rgba for portrait in portraits]),
+            "box": np.array([portrait.box for portrait in portraits], np.int32),
+            "photo_index": index,
+        }
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
+
+
+def _options(parameters):
+    if unknown := parameters.keys() - {"faces", "size"}:
+        raise UserError(f"{', '.join(sorted(unknown))}: unknown; there are faces and size")
+    return DrawOptions(**parameters)
+
+
+def _refusal(text):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG))

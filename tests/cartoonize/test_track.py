@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from photo2cartoon.cartoonize import follow
-from photo2cartoon.cartoonize.follow import between, smooth
+from photo2cartoon.cartoonize import track
+from photo2cartoon.cartoonize.track import between, smooth
 
 
 def test_smoothing():
@@ -20,4 +20,4 @@ def test_smoothing():
     wanted = between(known, known[:, None] * [1, 10], np.array([1.0, 1.5, 3.0, 4.0]))
     np.testing.assert_allclose(wanted, [[1, 10], [1.5, 15], [3, 30], [4, 40]])
     np.testing.assert_allclose(between(known[:1], np.array([[7.0]]), known[:1]), [[7]])
-    assert follow.GAP > 3 * follow.SIGMA
+    assert track.GAP > 3 * track.SIGMA
