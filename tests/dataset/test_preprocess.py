@@ -1,5 +1,7 @@
 """Every picture has a row, kept or with the reason for rejection; a person is never in both splits."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ def mixed(tmp_path_factory, hopper):
     small = cv2.resize(photo, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
     both = np.hstack([photo, cv2.copyMakeBorder(small, 0, len(photo) - len(small), 0, 0, cv2.BORDER_REPLICATE)])
     cv2.imwrite(str(folder / "two.png"), both)
-    (folder / "notes.txt").write_text("not listed")
+    (folder / "notes.txt").write_text("a caption")
+    (folder / ".DS_Store").write_text("not listed")
+    os.mkfifo(folder / "pipe.jpg")
     return folder
 
 
@@ -45,17 +49,25 @@ def test_a_row_for_every_picture(mixed, weights, tmp_path):
         "huge.png": "too large",
         "icon.png": "too small",
         "noise.png": "no face",
+        "notes.txt": "no picture",
+        "pipe.jpg": "unreadable",
         "small.png": "too small",
         "text.webp": "unreadable",
         "two.png": "kept",
     }
     notes = {row.picture: row.note for row in rows}
     assert notes["two.png"] == "several faces (2): largest taken"
-    assert notes["empty.png"] == "empty file"
+    assert notes["empty.png"] == "empty file" and notes["pipe.jpg"] == "not a regular file"
     # Two pictures with the same stem are both kept, under different names.
     assert sorted(path.name for path in (out / "trainA").iterdir()) == ["good-jpg.png", "good-png.png", "two.png"]
     face = cv2.imread(str(out / "trainA/two.png"), cv2.IMREAD_UNCHANGED)
     assert face.shape == (256, 256, 4) and face.dtype == np.uint8
+
+
+def test_portraits_of_512_pixels(raw, weights, tmp_path):
+    preprocess(raw / "photos", raw / "cartoons", weights, tmp_path / "faces", PortraitParams(), Preprocess(size=512))
+    written = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (tmp_path / "faces").rglob("*.png")]
+    assert len(written) == 14 and {picture.shape for picture in written} == {(512, 512, 4)}
 
 
 def test_a_person_is_never_on_both_sides(faces):
@@ -122,7 +134,7 @@ def test_damaged_weights_are_refused_in_one_line(p2c, raw, weights, tmp_path):
 
 def test_the_command_says_what_became_of_them(p2c, mixed, weights):
     done = p2c("preprocess", "--photos", mixed, "--weights", weights, "--out", "faces")
-    assert done.stdout.startswith("faces: 3 kept, 3 unreadable, 2 no face, 2 too small;")
+    assert done.stdout.startswith("faces: 4 unreadable, 3 kept, 2 no face, 2 too small, 1 no picture;")
 
 
 def test_names():

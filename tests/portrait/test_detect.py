@@ -13,9 +13,9 @@ from tests.conftest import needs
 
 @pytest.fixture(scope="module", params=["hog", "mmod", "blazeface"])
 def detector(weights, request):
-    kind, names = DETECTORS[request.param]
-    needs(weights, *names)
-    return kind(*(find_asset(name, weights) for name in names))
+    entry = DETECTORS[request.param]
+    needs(weights, *entry.assets)
+    return entry.build([find_asset(name, weights) for name in entry.assets], threads=1)
 
 
 @pytest.fixture(autouse=True)

@@ -12,19 +12,38 @@ from tests.conftest import noise
 BOXES = [Box(0, 0, 20, 20, 0.9), Box(100, 10, 180, 90, 0.6), Box(30, 30, 60, 70, 0.7)]
 
 
+class Boxes:
+    """Detector that finds the same boxes in every picture, one list a search."""
+
+    finds_turned = False
+
+    def __init__(self, *searches):
+        self.searches = searches
+
+    def __call__(self, rgb, everybody=False):
+        return self.searches
+
+
 def corners(_, boxes):
     """Landmark model that puts the points on the boxes' corners."""
     return [np.array([[box.left, box.top], [box.right, box.bottom]] * 34) for box in boxes]
 
 
 def test_the_largest_first_each_with_its_own_score():
-    faces = Finder(lambda *_: [[], BOXES], corners)(np.zeros((200, 200, 3), np.uint8))
+    faces = Finder(Boxes([], BOXES), corners)(np.zeros((200, 200, 3), np.uint8))
     assert [face.score for face in faces] == [0.6, 0.7, 0.9]
     assert [face.area for face in faces] == [6400, 1200, 400]
 
 
 def test_no_box_no_face():
-    assert Finder(lambda *_: [[]], corners)(np.zeros((200, 200, 3), np.uint8)) == []
+    assert Finder(Boxes([]), corners)(np.zeros((200, 200, 3), np.uint8)) == []
+
+
+def test_a_part_of_a_face_is_no_other_face():
+    """Boxes on the same face, or inside one, lead to one face; neighbours that overlap a little stay two."""
+    inside, beside = Box(110, 20, 140, 60, 0.9), Box(165, 10, 245, 90, 0.6)
+    faces = Finder(Boxes([BOXES[1], inside, beside]), corners)(np.zeros((300, 300, 3), np.uint8))
+    assert sorted(face.points[0, 0] for face in faces) == [100, 165]
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])

@@ -78,9 +78,9 @@ def test_everybody_the_largest_first(maker, group, hopper):
     widths = [portrait.face_width for portrait in portraits]
     assert widths == sorted(widths, reverse=True)
     alone = maker.of(Photograph(hopper))
-    assert portraits[0].box == pytest.approx(alone.box, abs=3)
+    assert np.abs(portraits[0].points - alone.points).mean() < 0.02 * alone.face_width
     inside = portraits[0].rgba[..., 3] & alone.rgba[..., 3] == 255
-    assert inside.mean() > 0.3 and np.abs(portraits[0].rgba.astype(int) - alone.rgba)[inside].mean() < 8
+    assert inside.mean() > 0.85 * (alone.rgba[..., 3] == 255).mean()
     strict = PortraitMaker(maker.finder, maker.segmenter, min_face=(widths[1] + widths[2]) // 2)
     assert [portrait.face_width for portrait in strict.all_of(Photograph(group))] == widths[:2]
     with pytest.raises(PictureError, match="at least 500 are needed"):
@@ -169,7 +169,7 @@ def test_a_maker_is_what_params_say(weights):
 def test_every_choice_in_params_can_be_made():
     for key, table in (("detector", DETECTORS), ("landmarks", LANDMARKS), ("segmentation", SEGMENTERS)):
         assert list(get_args(PortraitParams.model_fields[key].annotation)) == list(table)
-        assert all(name in read_catalogue() for _, names in table.values() for name in names)
+        assert all(name in read_catalogue() for entry in table.values() for name in entry.assets)
 
 
 def test_no_torch_here():
@@ -196,4 +196,5 @@ def test_a_photograph_of_many_megapixels_gives_the_same_portrait(weights, astron
         corners = np.array([[0, 0, 1], [0, 255, 1], [255, 0, 1]]).T
         back, expected = (cv2.invertAffineTransform(portrait.matrix) @ corners for portrait in (made, whole))
         assert np.abs(back - expected).max() < 0.02 * np.ptp(expected)
-        assert np.abs(on_white(made.rgba).astype(int) - on_white(whole.rgba)).mean() < 6
+        inside = made.rgba[..., 3] & whole.rgba[..., 3] == 255
+        assert np.abs(made.rgba.astype(int) - whole.rgba)[inside].mean() < 14

@@ -15,7 +15,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARTOONS, DRAWINGS, PHOTOS, SOURCES
 from photo2cartoon.params import Ingest
-from photo2cartoon.progress import bar
+from photo2cartoon.progress import bar, note
 
 KINDS = (PHOTOS, CARTOONS, DRAWINGS)
 WORLDWIDE_URL = "https://github.com/faker-js/assets-person-portrait.git"
@@ -90,7 +90,9 @@ def from_folder(place: str | Path, folder: Path) -> int:
         UserError: there is no such folder, or no image in it.
     """
     source = Path(place).expanduser()
-    return _copy(list_folder(source), folder, lambda name, target: shutil.copyfile(source / name, target))
+    chosen = list_folder(source)
+    _note_others([path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()], chosen, source)
+    return _copy(chosen, folder, lambda name, target: shutil.copyfile(source / name, target))
 
 
 def from_url(url: str, folder: Path) -> int:
@@ -102,6 +104,7 @@ def from_url(url: str, folder: Path) -> int:
     with open_url(url) as (system, root):
         files = {str(PurePosixPath(path).relative_to(root or ".")): path for path in sorted(system.find(root))}
         chosen = pictures_among(files, url)
+        _note_others(list(files), chosen, url)
         return _copy(chosen, folder, lambda name, target: system.get_file(files[name], str(target)))
 
 
@@ -144,8 +147,14 @@ def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWI
     return f"## Photos: {count} pictures\n\nAI-made portraits, CC0, {url} at {commit}.\n"
 
 
-def _copy(names: list[str], folder: Path, copy_one, rename=lambda name: name.replace("/", "__")) -> int:
+def _note_others(names: list[str], chosen: list[str], source: object) -> None:
+    others = sorted(set(names) - set(chosen))
+    if others:
+        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        note(f"{source}: {len(others)} of {len(names)} files are no pictures, by their names: {shown}")
 
+
+def _copy(names: list[str], folder: Path, copy_one, rename=lambda name: name.replace("/", "__")) -> int:
     targets = [rename(name) for name in names]
     twice = [name for name, count in Counter(targets).items() if count > 1]
     if twice:

@@ -26,7 +26,7 @@ class PictureRow:
     Args:
         domain: photos, cartoons or drawings.
         picture: path below the raw folder.
-        result: kept, or the reason why not: unreadable, no face, too small, too large.
+        result: kept, or the reason why not: unreadable, no face, too small, too large, no picture.
         note: further detail for people.
         face: path of the portrait below the dataset, empty if there is none.
     """
@@ -100,7 +100,7 @@ def _start_worker(weights: Path, portrait: PortraitParams) -> None:
     global _maker, _limits
     cv2.setNumThreads(1)
     _limits = portrait
-    _maker = PortraitMaker.from_params(weights, portrait, check=False)
+    _maker = PortraitMaker.from_params(weights, portrait, check=False, threads=1)
     if torch := sys.modules.get("torch"):  # face-alignment imported it; other workers use the other cores
         torch.set_num_threads(1)
 

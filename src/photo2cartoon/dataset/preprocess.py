@@ -26,6 +26,7 @@ from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import check_weights
 
 LETTERS = {PHOTOS: "A", CARTOONS: "B"}
+NO_PICTURE = "no picture"  # result for a file without an image suffix
 
 
 def preprocess(
@@ -47,7 +48,7 @@ def preprocess(
         drawings: drawings of some of the photographs, under the photographs' names, for the paired recipe.
 
     Returns:
-        A row for every image.
+        A row for every file.
 
     Raises:
         UserError: a folder is missing or empty, or no image of a domain could be used.
@@ -137,7 +138,18 @@ def _portraits(
             if domain == PHOTOS and name in drawn:
                 drawing = drawings / drawn[name]
                 tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, False, params.size))
-    return make_portraits(tasks, weights, portrait, params.workers)
+    rows = make_portraits(tasks, weights, portrait, params.workers)
+    if number == 0:
+        rows += [row for domain, place in given.items() for row in _rows_of_others(domain, place)]
+    return rows
+
+
+def _rows_of_others(domain: str, folder: Path) -> list[PictureRow]:
+    """Return a row for every file below a folder, hidden ones aside, that has no image suffix; it is not opened."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    names = (path for path in paths if path.suffix.lower() not in SUFFIXES)
+    shown = sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+    return [PictureRow(domain, name, NO_PICTURE, f"known are {', '.join(sorted(SUFFIXES))}") for name in shown]
 
 
 def _divide(
@@ -146,7 +158,9 @@ def _divide(
     """Split into train and test, check the result and write the table; `places` are the folders named in errors."""
     rows = _split(rows, folder, params)
     for domain in LETTERS:
-        _must_have_some([row for row in rows if row.domain == domain], places.get(domain) or domain)
+        _must_have_some(
+            [row for row in rows if row.domain == domain and row.result != NO_PICTURE], places.get(domain) or domain
+        )
     write_table(folder / TABLE, rows)
     return rows
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 
@@ -42,6 +43,8 @@ class Box:
 class Detector(Protocol):
     """Interface of a face detector."""
 
+    finds_turned: bool  # whether it finds faces that are sideways or upside down by itself
+
     def __call__(self, rgb: np.ndarray, everybody: bool = False) -> Iterable[list[Box]]:
         """Search a uint8 `[H, W, 3]` RGB image, in one way or in several, quick ones first.
 
@@ -53,8 +56,14 @@ class Detector(Protocol):
         """
 
 
+def rotated(rgb: np.ndarray, quarters: int) -> np.ndarray:
+    """Turn a picture by 1 to 3 quarters as `np.rot90` does, ten times as fast."""
+    turns = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+    return cv2.rotate(rgb, turns[quarters])
+
+
 def turned_back(box: Box, quarters: int, width: int, height: int) -> Box:
-    """Return a box found in a picture that `np.rot90` turned by quarters, in the original of this width and height."""
+    """Return a box found in a picture that was `rotated`, in the original of this width and height."""
     corners = np.array([[box.left, box.top], [box.right, box.bottom]])
     x, y = points_turned_back(corners, quarters, width, height).T
     angle = float(np.arctan2(np.sin(turned := box.angle + quarters * np.pi / 2), np.cos(turned)))
@@ -62,7 +71,7 @@ def turned_back(box: Box, quarters: int, width: int, height: int) -> Box:
 
 
 def points_turned_back(points: np.ndarray, quarters: int, width: int, height: int) -> np.ndarray:
-    """Return points `[N, 2]` found in a picture that `np.rot90` turned, in the original of this width and height."""
+    """Return points `[N, 2]` found in a picture that was `rotated`, in the original of this width and height."""
     x, y = points.T
     back = {1: (width - 1 - y, x), 2: (width - 1 - x, height - 1 - y), 3: (y, height - 1 - x)}
     return np.column_stack(back[quarters])

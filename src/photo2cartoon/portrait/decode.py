@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import stat
 import warnings
 from pathlib import Path
 
@@ -107,6 +108,8 @@ def read_picture(picture: bytes | Path, max_bytes: int = MAX_BYTES) -> bytes:
         PictureError: it is empty, larger than `max_bytes`, or cannot be read.
     """
     try:
+        if isinstance(picture, Path) and not stat.S_ISREG(picture.stat().st_mode):
+            raise PictureError("unreadable", "not a regular file")
         size = len(picture) if isinstance(picture, bytes) else picture.stat().st_size
         if size > max_bytes:
             raise PictureError("too large", f"{size} bytes, at most {max_bytes} are read")
@@ -127,14 +130,15 @@ def _register_heif() -> None:
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:
-    image = _as_srgb(ImageOps.exif_transpose(image))
+    ImageOps.exif_transpose(image, in_place=True)
+    image = _as_srgb(image)
     if image.mode.startswith("I") or image.mode == "F":
         return np.repeat(_to_8_bit(np.asarray(image), image.mode)[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _as_srgb(image: Image.Image) -> Image.Image:

@@ -25,6 +25,8 @@ BLAZEFACE_SIDE = 128
 class Hog:
     """dlib's histogram of oriented gradients detector. It is fast, needs no weights file and misses turned faces."""
 
+    finds_turned = False
+
     def __init__(self) -> None:
         import dlib
 
@@ -48,6 +50,8 @@ class Mmod:
         weights: `mmod_human_face_detector.dat`.
     """
 
+    finds_turned = False
+
     def __init__(self, weights: Path) -> None:
         import dlib
 
@@ -70,6 +74,8 @@ class Sfd:
         weights: `s3fd-619a316812.pth`; passed by path, so the package downloads nothing.
     """
 
+    finds_turned = False
+
     def __init__(self, weights: Path) -> None:
         from face_alignment.detection.sfd import FaceDetector
 
@@ -88,6 +94,8 @@ class BlazeFace:
         weights: `blazeface.pth`; both files are passed by path, so the package downloads nothing.
         anchors: `anchors.npy`.
     """
+
+    finds_turned = False
 
     def __init__(self, weights: Path, anchors: Path) -> None:
         from face_alignment.detection.blazeface import FaceDetector

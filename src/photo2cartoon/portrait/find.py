@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photo2cartoon.portrait.boxes import Detector, edges_of, points_turned_back, shared
+from photo2cartoon.portrait.boxes import Detector, edges_of, points_turned_back, rotated, shared
 from photo2cartoon.portrait.landmarks import Landmarks
 
 # Share of the smaller of the boxes around two sets of points, from which on both are one face: two boxes can lead to the
@@ -68,11 +68,14 @@ class Finder:
     def turned(self, rgb: np.ndarray, everybody: bool = False) -> list[Face]:
         """Find the faces of an image that is sideways or upside down; stop at the first rotation that has any.
 
-        Detectors that only know upright faces, such as dlib's HOG, find nothing in such an image as it is.
+        Detectors that only know upright faces, such as dlib's HOG, find nothing in such an image as it is; others have
+        looked already.
         """
+        if self.detector.finds_turned:
+            return []
         height, width = rgb.shape[:2]
         for quarters in (1, 3, 2):
-            faces = self(np.ascontiguousarray(np.rot90(rgb, quarters)), everybody)
+            faces = self(rotated(rgb, quarters), everybody)
             if faces:
                 return [Face(points_turned_back(face.points, quarters, width, height), face.score) for face in faces]
         return []

@@ -22,8 +22,7 @@ from photo2cartoon.portrait.segment import Segmenter
 
 SIZE = 256  # side of a portrait, as in photo2cartoon
 SIZES = (SIZE, 512)  # sides that can be chosen
-# Side of a portrait at the size that the head has in the photograph: a multiple of STEP from SIZE to LARGEST. Larger
-# crops are shrunk before segmentation too; a mask of 256 px gains nothing from more pixels.
+# Side of a portrait at the size that the head has in the photograph: a multiple of STEP from SIZE to LARGEST.
 STEP, LARGEST = 64, 1024
 # Photographs are searched with at least this many pixels on the longer side, for one face and for all; a crop has
 # enough pixels if it has this many times those of the portrait.
@@ -89,6 +88,7 @@ class PortraitMaker:
         check: bool = True,
         detector: str = "mediapipe",
         segmentation: str = "selfie",
+        threads: int = 2,
     ) -> PortraitMaker:
         """Build a portrait maker from the files in a weights folder.
 
@@ -99,6 +99,7 @@ class PortraitMaker:
             check: verify the files' hashes; turn off only if the caller has just done so.
             detector: `mediapipe`, `hog`, `mmod`, `sfd` or `blazeface`.
             segmentation: `selfie`, `sinet` or `photo2cartoon`.
+            threads: CPU threads of the networks that can use several.
 
         Raises:
             UserError: a file is missing or its hash is wrong.
@@ -106,19 +107,17 @@ class PortraitMaker:
         from photo2cartoon.assets.catalogue import asset_path, find_asset
 
         find = find_asset if check else asset_path
-        parts = [
-            (kind, [find(name, weights) for name in names])
-            for kind, names in (DETECTORS[detector], LANDMARKS[landmarks], SEGMENTERS[segmentation])
-        ]
-        detect, points, segmenter = (kind(*files) for kind, files in parts)
+        detect, points, segmenter = (
+            entry.build([find(name, weights) for name in entry.assets], threads)
+            for entry in (DETECTORS[detector], LANDMARKS[landmarks], SEGMENTERS[segmentation])
+        )
         return cls(Finder(detect, points), segmenter, min_face)
 
     @classmethod
-    def from_params(cls, weights: Path | str, portrait: Choice, check: bool = True) -> PortraitMaker:
+    def from_params(cls, weights: Path | str, portrait: Choice, check: bool = True, threads: int = 2) -> PortraitMaker:
         """Build a portrait maker as the `portrait` section of params.yaml configures it."""
-        return cls.from_weights(
-            weights, portrait.landmarks, portrait.min_face, check, portrait.detector, portrait.segmentation
-        )
+        models = portrait.detector, portrait.segmentation
+        return cls.from_weights(weights, portrait.landmarks, portrait.min_face, check, *models, threads)
 
     def __call__(self, rgb: np.ndarray, size: int | None = SIZE) -> Portrait:
         """Make the portrait of the largest face.
@@ -218,11 +217,13 @@ class PortraitMaker:
         matrix = resized(matrix, len(crop), size)
         matrix[:, 2] += matrix[:, :2].sum(axis=1) * (scale - 1) / 2
         matrix[:, :2] *= scale
-        if len(crop) > LARGEST:
-            crop = cv2.resize(crop, (LARGEST, LARGEST), interpolation=cv2.INTER_AREA)
+        side = max(size, self.segmenter.side)
+        if len(crop) > side:  # neither the portrait nor the mask gains anything from more pixels
+            crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
         rgba = np.dstack([crop, self.segmenter(crop)])
-        interpolation = cv2.INTER_AREA if len(crop) > size else cv2.INTER_LINEAR if size == SIZE else cv2.INTER_CUBIC
-        rgba = cv2.resize(rgba, (size, size), interpolation=interpolation)
+        if len(crop) != size:
+            enlarge = cv2.INTER_LINEAR if size == SIZE else cv2.INTER_CUBIC
+            rgba = cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA if len(crop) > size else enlarge)
         if size > SIZE:
             rgba[..., 3] = follow_edges(rgba[..., 3], rgba[..., :3])
             rgba[..., :3] = own_colours(rgba[..., :3], rgba[..., 3])
@@ -278,4 +279,4 @@ def check_weights(weights: Path | str, portrait: Choice) -> None:
 def required_assets(portrait: Choice) -> list[str]:
     """Return the names of the assets that the selected models need."""
     chosen = (DETECTORS[portrait.detector], LANDMARKS[portrait.landmarks], SEGMENTERS[portrait.segmentation])
-    return [name for _, names in chosen for name in names]
+    return [name for entry in chosen for name in entry.assets]

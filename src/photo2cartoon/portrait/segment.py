@@ -22,7 +22,7 @@ class Segmenter:
     """
 
     def __init__(self, side: int, network: Callable[[np.ndarray], np.ndarray], enlarge: int = cv2.INTER_LINEAR) -> None:
-        self._side, self._network, self._enlarge = side, network, enlarge
+        self.side, self._network, self._enlarge = side, network, enlarge
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         """Compute the person mask of an image.
@@ -34,10 +34,12 @@ class Segmenter:
             uint8 `[H, W]`; 255 is the person, 0 the background.
         """
         height, width = rgb.shape[:2]
-        shrinks = self._side**2 < height * width
-        small = cv2.resize(rgb, (self._side,) * 2, interpolation=cv2.INTER_AREA if shrinks else self._enlarge)
-        mask = self._network(small.astype(np.float32) / 255)[:, :, 0]
-        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+        shrinks = self.side**2 < height * width
+        if (height, width) != (self.side,) * 2:
+            rgb = cv2.resize(rgb, (self.side,) * 2, interpolation=cv2.INTER_AREA if shrinks else self._enlarge)
+        mask = self._network(rgb.astype(np.float32) / 255)[:, :, 0]
+        if mask.shape != (height, width):
+            mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.rint(np.clip(mask, 0, 1) * 255).astype(np.uint8)
 
 

@@ -21,7 +21,7 @@ class TritonPythonModel:
         portrait = params.load(os.environ.get("P2C_PARAMS") or None).portrait
         self.limits = portrait.max_pixels, portrait.max_bytes
         weights = os.environ.get("P2C_WEIGHTS", "weights")
-        self.maker = PortraitMaker.from_params(weights, portrait)
+        self.maker = PortraitMaker.from_params(weights, portrait, threads=1)  # the other instance has the other core
 
     def execute(self, requests):
         """Answer each request separately, so a bad image fails only its own request."""
