@@ -6,10 +6,13 @@ import shlex
 import pytest
 import typer.main
 
+from photo2cartoon.assets.catalogue import read_catalogue
 from photo2cartoon.cli import app
-from photo2cartoon.params import load
+from photo2cartoon.params import PortraitParams, load
+from photo2cartoon.portrait.maker import required_assets
 from tests.conftest import ROOT
 
+MEDIAPIPE = ("face_detection_full_range_sparse.tflite", "face_landmark.tflite", "selfie_segmentation.tflite")
 TABLE = ROOT / "docs/photo2cartoon.md"
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
@@ -57,3 +60,15 @@ def test_links_lead_to_a_file_and_a_heading(page):
         if anchor:
             headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
             assert anchor in [re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings], link
+
+
+def test_the_page_of_licences_is_current_and_the_default_path_is_free_for_commercial_use(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import licences
+
+    page = (ROOT / "docs/licences.md").read_text()
+    assert page == licences.page(), "run `python docs/licences.py`"
+    default = page.split("## Other networks")[0]
+    assert "forbidden" not in default and all(f"`{name}`" in default for name in MEDIAPIPE)
+    assert all(read_catalogue()[name].commercial for name in required_assets(PortraitParams()))
+    assert "GPL" not in "".join(licence for _, _, licence in licences.packages())

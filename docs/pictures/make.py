@@ -5,6 +5,7 @@
 - `sample.jpg`: all public-domain photographs of the built-in sample (NASA's of Eileen Collins, the US Navy's of Grace
   Hopper) as portraits, with the cartoon that each model of the project makes of them.
 - `portrait-debug.jpg`: how the portrait of Eileen Collins was made.
+- `options.jpg`: both in one photograph; everybody pasted; one on a colour, one on the photograph's background, at 512 px.
 - With a dataset that holds the held-out photographs (docs/model-card.md), `MODEL-with-drawing.jpg` and
   `MODEL-without-drawing.jpg`: cartoons of the first 32 photographs by name of each kind. Photographs of a dataset are
   never in this folder.
@@ -16,12 +17,16 @@ from pathlib import Path
 
 import cv2
 import matplotlib
+import numpy as np
 import skimage
 
 from photo2cartoon import pretrained
-from photo2cartoon.cartoonize.stylize import by_onnxruntime
+from photo2cartoon.cartoonize.options import DrawOptions
+from photo2cartoon.cartoonize.stills import Cartoonizer
+from photo2cartoon.cartoonize.stylize import LoadedModel, by_onnxruntime
 from photo2cartoon.evaluation.measure import measure
 from photo2cartoon.export.pretrained import pretrained_graph
+from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import grid
 from photo2cartoon.portrait import Photograph, PortraitMaker
 from photo2cartoon.portrait.background import on_white
@@ -51,6 +56,21 @@ for portrait in portraits:
 rows = [grid([(caption, [picture])], side=256) for caption, picture in columns]
 sample = cv2.cvtColor(cv2.hconcat(rows), cv2.COLOR_RGB2BGR)
 cv2.imwrite(str(HERE / "sample.jpg"), sample, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+both = np.hstack([photos[0].rgb, photos[1].rgb[44:556]])
+together = cv2.imencode(".png", cv2.cvtColor(both, cv2.COLOR_RGB2BGR))[1].tobytes()
+model = LoadedModel(pretrained.DEFAULT, draws[pretrained.DEFAULT])
+pasted, on_colour, on_photograph = (
+    Cartoonizer(model, PortraitParams(), maker, options)(together)
+    for options in (
+        DrawOptions("all", paste=True),
+        DrawOptions("all", 512, "skyblue"),
+        DrawOptions("all", 512, "photograph"),
+    )
+)
+shown = np.hstack([both, pasted[0], on_colour[0], on_photograph[1]])
+shown = cv2.resize(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+cv2.imwrite(str(HERE / "options.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 if given.data:
     with tempfile.TemporaryDirectory() as folder:

@@ -28,6 +28,7 @@ class Asset:
         sha256: hash of the file; the first ten or more digits if no more are known.
         git_blob: the file's git blob id, for files known only from a repository's listing.
         licence: as its author states it.
+        commercial: false if the licence, or that of known training data, forbids commercial use.
         what: short description.
         stages: stages that read the file.
         package: `name==version` in the package registry. It comes with `member`, the path inside the archive, and for a
@@ -42,6 +43,7 @@ class Asset:
     sha256: str = ""
     git_blob: str = ""
     licence: str = ""
+    commercial: bool = True
     what: str = ""
     stages: tuple[str, ...] = ()
     package: str | None = None

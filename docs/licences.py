@@ -1,0 +1,105 @@
+"""Writes docs/licences.md: the licence of everything that a photograph passes on its way to a cartoon.
+
+python docs/licences.py
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from photo2cartoon.assets.catalogue import Asset, read_catalogue
+from photo2cartoon.params import PortraitParams
+from photo2cartoon.portrait.maker import required_assets
+
+PAGE = Path(__file__).with_name("licences.md")
+# What `photo2cartoon.portrait` and the drawing in onnxruntime import, and the command line around them.
+PACKAGES = ("numpy", "pillow", "pillow-heif", "opencv-python-headless", "ai-edge-litert", "onnxruntime", "onnx")
+PACKAGES += ("pydantic", "pyyaml", "tqdm", "fsspec", "typer")
+CONTENTS = {
+    "pillow-heif": "its wheel contains libheif and libde265 (LGPL-3.0) and libx265 (GPL-2.0)",
+    "opencv-python-headless": "its wheel contains FFmpeg (LGPL-2.1)",
+}
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
+
+
+def page() -> str:
+    """Return the page."""
+    assets = read_catalogue()
+    chosen = required_assets(PortraitParams())
+    others = [asset for name, asset in assets.items() if name not in chosen]
+    rows = [f"| {name} {version} | {licence} | {CONTENTS.get(name, '')} |" for name, version, licence in packages()]
+    return f"""# Licences of the path from photograph to cartoon
+
+`python docs/licences.py` writes this page from the catalogue of assets and the metadata of the installed packages. The
+project's own code is MIT. The models that come with it are described, with their data, in the
+[model card](model-card.md).
+
+## Networks of the default portrait
+
+No part of the default path forbids commercial use. The packages that carry MediaPipe's models do not say what they were
+trained on.
+
+{_table([assets[name] for name in chosen])}
+
+## Other networks
+
+They are used only in training, in evaluation, or when `params.yaml` selects them. Commercial use is marked as forbidden
+where the licence forbids it, or that of data which the network is known to be trained on.
+
+{_table(others)}
+
+## Packages
+
+Those that the portrait and the drawing import, with what they require.
+
+| package | licence | |
+|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def _table(assets: list[Asset]) -> str:
+    rows = [
+        f"| `{asset.file}` | {asset.what} | {asset.licence} | {'' if asset.commercial else 'forbidden'} |"
+        for asset in assets
+    ]
+    return "\n".join(["| file | what | licence | commercial use |", "|---|---|---|---|", *rows])
+
+
+def packages() -> list[tuple[str, str, str]]:
+    """Return name, version and licence of the packages and of all that they require, sorted by name."""
+    seen: dict[str, tuple[str, str, str]] = {}
+    waiting = list(PACKAGES)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in seen:
+            continue
+        metadata = importlib.metadata.metadata(name)
+        seen[name] = (name, metadata["Version"], _licence(metadata))
+        for line in importlib.metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return sorted(seen.values())
+
+
+def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
+    """Return a package's licence: its expression, else its short text, else its classifier."""
+    stated = metadata["License-Expression"] or metadata["License"] or ""
+    if 0 < len(stated) < 60:
+        return stated
+    classifiers = [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
+    return classifiers[0].split(" :: ")[-1] if classifiers else "see its own files"
+
+
+if __name__ == "__main__":
+    main()
