@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photo2cartoon.portrait import PictureError, decode
+from photo2cartoon.portrait import Photograph, PictureError, decode
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,25 @@ def test_of_several_images_the_primary_one_is_taken(tmp_path, astronaut, hopper)
         heif.add_frombytes("RGB", (512, 512), np.ascontiguousarray(decode(path)[:512, :512]).tobytes())
     heif.save(tmp_path / "two.heic", quality=90, primary_index=1)
     assert np.abs(decode(tmp_path / "two.heic").astype(int) - decode(hopper)[:512, :512]).mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["gain map", "motion"])
+def test_gain_maps_and_motion_photographs_are_still_pictures(tmp_path, astronaut, kind):
+    """A phone's JPEG holds more behind the picture: a gain map for HDR (MPO), or a film (MP4 after the end)."""
+    expected = decode(astronaut)
+    path = tmp_path / "photo.jpg"
+    picture = Image.fromarray(expected)
+    if kind == "gain map":
+        gain = Image.fromarray(expected[::4, ::4, 0])
+        picture.save(path, "MPO", quality=95, save_all=True, append_images=[gain])
+        with Image.open(path) as written:
+            assert written.n_frames == 2
+    else:
+        picture.save(path, quality=95)
+        path.write_bytes(path.read_bytes() + b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(100_000))
+    got = decode(path)
+    assert got.shape == expected.shape and np.abs(got.astype(int) - expected).mean() < 3
+    assert Photograph(path).coarse(100)[0].shape == (128, 128, 3)
 
 
 def test_a_wide_gamut_becomes_srgb(tmp_path, astronaut):

@@ -87,6 +87,18 @@ def test_everybody_the_largest_first(maker, group, hopper):
         PortraitMaker(maker.finder, maker.segmenter, min_face=500).all_of(Photograph(group))
 
 
+@pytest.mark.parametrize("edge", ["left", "bottom"])
+def test_a_face_at_the_edge(maker, hopper, edge):
+    """A face that touches the photograph's edge is cropped as usual; beyond the edge nobody is."""
+    rgb = decode(hopper)
+    part = rgb[:, 160:] if edge == "left" else rgb[:360]
+    portrait, whole = maker(np.ascontiguousarray(part)), maker(rgb)
+    assert portrait.face_width == pytest.approx(whole.face_width, rel=0.05)
+    inside = cv2.warpAffine(np.ones(part.shape[:2], np.uint8), portrait.matrix, (256, 256), borderValue=0)
+    assert 0.05 < (inside == 0).mean() < 0.5 and portrait.rgba[inside == 0, 3].mean() < 30
+    assert portrait.rgba[inside > 0, 3].mean() > 100
+
+
 def test_neighbours_share_no_pixel(maker, hopper):
     """Two people side by side, closer than their crops are wide: what one portrait keeps, the other does not."""
     rgb = decode(hopper)[:, 130:400]

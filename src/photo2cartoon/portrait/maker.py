@@ -214,9 +214,7 @@ class PortraitMaker:
             raise PictureError("too small", f"the face is {width} pixels wide, at least {self.min_face} are needed")
         size = size or own_size(points, scale)
         crop, matrix = level_and_crop(rgb, points)
-        matrix = resized(matrix, len(crop), size)
-        matrix[:, 2] += matrix[:, :2].sum(axis=1) * (scale - 1) / 2
-        matrix[:, :2] *= scale
+        matrix = resized(matrix, len(crop), size)  # from pixels of `rgb` to those of the portrait
         side = max(size, self.segmenter.side)
         if len(crop) > side:  # neither the portrait nor the mask gains anything from more pixels
             crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
@@ -224,9 +222,12 @@ class PortraitMaker:
         if len(crop) != size:
             enlarge = cv2.INTER_LINEAR if size == SIZE else cv2.INTER_CUBIC
             rgba = cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA if len(crop) > size else enlarge)
+        rgba[..., 3] = np.minimum(rgba[..., 3], _inside(rgb.shape[:2], matrix, size))
         if size > SIZE:
             rgba[..., 3] = follow_edges(rgba[..., 3], rgba[..., :3])
             rgba[..., :3] = own_colours(rgba[..., :3], rgba[..., 3])
+        matrix[:, 2] += matrix[:, :2].sum(axis=1) * (scale - 1) / 2
+        matrix[:, :2] *= scale
         own = scaled(points, 1 / scale)
         if len(others):
             part = own_part(_moved(own, matrix), [_moved(other, matrix) for other in others], size)
@@ -247,6 +248,16 @@ def _with_enough_pixels(
     if scale < 1 and crop_side(points) < needed:
         return photo.rgb, scaled(points, 1 / scale), 1.0
     return rgb, points, scale
+
+
+def _inside(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> np.ndarray:
+    """Return 255 where a portrait shows the picture, 0 beyond the picture's edges: uint8 `[size, size]`, or the number."""
+    height, width = shape
+    corners = np.array([[0, 0, 1], [size - 1, 0, 1], [0, size - 1, 1], [size - 1, size - 1, 1]])
+    x, y = cv2.invertAffineTransform(matrix) @ corners.T
+    if x.min() >= 0 and y.min() >= 0 and x.max() <= width - 1 and y.max() <= height - 1:
+        return np.uint8(255)
+    return cv2.warpAffine(np.full((height, width), 255, np.uint8), matrix, (size, size))
 
 
 def _width(points: np.ndarray, scale: float) -> int:
