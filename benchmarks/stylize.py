@@ -21,7 +21,7 @@ from photo2cartoon import pretrained
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.export.export import export, real_portraits
 from photo2cartoon.params import Export
-from photo2cartoon.serving.session import open_session
+from photo2cartoon.serving.session import draw, open_session
 
 VARIANTS = ("fp32", "fp16", "int8")
 
@@ -56,11 +56,11 @@ def main() -> None:
         for turn in range(-2, given.turns):
             for key, (session, _) in sessions.items():
                 begun = time.perf_counter()
-                session.run(["cartoon"], {"portrait": portraits[:1]})
+                draw(session, portraits[:1])
                 if turn >= 0:
                     times[key].append(time.perf_counter() - begun)
         cartoons = {
-            key: np.concatenate([session.run(["cartoon"], {"portrait": one[None]})[0] for one in portraits]).astype(int)
+            key: np.concatenate([draw(session, one[None]) for one in portraits]).astype(int)
             for key, (session, _) in sessions.items()
         }
     print("| model | variant | GFLOP | MB | s a portrait | times full fp32 | from its own fp32 | from full fp32 |")

@@ -44,8 +44,9 @@ def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, t
     state = original.tensors(original.generator_shapes(8, 256))
     original.write_onnx(tmp_path / "own.onnx", state, 256, dynamo=False, opset_version=11)
     p2c("import-weights", "own.onnx", "--out", "imported")
-    p2c("cartoonize", hopper, "--model", "own.onnx", "--weights", weights, "--out", "own.png")
-    p2c("cartoonize", hopper, "--checkpoint", "imported", "--weights", weights, "--out", "torch.png")
+    given = ("cartoonize", hopper, "--weights", weights, "--colour", 0)
+    p2c(*given, "--model", "own.onnx", "--out", "own.png")
+    p2c(*given, "--checkpoint", "imported", "--out", "torch.png")
     own, drawn = (cv2.imread(str(tmp_path / f"{name}.png")).astype(int) for name in ("own", "torch"))
     assert own.std() > 20 and np.abs(own - drawn).max() <= 1
 
@@ -65,7 +66,7 @@ def test_photo2cartoons_own_graph_draws_as_its_import_does_at_every_size(weights
     original.write_onnx(tmp_path / "own.onnx", state, size, dynamo=False, opset_version=11)
     import_weights(tmp_path / "own.onnx", tmp_path / "imported")
     portrait = PortraitMaker.from_params(weights, PortraitParams())(decode(hopper)).rgba[None]
-    own, drawn = by_onnxruntime(tmp_path / "own.onnx")(portrait), by_torch(tmp_path / "imported")(portrait)
+    own, drawn = (by(tmp_path / name)(portrait) for by, name in ((by_onnxruntime, "own.onnx"), (by_torch, "imported")))
     gap = np.abs(own.astype(int) - drawn)
     assert own.std() > 20 and gap.max() <= 1
 
@@ -127,7 +128,7 @@ def test_a_pasted_head_is_as_sharp_as_the_photograph(weights, hopper):
     rgb = cv2.resize(decode(hopper), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     rgb = cv2.addWeighted(rgb, 2, cv2.GaussianBlur(rgb, (0, 0), 3), -1, 0)
     photo = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
-    model = LoadedModel("as it is", lambda portraits: on_white(portraits))
+    model = LoadedModel("as it is", lambda portraits, _: on_white(portraits))
     maker = PortraitMaker.from_params(weights, PortraitParams())
     left, top, right, bottom = maker.of(Photograph(photo)).box
 
@@ -157,6 +158,7 @@ def test_a_sticker(p2c, graph, weights, hopper, tmp_path, suffix):
         (("--out", "a.png", "--background", "red", "--paste"), "a pasted cartoon keeps the photograph's background"),
         (("--out", "a.png", "--faces", "both"), "faces 'both': known are largest and all"),
         (("--out", "a.png", "--size", 300), "size 300: known are 256 and 512"),
+        (("--out", "a.png", "--colour", 1.5), "colour 1.5: is not from 0 (the style's own) to 1 (the photograph's)"),
     ):
         done = p2c(*given, *options, code=1)
         assert done.stderr.startswith(f"p2c: {said}") and len(done.stderr.splitlines()) == 1

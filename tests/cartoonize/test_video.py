@@ -122,7 +122,11 @@ def packets(path):
         return [bytes(packet) for packet in video.demux(audio=0) if packet.size]
 
 
-def red(portraits):
+def as_they_are(portraits, _):
+    return on_white(portraits)
+
+
+def red(portraits, _):
     return np.broadcast_to(np.array(RED, np.uint8), (*portraits.shape[:3], 3))
 
 
@@ -141,7 +145,7 @@ def video(portrait, tmp_path_factory):
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_frames_times_and_sound_stay(video, maker, tmp_path, suffix):
     out = tmp_path / f"cartoon{suffix}"
-    report = cartoonize_video(video, out, maker.finder, maker.cut, on_white)
+    report = cartoonize_video(video, out, maker.finder, maker.cut, as_they_are)
     encoded = suffix == ".webm"
     assert (report.frames, report.drawn, report.damaged) == (COUNT, COUNT, False)
     assert report.sound == ("encoded" if encoded else "copied") and report.seconds == pytest.approx(
@@ -209,7 +213,7 @@ def test_a_turned_video_is_drawn_upright(portrait, maker, tmp_path):
     frames = [np.rot90(frame) for frame in shots(portrait, 5)]
     source = write(tmp_path / "phone.mov", frames, turned=(-90,))
     out = tmp_path / "out.mp4"
-    assert cartoonize_video(source, out, maker.finder, maker.cut, on_white).drawn == 5
+    assert cartoonize_video(source, out, maker.finder, maker.cut, as_they_are).drawn == 5
     with av.open(str(out)) as container:
         assert next(container.decode(video=0)).rotation == 0
     again = maker(pictures(out)[1][2])
@@ -227,7 +231,7 @@ def test_the_crop_is_steady(portrait, maker, tmp_path):
         matrices.append(made.matrix)
         return made
 
-    cartoonize_video(source, tmp_path / "out.mp4", maker.finder, cut, on_white)
+    cartoonize_video(source, tmp_path / "out.mp4", maker.finder, cut, as_they_are)
     _, frames = pictures(source)
     alone = [maker(frame).matrix for frame in frames]
     points = maker.finder(frames[0])[0].points
@@ -326,7 +330,7 @@ def test_options_that_do_not_fit_a_video(video, maker, tmp_path):
 def test_a_video_of_512_pixels_on_a_colour(portrait, maker, tmp_path):
     source = write(tmp_path / "film.mp4", shots(portrait, 5), sound=None)
     options = DrawOptions(size=512, background="#2060a0")
-    cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, on_white, options)
+    cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, as_they_are, options)
     _, frames = pictures(tmp_path / "out.mp4")
     assert frames.shape == (5, 512, 512, 3) and is_colour(frames[2][:30, :30], (32, 96, 160))
 
@@ -434,7 +438,7 @@ def test_with_a_graph(video, maker, tmp_path):
     session = open_session(tmp_path / "g.onnx")
     counts, wanted = [], []
 
-    def draw(portraits):
+    def draw(portraits, _):
         counts.append(len(portraits))
         wanted.extend(portraits[..., 2::-1])
         return session.run(["cartoon"], {"portrait": portraits})[0]

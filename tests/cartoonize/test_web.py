@@ -61,7 +61,7 @@ def ask(page, tmp_path_factory):
             {"everybody": True, "size": 512, "background": "transparent"},
             "--faces all --size 512 --background transparent",
         ),
-        ({"background": "#3366cc"}, ("--background", "#3366cc")),
+        ({"background": "#3366cc", "colour": 0.4}, ("--background", "#3366cc", "--colour", "0.4")),
     ],
 )
 def test_it_draws_what_the_command_draws(ask, checkpoint, weights, group, p2c, tmp_path, choices, options):
@@ -110,7 +110,7 @@ def test_only_what_was_uploaded_is_read(page, hopper):
     ends = []
     for path in (uploaded, str(hopper)):
         photo = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        given = [photo, "step-000004", "Portrait", False, 256, "white"]
+        given = [photo, "step-000004", "Portrait", False, 256, "white", 0.9]
         call = requests.post(f"{page}gradio_api/call/cartoonize", json={"data": given}, timeout=20).json()
         events = requests.get(f"{page}gradio_api/call/cartoonize/{call['event_id']}", timeout=60).text
         ends.append("complete" if "event: complete" in events else "error" if "event: error" in events else events)

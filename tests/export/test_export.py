@@ -16,7 +16,7 @@ from photo2cartoon.export.export import real_portraits
 from photo2cartoon.export.graph import PortraitToCartoon, stylize, write_onnx
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Export
-from photo2cartoon.serving.session import open_session
+from photo2cartoon.serving.session import draw, open_session
 from tests.conftest import ROOT, noise
 
 
@@ -32,8 +32,10 @@ def exported(trained, faces, tmp_path_factory):
 
 def test_the_contract(exported):
     graph = onnx.load(str(exported[0] / "g.onnx"))
-    for values, name, channels in ((graph.graph.input, "portrait", 4), (graph.graph.output, "cartoon", 3)):
-        (value,) = values
+    portrait, colour = graph.graph.input
+    (cartoon,) = graph.graph.output
+    assert colour.name == "colour" and colour.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    for value, name, channels in ((portrait, "portrait", 4), (cartoon, "cartoon", 3)):
         dims = value.type.tensor_type.shape.dim
         assert value.name == name and value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
         assert dims[0].dim_param and dims[3].dim_value == channels
@@ -58,9 +60,9 @@ def test_it_draws_what_torch_draws(exported):
 def test_any_number_of_portraits(exported):
     session = open_session(exported[0] / "g.onnx")
     portraits = noise(5, 256, 256, 4)
-    together = session.run(None, {"portrait": portraits})[0]
+    together = draw(session, portraits)
     assert together.shape == (5, 256, 256, 3) and together.dtype == np.uint8
-    alone = np.concatenate([session.run(None, {"portrait": one[None]})[0] for one in portraits])
+    alone = np.concatenate([draw(session, one[None]) for one in portraits])
     assert np.abs(together.astype(int) - alone).max() <= 1
 
 
@@ -85,7 +87,7 @@ def test_portraits_of_any_size(tmp_path, trained, light, drawn_at):
     model.generator.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[-1]))
     for size in drawn_at:
         portrait = noise(1, size, size, 4)
-        got = session.run(None, {"portrait": portrait})[0]
+        got = draw(session, portrait)
         assert got.shape == (1, size, size, 3) and np.abs(got.astype(int) - stylize(model, portrait)).max() <= 1
     assert dict(zip(drawn_at, sizes, strict=True)) == drawn_at
 
@@ -97,7 +99,7 @@ def test_the_background_is_white_and_the_maths_is_the_training_sets(size):
     model = PortraitToCartoon(generator)
     portrait = noise(1, 256, 256, 4)
     portrait[:, :100, :, 3], portrait[:, 100:, :, 3] = 0, 255
-    got = stylize(model, portrait)
+    got = stylize(model, portrait, 0.0)
     assert (got[:, :100] == 255).all()
     assert got[:, 100:].std() > 1
     rgb = portrait[..., :3].astype(np.float64)

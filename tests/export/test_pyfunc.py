@@ -17,7 +17,7 @@ from photo2cartoon.export.pyfunc import write_pyfunc
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
 from photo2cartoon.pretrained import resolve
-from photo2cartoon.serving.session import open_session
+from photo2cartoon.serving.session import draw, open_session
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def expected(version, weights, astronaut) -> np.ndarray:
     """The graph's own cartoon of the same photograph."""
     portrait = PortraitMaker.from_weights(weights)(decode(astronaut.read_bytes())).rgba
     session = open_session(version / "data/model/generator.onnx")
-    return session.run(["cartoon"], {"portrait": portrait[None]})[0][0]
+    return draw(session, portrait[None])[0]
 
 
 def test_an_encoded_photograph_becomes_an_encoded_cartoon(version, expected, astronaut):

@@ -14,7 +14,7 @@ from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.variants import TOLERANCES, to_half, to_int8
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Export
-from photo2cartoon.serving.session import open_session
+from photo2cartoon.serving.session import draw, open_session
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def kinds(path):
 def test_they_are_smaller_and_draw_the_same(graphs, variant, share):
     folder, portraits = graphs
     full, other = (open_session(folder / f"{name}.onnx") for name in ("fp32", variant))
-    expected, got = (session.run(None, {"portrait": portraits})[0].astype(int) for session in (full, other))
+    expected, got = (draw(session, portraits).astype(int) for session in (full, other))
     gap = np.abs(expected - got)
     assert gap.max() > 0 or variant == "fp16"
     assert gap.mean() <= TOLERANCES[variant].mean and gap.max() <= TOLERANCES[variant].largest

@@ -169,12 +169,12 @@ def test_several_photographs_in_a_call(server, hopper, astronaut):
         assert np.abs(levels(together) - one).max() <= 1
 
 
-@pytest.mark.parametrize("size", [256, 512])
-def test_everybody_in_one_call_as_in_process(server, versions, maker, group, hopper, size):
+@pytest.mark.parametrize(("size", "colour"), [(256, 0.9), (512, 0.3)])
+def test_everybody_in_one_call_as_in_process(server, versions, maker, group, hopper, size, colour):
     """One call returns a cartoon for each face, with its box, equal to what the same checkpoint draws without a server."""
     registry.set_champion("served", versions[0][0])
     promote(server.repository, MODEL, server.grpc)
-    faces = Client(server.grpc).cartoonize(group.read_bytes(), "all", size)
+    faces = Client(server.grpc).cartoonize(group.read_bytes(), "all", size, colour)
     portraits = maker.all_of(Photograph(group), size)
     assert len(faces) == len(portraits) == 3
     assert [face.box for face in faces] == [portrait.box for portrait in portraits]
@@ -182,7 +182,7 @@ def test_everybody_in_one_call_as_in_process(server, versions, maker, group, hop
     assert middles[0] < 530 < middles[1] < 1060 < middles[2], "the largest first"
     draw = by_torch(versions[0][1])
     for face, portrait in zip(faces, portraits, strict=True):
-        assert np.abs(levels(face.cartoon) - draw(portrait.rgba[None])[0]).max() <= 1
+        assert np.abs(levels(face.cartoon) - draw(portrait.rgba[None], colour)[0]).max() <= 1
     (alone,) = Client(server.grpc).cartoonize(hopper.read_bytes(), "all", size)
     assert levels(alone.cartoon).shape == (size, size, 3)
 
@@ -198,7 +198,9 @@ def test_faces_of_several_photographs_are_told_apart(server, group, hopper):
     for parameters, said in (
         ({"faces": "everyone"}, "parameters: faces 'everyone': known are largest and all"),
         ({"size": 300}, "parameters: size 300: known are 256 and 512"),
-        ({"face": "all"}, "parameters: face: unknown; there are faces and size"),
+        ({"face": "all"}, "parameters: face: unknown; there are faces, size and colour"),
+        ({"colour": "red"}, "parameters: colour 'red': is no number"),
+        ({"colour": 2}, r"parameters: colour 2: is not from 0"),
     ):
         with pytest.raises(grpc.InferenceServerException, match=said):
             client.infer("photo2cartoon", [given], parameters=parameters)

@@ -41,7 +41,8 @@ def graph(folder, version, first=0):
     node = onnx.helper.make_node("Slice", ["portrait", "from", "to", "axis"], ["cartoon"])
     shapes = {"portrait": ["N", 256, 256, 4], "cartoon": ["N", 256, 256, 3]}
     given, made = (onnx.helper.make_tensor_value_info(k, onnx.TensorProto.UINT8, v) for k, v in shapes.items())
-    drawn = onnx.helper.make_graph([node], "colours", [given], [made], ends)
+    colour = onnx.helper.make_tensor_value_info("colour", onnx.TensorProto.FLOAT, ["N", 1])
+    drawn = onnx.helper.make_graph([node], "colours", [given, colour], [made], ends)
     opset = onnx.helper.make_opsetid("", 18)
     model = onnx.helper.make_model(drawn, ir_version=10, opset_imports=[opset])
     onnx.helper.set_model_props(model, {"mlflow_version": str(version)})

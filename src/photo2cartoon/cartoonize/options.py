@@ -7,7 +7,7 @@ from typing import Literal
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import Photograph, Portrait, PortraitMaker
-from photo2cartoon.portrait.background import WHITE, check_background
+from photo2cartoon.portrait.background import COLOUR, WHITE, check_background
 from photo2cartoon.portrait.maker import SIZE, SIZES
 
 LARGEST, ALL = "largest", "all"
@@ -21,6 +21,7 @@ class DrawOptions:
         faces: `largest`, or `all`: up to `MOST_FACES` faces, the largest first.
         size: side of the cartoons in pixels, one of `SIZES`; None is 256, or with `paste` the size of each head.
         background: `white`, `transparent`, `photograph`, a name of CSS for a colour, or `#RRGGBB`.
+        colour: strength of the photograph's colours, from 0, the style's own, to 1.
         paste: return the photograph with the heads replaced by their cartoons, instead of the cartoons alone.
 
     Raises:
@@ -30,6 +31,7 @@ class DrawOptions:
     faces: Literal["largest", "all"] = LARGEST
     size: int | None = None
     background: str = WHITE
+    colour: float = COLOUR
     paste: bool = False
 
     def __post_init__(self) -> None:
@@ -37,6 +39,8 @@ class DrawOptions:
             raise UserError(f"faces '{self.faces}': known are {LARGEST} and {ALL}")
         if self.size is not None and self.size not in SIZES:
             raise UserError(f"size {self.size}: known are {' and '.join(map(str, SIZES))}")
+        if not 0 <= self.colour <= 1:
+            raise UserError(f"colour {self.colour:g}: is not from 0 (the style's own) to 1 (the photograph's)")
         check_background(self.background)
         if self.paste and self.background != WHITE:
             raise UserError("a pasted cartoon keeps the photograph's background: leave out --paste or --background")

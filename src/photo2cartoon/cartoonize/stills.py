@@ -71,10 +71,12 @@ class Cartoonizer:
         """
         given = Photograph(photo, self.limits.max_pixels, self.limits.max_bytes)
         if self.maker is None:
-            answer = self.model.client.cartoonize(given.encoded, self.options.faces, self.options.side)
+            answer = self.model.client.cartoonize(
+                given.encoded, self.options.faces, self.options.side, self.options.colour
+            )
             return [decode_png(face.cartoon) for face in answer]
         portraits = self.options.portraits(self.maker, given)
-        cartoons = [self.model.stylize(portrait.rgba[None])[0] for portrait in portraits]
+        cartoons = [self.model.stylize(portrait.rgba[None], self.options.colour)[0] for portrait in portraits]
         drawn = list(zip(portraits, cartoons, strict=True))
         if not self.options.paste:
             return [put_on(cartoon, portrait, self.options.background, given) for portrait, cartoon in drawn]

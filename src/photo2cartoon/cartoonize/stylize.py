@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,16 @@ import numpy as np
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import MODEL_REPOSITORY
-from photo2cartoon.portrait.background import on_white
+from photo2cartoon.portrait.background import COLOUR, on_white
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.serving.storage import storage_at
 
 if TYPE_CHECKING:
     from photo2cartoon.serving.client import Client
 
-# Maps portraits uint8 [N, S, S, 4] to cartoons on white uint8 [N, S, S, 3].
-Stylize = Callable[[np.ndarray], np.ndarray]
+# Maps portraits uint8 [N, S, S, 4], and the strength of the photograph's colours in them (0 to 1, `COLOUR` by default),
+# to cartoons on white uint8 [N, S, S, 3].
+Stylize = Callable[..., np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def by_torch(checkpoint: Path) -> Stylize:
     from photo2cartoon.export.graph import PortraitToCartoon, stylize
 
     model = PortraitToCartoon(load_generator(checkpoint))
-    return lambda portraits: stylize(model, portraits)
+    return functools.partial(stylize, model)
 
 
 def by_onnxruntime(graph: Path) -> Stylize:
@@ -113,7 +115,7 @@ def by_onnxruntime(graph: Path) -> Stylize:
     Raises:
         UserError: the file is not such a graph.
     """
-    from photo2cartoon.serving.session import open_session
+    from photo2cartoon.serving.session import INPUTS, draw, open_session
 
     if not graph.is_file():
         raise UserError(f"{graph}: no such model")
@@ -124,28 +126,50 @@ def by_onnxruntime(graph: Path) -> Stylize:
         raise UserError(f"{graph}: not a readable ONNX graph: {str(error).splitlines()[0]}") from None
     if inputs == ["input"] and "output" in outputs:
         return _original(session)
-    if (inputs, outputs) != (["portrait"], ["cartoon"]):
-        raise UserError(f"{graph}: does not map 'portrait' to 'cartoon'; `p2c export` writes graphs that do")
-    return lambda portraits: session.run(["cartoon"], {"portrait": portraits})[0]
+    if (inputs, outputs) != (INPUTS, ["cartoon"]):
+        raise UserError(
+            f"{graph}: does not map 'portrait' and 'colour' to 'cartoon'; `p2c export` writes graphs that do"
+        )
+    return functools.partial(draw, session)
 
 
 def _original(session: Any) -> Stylize:
-    """Wrap photo2cartoon's graph, which takes floats `[1, 3, S, S]` in -1..1 on white, as its own scripts do."""
+    """Wrap photo2cartoon's graph, which takes floats `[1, 3, S, S]` in -1..1 on white, as its own scripts do.
+
+    It has no input for the colours; they are brought back afterwards, in torch.
+    """
     side = session.get_inputs()[0].shape[-1]
     side = side if isinstance(side, int) else SIZE
 
-    def stylize(portraits: np.ndarray) -> np.ndarray:
+    def stylize(portraits: np.ndarray, colour: float = COLOUR) -> np.ndarray:
         cartoons = []
         for portrait in portraits:
             rgb = _resized(on_white(portrait).astype(np.float32), side)
             rgb = np.rint(rgb) if len(portrait) % side == 0 else rgb  # as `PortraitToCartoon` does
             output = session.run(["output"], {"input": rgb.transpose(2, 0, 1)[None] / 127.5 - 1})[0][0]
             cartoon = _resized((output.transpose(1, 2, 0) + 1) * 127.5, len(portrait))
-            alpha = portrait[..., 3:] / 255
-            cartoons.append(np.clip(np.rint(cartoon * alpha + 255 * (1 - alpha)), 0, 255).astype(np.uint8))
+            alpha = portrait[..., 3:].astype(np.float32) / 255
+            cartoon = cartoon * alpha + 255 * (1 - alpha)
+            cartoon = _coloured(cartoon, portrait, colour) if colour else cartoon
+            cartoons.append(np.clip(np.rint(cartoon), 0, 255).astype(np.uint8))
         return np.stack(cartoons)
 
     return stylize
+
+
+def _coloured(cartoon: np.ndarray, portrait: np.ndarray, colour: float) -> np.ndarray:
+    """Bring the photograph's colours back into a cartoon on white, float32 `[S, S, 3]` in 0..255."""
+    import torch
+
+    from photo2cartoon.networks.colour import bring_back
+
+    def planes(picture: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(picture, dtype=np.float32)).permute(2, 0, 1)[None] / 255
+
+    moved = bring_back(
+        planes(on_white(portrait)), planes(portrait[..., 3:]), planes(cartoon), torch.full((1, 1, 1, 1), colour)
+    )
+    return moved[0].permute(1, 2, 0).numpy() * 255
 
 
 def _resized(picture: np.ndarray, side: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from photo2cartoon.cartoonize.follow import Crowd, Find, Follower, Person, people
 from photo2cartoon.cartoonize.options import ALL, DEFAULTS, DrawOptions
+from photo2cartoon.cartoonize.stylize import Stylize
 from photo2cartoon.cartoonize.video_reader import MAX_PIXELS, Frame, VideoReader
 from photo2cartoon.cartoonize.video_writer import CONTAINERS, Writer
 from photo2cartoon.errors import UserError
@@ -50,7 +51,7 @@ def cartoonize_video(
     out: Path,
     find: Find,
     cut: Cut,
-    stylize: Callable[[np.ndarray], np.ndarray],
+    stylize: Stylize,
     options: DrawOptions = DEFAULTS,
     max_pixels: int = MAX_PIXELS,
     smallest: int = 0,
@@ -65,7 +66,7 @@ def cartoonize_video(
         out: output file; its name ends in one of `CONTAINERS`.
         find: maps uint8 `[H, W, 3]` RGB to its faces, the largest first: a `Finder`.
         cut: makes the portrait from that image and points `[68, 2]`: `PortraitMaker.cut`; may raise PictureError.
-        stylize: maps portraits uint8 `[N, S, S, 4]`, N at most `BATCH`, to cartoons uint8 `[N, S, S, 3]`.
+        stylize: makes cartoons of portraits, `BATCH` at most.
         options: whose cartoons, how large, and on what. Everybody needs `paste`, which draws heads at the size that they
             have in the video, 512 pixels at most.
         max_pixels: largest width times height of a frame.
@@ -118,7 +119,7 @@ def _check_options(out: Path, options: DrawOptions) -> None:
 
 
 def _cartoons(
-    frames: Iterable[Frame], places: Iterator[list[Person]], cut: Cut, stylize: Callable, options: DrawOptions
+    frames: Iterable[Frame], places: Iterator[list[Person]], cut: Cut, stylize: Stylize, options: DrawOptions
 ) -> Iterator[tuple[Frame, bool]]:
     """Yield the stylized frames, processed `BATCH` at a time, and whether each has a cartoon in it.
 
@@ -139,7 +140,7 @@ def _cartoons(
                 except PictureError as error:
                     refused = error
         drawn += sum(map(len, portraits))
-        cartoons = _stylized([portrait for in_frame in portraits for portrait in in_frame], stylize)
+        cartoons = _stylized([portrait for in_frame in portraits for portrait in in_frame], stylize, options.colour)
         for frame, in_frame in zip(batch, portraits, strict=True):
             if not options.paste and not in_frame:
                 frame.rgb = np.full((options.side, options.side, 3), colour_of(options.background), np.uint8)
@@ -159,8 +160,8 @@ def _side(person: Person, options: DrawOptions) -> int:
     return options.side or min(person.side, SIZES[-1])
 
 
-def _stylized(portraits: list[Portrait], stylize: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+def _stylized(portraits: list[Portrait], stylize: Stylize, colour: float) -> Iterator[np.ndarray]:
     """Yield the cartoons in the order of the portraits; up to `BATCH` neighbours of one size are drawn together."""
     for _, group in itertools.groupby(portraits, key=lambda portrait: len(portrait.rgba)):
         while part := list(itertools.islice(group, BATCH)):
-            yield from stylize(np.stack([portrait.rgba for portrait in part]))
+            yield from stylize(np.stack([portrait.rgba for portrait in part]), colour)

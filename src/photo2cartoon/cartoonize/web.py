@@ -19,7 +19,7 @@ from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker
-from photo2cartoon.portrait.background import PHOTOGRAPH, TRANSPARENT, WHITE
+from photo2cartoon.portrait.background import COLOUR, PHOTOGRAPH, TRANSPARENT, WHITE
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import SIZE, SIZES
 from photo2cartoon.serving.repository import list_versions
@@ -121,13 +121,13 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
     import gradio
 
     def cartoonize(
-        photo: str | None, model: str, show: str, everybody: bool, size: int, background: str
+        photo: str | None, model: str, show: str, everybody: bool, size: int, background: str, colour: float
     ) -> tuple[gradio.Image, gradio.Gallery]:
         if not photo:
             return gradio.Image(None, visible=True), gradio.Gallery(None, visible=False)
         try:
             paste, faces = show == IN_PLACE, ALL if everybody else LARGEST
-            options = DrawOptions(faces, None if paste else size, WHITE if paste else background, paste)
+            options = DrawOptions(faces, None if paste else size, WHITE if paste else background, colour, paste)
             drawn = models.cartoonize(Path(photo), model, options)
         except PictureError as error:
             raise gradio.Error(_advice(error), title="No cartoon of this one", print_exception=False) from None
@@ -160,6 +160,7 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
                     everybody = gradio.Checkbox(label="Everybody in it", info="else the largest face")
                 with gradio.Row():
                     size = gradio.Radio(list(SIZES), value=SIZE, label="Portrait's size in pixels")
+                    colour = gradio.Slider(0, 1, COLOUR, step=0.05, label="Colours: the style's or the photograph's")
                     background = gradio.Dropdown(
                         [WHITE, TRANSPARENT, PHOTOGRAPH],
                         value=WHITE,
@@ -174,9 +175,9 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
             gradio.Examples([[str(path)] for path in tried[:EXAMPLES]], [photo], label="Photographs to try")
         # A new photograph or a changed setting needs no second click.
         gradio.on(
-            [photo.change, show.input, model.input, everybody.input, size.input, background.input],
+            [photo.change, show.input, model.input, everybody.input, size.input, colour.release, background.input],
             cartoonize,
-            [photo, model, show, everybody, size, background],
+            [photo, model, show, everybody, size, background, colour],
             [cartoon, cartoons],
             concurrency_limit=AT_ONCE if models.remote else 1,
             api_name="cartoonize",

@@ -99,6 +99,9 @@ def cartoonize(
     background: Annotated[
         str, typer.Option(help="white, transparent, photograph, or a colour: a name or #RRGGBB.")
     ] = "white",
+    colour: Annotated[
+        float | None, typer.Option(help="Colours, from 0 (the style's own) to 1 (the photograph's). [default: 0.9]")
+    ] = None,
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
@@ -106,12 +109,12 @@ def cartoonize(
     """Make cartoons of photographs or a video, with the newest promoted model or else the bundled one."""
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import stills, video_reader
-    from photo2cartoon.cartoonize.options import ALL, DrawOptions
+    from photo2cartoon.cartoonize.options import ALL, DEFAULTS, DrawOptions
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.portrait import PortraitMaker
     from photo2cartoon.portrait.maker import required_assets
 
-    options = DrawOptions(faces, size, background, paste)
+    options = DrawOptions(faces, size, background, DEFAULTS.colour if colour is None else colour, paste)
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
     out = out or _beside(source, video_reader.SUFFIXES)

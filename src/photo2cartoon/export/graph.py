@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from photo2cartoon.networks.colour import bring_back
 from photo2cartoon.networks.generator import Generator
+from photo2cartoon.portrait.background import COLOUR
 from photo2cartoon.portrait.maker import LARGEST, SIZE, STEP
 
 if TYPE_CHECKING:
@@ -40,10 +42,15 @@ class PortraitToCartoon(nn.Module):
         size = generator.size
         self.in_proportion = generator.light and size <= SIZE and size % STEP == 0
 
-    def forward(self, portrait: Tensor) -> Tensor:
-        """Map uint8 RGBA `[N, S, S, 4]` to uint8 RGB `[N, S, S, 3]`; the background, given by alpha, is white.
+    def forward(self, portrait: Tensor, colour: Tensor) -> Tensor:
+        """Draw cartoons on white.
 
-        S is a multiple of 64.
+        Args:
+            portrait: uint8 RGBA `[N, S, S, 4]`; S is a multiple of 64.
+            colour: float32 `[N, 1]` in 0..1, from the style's colours to the photograph's; clipped.
+
+        Returns:
+            uint8 RGB `[N, S, S, 3]`.
         """
         x = portrait.permute(0, 3, 1, 2).float()
         alpha = x[:, 3:] / 255
@@ -60,6 +67,7 @@ class PortraitToCartoon(nn.Module):
         if not (self.in_proportion and size == SIZE):
             y = F.interpolate(y, size=x.shape[2:], mode="bilinear", align_corners=False)
         y = y * alpha + 255 * (1 - alpha)
+        y = 255 * bring_back(x / 255, alpha, y / 255, colour.clamp(0, 1)[:, :, None, None])
         return y.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
@@ -82,14 +90,15 @@ def _forget_where_it_was_made(proto: onnx.ModelProto) -> None:
         del item.metadata_props[:]
 
 
-def stylize(model: PortraitToCartoon, portraits: np.ndarray) -> np.ndarray:
+def stylize(model: PortraitToCartoon, portraits: np.ndarray, colour: float = COLOUR) -> np.ndarray:
     """Run the model in torch: uint8 `[N, S, S, 4]` to uint8 `[N, S, S, 3]`."""
     with torch.inference_mode():
-        return model(torch.from_numpy(np.ascontiguousarray(portraits))).numpy()
+        strength = torch.full((len(portraits), 1), colour)
+        return model(torch.from_numpy(np.ascontiguousarray(portraits)), strength).numpy()
 
 
 def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str], opset: int) -> None:
-    """Write a graph from `portrait` uint8 `[N, S, S, 4]` to `cartoon` uint8 `[N, S, S, 3]` with dynamic N and S.
+    """Write a graph from `portrait` and `colour` to `cartoon`, as `PortraitToCartoon`, with dynamic N and S.
 
     Args:
         model: the model to export.
@@ -100,6 +109,7 @@ def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str]
     import onnx
 
     example = torch.randint(0, 256, (2, SIZE, SIZE, 4), dtype=torch.uint8)
+    count = torch.export.Dim("N", min=1, max=64)
     side = STEP * torch.export.Dim("side", min=SIZE // STEP, max=LARGEST // STEP)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
@@ -107,10 +117,10 @@ def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str]
             logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             model,
-            (example,),
-            input_names=["portrait"],
+            (example, torch.full((2, 1), COLOUR)),
+            input_names=["portrait", "colour"],
             output_names=["cartoon"],
-            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=64), 1: side, 2: side},),
+            dynamic_shapes=({0: count, 1: side, 2: side}, {0: count}),
             opset_version=opset,
             dynamo=True,
             verbose=False,

@@ -10,7 +10,7 @@ import numpy as np
 
 from photo2cartoon.export.graph import PortraitToCartoon, stylize
 from photo2cartoon.portrait.maker import SIZE, SIZES
-from photo2cartoon.serving.session import open_session
+from photo2cartoon.serving.session import draw, open_session
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,13 @@ def compare(
     """
     session = open_session(graph)
     expected = np.concatenate([stylize(model, portrait[None]) for portrait in portraits])
-    # Run one at a time and as a batch: N is dynamic and must not change the image. So is S.
-    got = np.concatenate([session.run(["cartoon"], {"portrait": portrait[None]})[0] for portrait in portraits])
-    together = session.run(["cartoon"], {"portrait": portraits[:4]})[0]
+    # Run one at a time and as a batch, at another size and without the photograph's colours: N, S and colour are inputs.
+    got = np.concatenate([draw(session, portrait[None]) for portrait in portraits])
     gap = np.abs(expected.astype(int) - got)
-    gap_together = np.abs(expected[:4].astype(int) - together)
+    gap_together = np.abs(expected[:4].astype(int) - draw(session, portraits[:4]))
     side = SIZES[-1] if portraits.shape[1] != SIZES[-1] else SIZE
     other = cv2.resize(portraits[0], (side, side), interpolation=cv2.INTER_LINEAR)[None]
-    gap_other = np.abs(stylize(model, other).astype(int) - session.run(["cartoon"], {"portrait": other})[0])
+    gap_other = np.abs(stylize(model, other, 0.0).astype(int) - draw(session, other, 0.0))
     mean, largest = float(gap.mean()), float(max(gap.max(), gap_together.max(), gap_other.max()))
     report = Parity(len(portraits), mean, largest, float((gap > 0).mean()), mean <= max_mean and largest <= max_any)
     return report, expected, got

@@ -12,7 +12,7 @@ from photo2cartoon.layout import CARTOON_GENERATOR
 from photo2cartoon.params import Export
 from photo2cartoon.progress import note
 
-INTERFACE = 2  # of the graphs; 2 takes portraits of any size
+INTERFACE = 3  # of the graphs: 2 takes portraits of any size, 3 also the strength of the colours
 
 
 def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) -> Path:

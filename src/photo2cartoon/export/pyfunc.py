@@ -12,8 +12,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import photo2cartoon
 from photo2cartoon.assets.catalogue import find_asset, read_catalogue
 from photo2cartoon.assets.collect import ensure
@@ -24,7 +22,7 @@ from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import encode_png
 from photo2cartoon.portrait import Photograph, PortraitMaker
 from photo2cartoon.portrait.maker import required_assets
-from photo2cartoon.serving.session import open_session
+from photo2cartoon.serving.session import draw, open_session
 
 PHOTO, CARTOON = "photo", "cartoon"
 MODEL_DATA = "model"  # name of the data folder; MLflow puts it into `data/`
@@ -67,8 +65,8 @@ class CartoonModel:
 
         photos = [Photograph(bytes(photo), *self._limits) for photo in model_input[PHOTO]]
         portraits = [self._maker.of(photo).rgba for photo in photos]
-        cartoons = [self._session.run([CARTOON], {"portrait": portrait[None]})[0][0] for portrait in portraits]
-        return pd.DataFrame({CARTOON: [encode_png(np.asarray(cartoon)) for cartoon in cartoons]})
+        cartoons = [draw(self._session, portrait[None])[0] for portrait in portraits]
+        return pd.DataFrame({CARTOON: [encode_png(cartoon) for cartoon in cartoons]})
 
 
 def _gather(packed: Path, names: list[str]) -> Path:

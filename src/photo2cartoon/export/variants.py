@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from photo2cartoon.serving.session import feed
+
 
 class Tolerance(NamedTuple):
     """Largest difference allowed from torch, in levels of 255: the mean over all values, and any single value."""
@@ -100,7 +102,7 @@ def to_int8(source: Path, target: Path, portraits: np.ndarray) -> None:
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             portrait = next(self.waiting, None)
-            return None if portrait is None else {"portrait": portrait[None]}
+            return None if portrait is None else feed(portrait[None])
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"

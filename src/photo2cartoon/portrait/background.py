@@ -11,6 +11,7 @@ from photo2cartoon.portrait.cutout import inner_colours
 from photo2cartoon.portrait.maker import Portrait
 from photo2cartoon.portrait.photograph import Photograph
 
+COLOUR = 0.9  # default strength of the photograph's colours in a cartoon, 0 to 1
 WHITE, TRANSPARENT, PHOTOGRAPH = "white", "transparent", "photograph"
 
 

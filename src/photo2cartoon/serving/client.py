@@ -9,7 +9,9 @@ import numpy as np
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import ENSEMBLE, GENERATOR
 from photo2cartoon.portrait import PictureError
+from photo2cartoon.portrait.background import COLOUR
 from photo2cartoon.portrait.maker import MOST_FACES, SIZE
+from photo2cartoon.serving.session import feed
 
 TIMEOUT_SECONDS = 60.0
 MOST_AT_ONCE = MOST_FACES  # the generator's max_batch_size
@@ -44,7 +46,12 @@ class Client:
             raise UserError(f"{server}: not HOST:PORT: {error}") from None
 
     def cartoonize(
-        self, photo: bytes, faces: str = "largest", size: int = SIZE, timeout: float = TIMEOUT_SECONDS
+        self,
+        photo: bytes,
+        faces: str = "largest",
+        size: int = SIZE,
+        colour: float = COLOUR,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> list[FaceCartoon]:
         """Make cartoons from a photograph.
 
@@ -52,6 +59,7 @@ class Client:
             photo: an encoded image.
             faces: `largest` or `all`.
             size: side of the cartoons in pixels, one of `SIZES`.
+            colour: strength of the photograph's colours, 0 to 1.
             timeout: seconds.
 
         Returns:
@@ -63,15 +71,16 @@ class Client:
         """
         given = self._grpc.InferInput("photo", [1], "BYTES")
         given.set_data_from_numpy(np.array([photo], dtype=np.object_))
-        answer = self._infer(ENSEMBLE, given, timeout, {"faces": faces, "size": size})
+        answer = self._infer(ENSEMBLE, [given], timeout, {"faces": faces, "size": size, "colour": str(colour)})
         pairs = zip(answer.as_numpy("cartoon"), answer.as_numpy("box"), strict=True)
         return [FaceCartoon(cartoon, tuple(int(edge) for edge in box)) for cartoon, box in pairs]
 
-    def stylize(self, portraits: np.ndarray, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
+    def stylize(self, portraits: np.ndarray, colour: float = COLOUR, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
         """Make cartoons from portraits that were made locally.
 
         Args:
             portraits: uint8 `[N, S, S, 4]`.
+            colour: strength of the photograph's colours, 0 to 1.
             timeout: seconds, for each call.
 
         Returns:
@@ -83,8 +92,10 @@ class Client:
         cartoons = []
         for first in range(0, len(portraits), MOST_AT_ONCE):
             part = np.ascontiguousarray(portraits[first : first + MOST_AT_ONCE])
-            given = self._grpc.InferInput("portrait", list(part.shape), "UINT8")
-            given.set_data_from_numpy(part)
+            given = []
+            for (name, values), kind in zip(feed(part, colour).items(), ("UINT8", "FP32"), strict=True):
+                given.append(self._grpc.InferInput(name, list(values.shape), kind))
+                given[-1].set_data_from_numpy(values)
             cartoons.append(self._infer(GENERATOR, given, timeout).as_numpy("cartoon"))
         return np.concatenate(cartoons)
 
@@ -101,11 +112,11 @@ class Client:
         except InferenceServerException as error:
             raise UserError(f"Triton at {self.server}: {error.message()}") from None
 
-    def _infer(self, model: str, given: Any, timeout: float, parameters: dict[str, Any] | None = None) -> Any:
+    def _infer(self, model: str, given: list[Any], timeout: float, parameters: dict[str, Any] | None = None) -> Any:
         from tritonclient.utils import InferenceServerException
 
         try:
-            return self._client.infer(model, [given], client_timeout=timeout, parameters=parameters)
+            return self._client.infer(model, given, client_timeout=timeout, parameters=parameters)
         except InferenceServerException as error:
             if "INVALID_ARGUMENT" in str(error.status()) and "photo: " in error.message():
                 text = error.message().split("photo: ", 1)[-1]

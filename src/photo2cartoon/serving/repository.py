@@ -13,7 +13,7 @@ from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED
 from photo2cartoon.params import Select
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.progress import note
-from photo2cartoon.serving.session import open_session
+from photo2cartoon.serving.session import INPUTS, draw, open_session
 from photo2cartoon.serving.storage import Storage, storage_at
 from photo2cartoon.tracking import registry
 
@@ -152,9 +152,16 @@ def _check_drawing(graph: Path, version: int) -> None:
     """Refuse a graph that cannot draw: it is damaged, has another interface, or answers with one colour."""
     portrait = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 4), np.uint8)
     try:
-        (cartoon,) = open_session(graph).run(["cartoon"], {"portrait": portrait})
+        session = open_session(graph)
+        inputs = [item.name for item in session.get_inputs()]
+        cartoon = draw(session, portrait) if inputs == INPUTS else None
     except Exception as error:  # onnxruntime's errors have no common class
         raise UserError(f"MLflow version {version}: its graph cannot draw: {str(error).splitlines()[0]}") from None
+    if cartoon is None:
+        raise UserError(
+            f"MLflow version {version}: its graph takes {', '.join(inputs)}, not {', '.join(INPUTS)}: an earlier release"
+            f" exported it; `p2c export --version {version}` does so again"
+        )
     if cartoon.shape != (1, SIZE, SIZE, 3) or cartoon.dtype != np.uint8 or cartoon.min() == cartoon.max():
         raise UserError(f"MLflow version {version}: its graph draws nothing: {cartoon.dtype} {list(cartoon.shape)}")
 

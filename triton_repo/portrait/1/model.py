@@ -10,6 +10,7 @@ from photo2cartoon import params
 from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
+from photo2cartoon.portrait.background import COLOUR
 from photo2cartoon.portrait.maker import MOST_FACES
 
 
@@ -42,6 +43,7 @@ class TritonPythonModel:
         index = np.repeat(np.arange(len(made), dtype=np.int32), [len(of_photo) for of_photo in made])
         tensors = {
             "portrait": np.stack([portrait.rgba for portrait in portraits]),
+            "colour": np.full((len(portraits), 1), options.colour, np.float32),
             "box": np.array([portrait.box for portrait in portraits], np.int32),
             "photo_index": index,
         }
@@ -49,9 +51,13 @@ class TritonPythonModel:
 
 
 def _options(parameters):
-    if unknown := parameters.keys() - {"faces", "size"}:
-        raise UserError(f"{', '.join(sorted(unknown))}: unknown; there are faces and size")
-    return DrawOptions(**parameters)
+    if unknown := parameters.keys() - {"faces", "size", "colour"}:
+        raise UserError(f"{', '.join(sorted(unknown))}: unknown; there are faces, size and colour")
+    try:
+        colour = float(parameters.get("colour", COLOUR))
+    except ValueError:
+        raise UserError(f"colour '{parameters['colour']}': is no number") from None
+    return DrawOptions(**parameters | {"colour": colour})
 
 
 def _refusal(text):
