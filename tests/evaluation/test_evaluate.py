@@ -21,7 +21,7 @@ from photo2cartoon.tracking.client import connect
 # What can be measured on three cartoons of two people, without drawings and without optional weights.
 MEASURED = {
     "kernel_face", "frechet_face", "kernel_efficientnet", "frechet_efficientnet", "precision", "recall", "novelty",
-    "identity_dlib", "identity_sface", "skin_colour", "skin_tone_shift",
+    "identity_dlib", "identity_sface", "skin_colour", "skin_tone_shift", "head_colour", "clothes_colour",
 }  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_draws_are_of_the_same_photographs_for_every_model(scored):
     assert set(draws) == set(result["scores"]) and set(draws["step-000002"]) >= MEASURED
     for metric in ("kernel_efficientnet", "skin_colour"):
         a, b = (draws[name][metric] for name in ("step-000002", "step-000004"))
-        assert (a - b).std() < 0.7 * np.hypot(a.std(), b.std())
+        assert (a - b).std() < 0.9 * np.hypot(a.std(), b.std())
 
 
 def test_scores_are_those_of_the_generator_alone(scored, trained, faces, weights):

@@ -28,3 +28,21 @@ def test_a_difference_of_skin_is_measured_in_ciede2000(portraits):
     expected = (80.604 - 53.585) / (1 + 0.015 * middle / np.sqrt(20 + middle))
     assert colour.skin_difference(grey, lighter) == pytest.approx(expected, rel=1e-3)
     assert (colour.typology_angles(lighter) > colour.typology_angles(grey)).all()
+
+
+@pytest.mark.parametrize(
+    ("difference", "rows"), [(colour.head_difference, slice(0, 30)), (colour.clothes_difference, slice(120, 128))]
+)
+def test_heads_and_clothes_are_compared_where_they_are(difference, rows):
+    """Grey people on white; only the place in question changes its colour."""
+    photos = torch.ones(2, 3, 128, 128)
+    photos[:, :, 20:, 40:90] = 0.0
+    assert np.allclose(difference(photos, photos), 0)
+    other = photos.clone()
+    other[1, 0, rows, 40:90] = 0.6
+    zero, moved = difference(photos, other)
+    assert zero == 0 and moved > 10
+    elsewhere = photos.clone()
+    elsewhere[1, 0, 60:100] = 0.6
+    assert np.allclose(difference(photos, elsewhere), 0)
+    assert np.allclose(difference(torch.ones(1, 3, 128, 128), -torch.ones(1, 3, 128, 128)), 0), "nobody is there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ def measure(
     photographs: Annotated[
         bool, typer.Option("--photographs", help="Show the photographs and the drawings beside the cartoons.")
     ] = False,
+    colour: Annotated[
+        float, typer.Option(min=0, max=1, help="Colours, from 0 (the style's own) to 1 (the photograph's).")
+    ] = 0.9,
     recipe: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,7 +41,7 @@ def measure(
     recipes = dict(_recipe(each) for each in recipe or ())
     named = _named([*models, *(model for members in recipes.values() for model in members)])
     members = {name: [named[model] for model in given] for name, given in recipes.items()}
-    stylizers = {name: _load(model) for model, name in named.items()}
+    stylizers = {name: functools.partial(_load(model), colour=colour) for model, name in named.items()}
     stage(stylizers, data, weights, out, photographs, members)
     typer.echo((out / MEASURES_TABLE).read_text(encoding="utf-8"))
 

@@ -228,6 +228,25 @@ def _(given: Evidence) -> Statistic | None:
     return Mean(np.abs(typology_angles(given.made) - typology_angles(given.photos)))
 
 
+@metric(
+    "head_colour",
+    "lower",
+    "CIEDE2000 between the top of the head of photograph and cartoon: hair, a headscarf, or skin",
+    group=True,
+)
+def _(given: Evidence) -> Statistic | None:
+    from photo2cartoon.scoring.colour import head_difference
+
+    return Mean(head_difference(given.photos, given.made))
+
+
+@metric("clothes_colour", "lower", "CIEDE2000 between the clothes of photograph and cartoon", group=True)
+def _(given: Evidence) -> Statistic | None:
+    from photo2cartoon.scoring.colour import clothes_difference
+
+    return Mean(clothes_difference(given.photos, given.made))
+
+
 @metric("l1", "lower", "L1 to the teacher's drawing, -1..1", group=True)
 def _(given: Evidence) -> Statistic | None:
     from photo2cartoon.scoring.pairs import l1
