@@ -94,7 +94,7 @@ def packages() -> list[tuple[str, str, str]]:
 
 def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
     """Return a package's licence: its expression, else its short text, else its classifier."""
-    stated = metadata["License-Expression"] or metadata["License"] or ""
+    stated = metadata.get("License-Expression") or metadata.get("License") or ""
     if 0 < len(stated) < 60:
         return stated
     classifiers = [line for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]

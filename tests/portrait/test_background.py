@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.portrait import Photograph, PortraitMaker
+from photo2cartoon.portrait import Photograph, PortraitMaker, decode
 from photo2cartoon.portrait.background import check_background, on_colour, on_white, put_on, without_white
 from tests.conftest import noise
 
@@ -47,6 +47,22 @@ def test_no_halo(made):
 def test_a_colour(made, name, rgb):
     shown = put_on(on_white(made.rgba), made, name)
     assert (shown[made.rgba[..., 3] == 0] == rgb).all()
+
+
+def test_a_large_photographs_background_is_as_smooth_as_a_small_ones(weights, hopper):
+    """Four times as many pixels give the same background, not every fourth of them."""
+    maker = PortraitMaker.from_weights(weights)
+    small = decode(hopper)
+    large = cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    large = np.clip(large + 60.0 * (np.indices(large.shape[:2]).sum(axis=0) % 2 * 2 - 1)[..., None], 0, 255).astype(
+        np.uint8
+    )
+    photo = Photograph(cv2.imencode(".png", large[..., ::-1])[1].tobytes())
+    portrait = maker.of(photo)
+    outside = portrait.rgba[..., 3] == 0
+    shown = put_on(on_white(portrait.rgba), portrait, "photograph", photo).astype(np.float32)
+    rough = np.abs(shown - cv2.GaussianBlur(shown, (0, 0), 1))[outside].mean()
+    assert rough < 6
 
 
 def test_the_photographs_own_background(made, hopper):

@@ -21,7 +21,7 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
 
 
 def on_colour(rgba: np.ndarray, colour: tuple[int, int, int] | np.ndarray) -> np.ndarray:
-    """Composite uint8 `[..., 4]` on a colour, or on an image `[..., 3]`, as uint8 `[..., 3]`."""
+    """Composite uint8 `[..., 4]` on a colour, or on an image `[..., 3]`: uint8 `[..., 3]`, rounded to nearest."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
     return np.rint(rgba[..., :3] * alpha + np.asarray(colour, np.float32) * (1 - alpha)).astype(np.uint8)
 
@@ -72,11 +72,17 @@ def put_on(cartoon: np.ndarray, portrait: Portrait, background: str, photo: Phot
     if background == TRANSPARENT:
         return rgba
     if background == PHOTOGRAPH:
-        size = (len(cartoon),) * 2
-        return on_colour(
-            rgba, cv2.warpAffine(photo.rgb, portrait.matrix, size, flags=cv2.INTER_AREA, borderValue=(255,) * 3)
-        )
+        return on_colour(rgba, _framed(photo.rgb, portrait.matrix, len(cartoon)))
     return on_colour(rgba, colour_of(background))
+
+
+def _framed(rgb: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
+    """Return the part of a photograph that a portrait shows, uint8 `[side, side, 3]`; white beyond the edges."""
+    step = int(1 / np.linalg.norm(matrix[0, :2]))
+    if step > 1:  # shrunk by a whole number first, as warping takes single pixels
+        rgb = cv2.resize(rgb, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+        matrix = np.column_stack([matrix[:, :2] * step, matrix[:, 2] + matrix[:, :2].sum(axis=1) * (step - 1) / 2])
+    return cv2.warpAffine(rgb, matrix, (side, side), borderValue=(255, 255, 255))
 
 
 def colour_of(name: str) -> tuple[int, int, int]:
