@@ -32,8 +32,11 @@ def files(place):
     return {path.split(root, 1)[1].lstrip("/"): system.cat_file(path) for path in system.find(root)}
 
 
-def graph(folder, version, first=0):
-    """Write the smallest ONNX file that names its version, and return its path; `first=4` answers with nothing."""
+def graph(folder, version, first=0, earlier=False):
+    """Write the smallest ONNX file that names its version, and return its path.
+
+    With `first=4` it answers with nothing; `earlier` is the interface of an earlier release, without the colours.
+    """
     ends = [
         onnx.numpy_helper.from_array(np.array([end]), name)
         for name, end in (("from", first), ("to", first + 3), ("axis", 3))
@@ -42,7 +45,7 @@ def graph(folder, version, first=0):
     shapes = {"portrait": ["N", 256, 256, 4], "cartoon": ["N", 256, 256, 3]}
     given, made = (onnx.helper.make_tensor_value_info(k, onnx.TensorProto.UINT8, v) for k, v in shapes.items())
     colour = onnx.helper.make_tensor_value_info("colour", onnx.TensorProto.FLOAT, ["N", 1])
-    drawn = onnx.helper.make_graph([node], "colours", [given, colour], [made], ends)
+    drawn = onnx.helper.make_graph([node], "colours", [given] if earlier else [given, colour], [made], ends)
     opset = onnx.helper.make_opsetid("", 18)
     model = onnx.helper.make_model(drawn, ir_version=10, opset_imports=[opset])
     onnx.helper.set_model_props(model, {"mlflow_version": str(version)})
@@ -167,14 +170,19 @@ def test_a_repository_is_tried_before_a_run(storage, tmp_path):
 
 def test_a_graph_that_draws_nothing_is_not_published(place, tmp_path):
     init_repository(place, ROOT / "triton_repo")
-    for name, spoil in (("nothing", None), ("damaged", b"not a graph")):
+    spoilt = (
+        ("nothing", None, "its graph draws nothing"),
+        ("damaged", b"not a graph", "its graph cannot draw"),
+        ("earlier", None, r"takes portrait, not portrait, colour: .* `p2c export --version 1` does so again"),
+    )
+    for name, spoil, said in spoilt:
         version = register(name, tmp_path / "none", generator_sha256=name)
-        file = graph(tmp_path / name / "data/model", version, first=4)
+        file = graph(tmp_path / name / "data/model", version, 0 if name == "earlier" else 4, name == "earlier")
         if spoil:
             file.write_bytes(spoil)
         registry.add_files(name, version, file.parents[2], {})
         registry.set_champion(name, version)
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match=said):
             promote(place, Select(model_name=name))
         assert list_versions(place) == []
 
