@@ -199,7 +199,7 @@ def test_faces_of_several_photographs_are_told_apart(server, group, hopper):
         ({"faces": "everyone"}, "parameters: faces 'everyone': known are largest and all"),
         ({"size": 300}, "parameters: size 300: known are 256 and 512"),
         ({"face": "all"}, "parameters: face: unknown; there are faces, size and colour"),
-        ({"colour": "red"}, "parameters: colour 'red': is no number"),
+        ({"colour": "red"}, "parameters: colour 'red': is not a number"),
         ({"colour": 2}, r"parameters: colour 2: is not from 0"),
     ):
         with pytest.raises(grpc.InferenceServerException, match=said):

@@ -78,15 +78,15 @@ class FullRange:
         boxes = self._turned(rgb)
         if everybody:
             boxes += [] if boxes else self._padded(rgb)
-            yield without_duplicates([*boxes, *self._tiles(rgb, fine=True)])
+            yield without_duplicates([*boxes, *self._in_tiles(rgb, fine=True)])
         else:
             yield boxes
             yield self._padded(rgb)
-            yield without_duplicates(self._tiles(rgb))
+            yield without_duplicates(self._in_tiles(rgb))
         for quarters in (1, 3, 2):
             turned = rotated(rgb, quarters)
             # Small faces are found upside down too, if not the right way round; so one turn is enough for them.
-            boxes = without_duplicates([*self._padded(turned), *(self._tiles(turned) if quarters == 1 else [])])
+            boxes = without_duplicates([*self._padded(turned), *(self._in_tiles(turned) if quarters == 1 else [])])
             yield [turned_back(box, quarters, width, height) for box in boxes]
 
     def _padded(self, rgb: np.ndarray) -> list[Box]:
@@ -95,7 +95,7 @@ class FullRange:
         pad = round(PADDING * max(height, width))
         return self._look(rgb, -pad, -pad, width + 2 * pad, height + 2 * pad)
 
-    def _tiles(self, rgb: np.ndarray, fine: bool = False) -> list[Box]:
+    def _in_tiles(self, rgb: np.ndarray, fine: bool = False) -> list[Box]:
         """Find small faces."""
         height, width = rgb.shape[:2]
         tiles = list(_tiles(width, height, 2, TILE))

@@ -56,7 +56,7 @@ def _options(parameters):
     try:
         colour = float(parameters.get("colour", COLOUR))
     except ValueError:
-        raise UserError(f"colour '{parameters['colour']}': is no number") from None
+        raise UserError(f"colour '{parameters['colour']}': is not a number") from None
     return DrawOptions(**parameters | {"colour": colour})
 
 
