@@ -6,9 +6,9 @@
   Hopper) as portraits, with the cartoon that each model of the project makes of them.
 - `portrait-debug.jpg`: how the portrait of Eileen Collins was made.
 - `options.jpg`: both in one photograph; everybody pasted; one on a colour, one on the photograph's background, at 512 px.
-- With a dataset that holds the held-out photographs (docs/model-card.md), `MODEL-with-drawing.jpg` and
-  `MODEL-without-drawing.jpg`: cartoons of the first 32 photographs by name of each kind. Photographs of a dataset are
-  never in this folder.
+- With a dataset that holds the held-out photographs (docs/model-card.md), `MODEL-without-drawing.jpg`: 32 of the worldwide
+  photographs (CC0), at equal distances by name, and their cartoons; and `MODEL-with-drawing.jpg`: cartoons alone, because
+  the photographs that have drawings come without a licence.
 """
 
 import argparse
@@ -24,7 +24,8 @@ from photo2cartoon import pretrained
 from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import LoadedModel, by_onnxruntime
-from photo2cartoon.evaluation.measure import measure
+from photo2cartoon.dataset.faces import load_pairs
+from photo2cartoon.evaluation.measure import SHOWN, SIDE, measure
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import grid
@@ -73,8 +74,13 @@ shown = cv2.resize(cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), None, fx=0.5, fy=0.5,
 cv2.imwrite(str(HERE / "options.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 if given.data:
+    drawn = len(load_pairs(given.data, "test", SIDE)[0])
     with tempfile.TemporaryDirectory() as folder:
-        measure(draws, given.data, given.weights, Path(folder) / "out")
+        measure(draws, given.data, given.weights, Path(folder) / "out", photographs=True)
         for sheet in (Path(folder) / "out").glob("*.png"):
-            cv2.imwrite(str(HERE / f"{sheet.stem}.jpg"), cv2.imread(str(sheet)), [cv2.IMWRITE_JPEG_QUALITY, 88])
+            shown = cv2.imread(str(sheet))
+            if sheet.stem.endswith("-with-drawing"):  # rows of photographs, of the teacher's drawings, of cartoons
+                rows = np.split(shown, 3 * -(-min(SHOWN, drawn) // 8))
+                shown = np.vstack(rows[2::3])
+            cv2.imwrite(str(HERE / f"{sheet.stem}.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 85])
         print((Path(folder) / "out/measures.md").read_text())

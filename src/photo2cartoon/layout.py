@@ -26,6 +26,7 @@ SOURCES = "CARD.md"
 
 # `preprocess` writes trainA, trainB, testA and testB as photo2cartoon has them.
 DRAWN = "drawnA"  # drawings of photographs, under the photographs' names
+PSEUDO_DRAWN = "pseudoA"  # `pseudo-label`: the same by a generator, of photographs that nobody has drawn
 TABLE = "pictures.csv"
 
 # `train`

@@ -1,7 +1,6 @@
 """A video keeps its frames, times and sound; its crop is steady; failures are reported in one line."""
 
 import gc
-import itertools
 import weakref
 from fractions import Fraction
 
@@ -12,7 +11,6 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
-from photo2cartoon.cartoonize.follow import Crowd, Follower, people
 from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, cartoonize_video
 from photo2cartoon.cartoonize.video_reader import SUFFIXES, VideoReader
@@ -20,12 +18,22 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PortraitMaker
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.serving.session import open_session
-
-WIDTH, HEIGHT, RATE, COUNT, SOUND_RATE = 640, 360, 25, 30, 48000
-TONE, TONE_FROM = 440, 0.3  # Hz, seconds
-EYES = (224, 140)  # between Eileen Collins' eyes
-RED = (200, 60, 40)
-NEARLY_LOSSLESS = {"crf": "8", "preset": "ultrafast"}
+from tests.films import (
+    COUNT,
+    HEIGHT,
+    NEARLY_LOSSLESS,
+    RATE,
+    RED,
+    SOUND_RATE,
+    TONE,
+    TONE_FROM,
+    WIDTH,
+    is_colour,
+    pictures,
+    red,
+    shots,
+    write,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -36,67 +44,6 @@ def maker(weights) -> PortraitMaker:
 @pytest.fixture(scope="module")
 def portrait(astronaut) -> np.ndarray:
     return cv2.cvtColor(cv2.imread(str(astronaut)), cv2.COLOR_BGR2RGB)
-
-
-def shots(picture, count, tremble=0.7, noise=5.0, pan=30.0, turn=6.0, zoom=0.08, rate=RATE):
-    """Yield frames of a hand-held camera that pans, turns and zooms slowly around a face in poor light."""
-    rng = np.random.default_rng(0)
-    for index in range(count):
-        time = index / rate
-        scale, angle = 1.3 * (1 + zoom * np.sin(time)), np.deg2rad(turn * np.sin(0.8 * time))
-        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-        matrix = np.array([[cos, -sin, 0], [sin, cos, 0]])
-        middle = np.array([WIDTH / 2 + pan * np.sin(0.7 * time), HEIGHT / 2 - 10]) + rng.normal(0, tremble, 2)
-        matrix[:, 2] = middle - matrix[:, :2] @ EYES
-        frame = cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
-        yield np.clip(frame + noise * rng.standard_normal(frame.shape, np.float32), 0, 255).astype(np.uint8)
-
-
-def write(
-    path,
-    frames,
-    pts=None,
-    time_base=None,
-    sound="aac",
-    video="libx264",
-    rate=RATE,
-    options=None,
-    turned=None,
-    pix_fmt="yuv420p",
-    **container,
-):
-    """Write a video whose tone starts at `TONE_FROM`, and return its path."""
-    frames = list(frames)
-    time_base = time_base or Fraction(1, rate)
-    with av.open(str(path), "w", container_options=container) as out:
-        stream = out.add_stream(video, rate=rate, options=options or {})
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        stream.time_base = stream.codec_context.time_base = time_base
-        if turned:
-            stream.set_display_rotation(*turned)
-        audio = out.add_stream(sound, rate=SOUND_RATE, layout="mono") if sound else None
-        for index, rgb in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-            frame.pts, frame.time_base = pts[index] if pts else index, time_base
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-        if audio:
-            time = np.arange(int(SOUND_RATE * len(frames) / rate)) / SOUND_RATE
-            wave = 0.3 * np.sin(2 * np.pi * TONE * time) * (time >= TONE_FROM)
-            tone = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
-            tone.sample_rate, tone.pts = SOUND_RATE, 0
-            resampler = av.AudioResampler(audio.format, "mono", SOUND_RATE)
-            for part in [*resampler.resample(tone), *resampler.resample(None), None]:
-                out.mux(audio.encode(part))
-    return path
-
-
-def pictures(path):
-    """Return the exact frame times in seconds and the frames, uint8 RGB."""
-    with av.open(str(path)) as video:
-        frames = [(frame.pts * frame.time_base, frame.to_ndarray(format="rgb24")) for frame in video.decode(video=0)]
-    return [time for time, _ in frames], np.stack([frame for _, frame in frames])
 
 
 def heard(path):
@@ -124,14 +71,6 @@ def packets(path):
 
 def as_they_are(portraits, _):
     return on_white(portraits)
-
-
-def red(portraits, _):
-    return np.broadcast_to(np.array(RED, np.uint8), (*portraits.shape[:3], 3))
-
-
-def is_colour(frame, colour):
-    return np.abs(frame.reshape(-1, 3).mean(axis=0) - colour).max() < 4
 
 
 @pytest.fixture(scope="module")
@@ -242,79 +181,6 @@ def test_the_crop_is_steady(portrait, maker, tmp_path):
 
     assert len(matrices) == len(alone) and tremble(alone) > 0.5, "there is something to smooth"
     assert tremble(matrices) < 0.45 * tremble(alone)
-
-
-def test_frames_without_a_face(portrait, maker, tmp_path):
-    """Short gaps are filled; there is no cartoon before the first face or in long gaps."""
-    face = next(shots(portrait, 1))
-    hidden = face.copy()
-    hidden[80:260, 230:410] = 90  # a hand in front of the face
-    parts = [(2, False), (3, True), (3, False), (3, True), (6, False), (3, True), (2, False)]
-    frames = itertools.chain.from_iterable([face if seen else hidden] * count for count, seen in parts)
-    source = write(tmp_path / "gaps.mkv", frames, rate=5)
-    report = cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, red)
-    _, after = pictures(tmp_path / "out.mp4")
-    drawn = [is_colour(frame, RED) for frame in after]
-    assert drawn == [False] * 2 + [True] * 9 + [False] * 6 + [True] * 3 + [False] * 2
-    assert (report.frames, report.drawn) == (len(drawn), sum(drawn))
-    assert all(is_colour(frame, (255, 255, 255)) for frame in after[11:17])
-
-
-def test_one_person_is_followed(portrait, hopper, maker):
-    """The followed face stays the same while another grows larger beside it; after a cut the largest face is taken."""
-    other = cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)
-    nearby, whole = Follower(maker.finder), Follower(maker.finder)
-    whole.track.find_near = lambda *_: []
-    for index in range(12):
-        scene = np.full((480, 900, 3), 128, np.uint8)
-        scene[:360, :400] = cv2.resize(portrait[:400, :440], (400, 360))
-        side = 200 + 24 * index
-        scene[:side, 420 : 420 + side] = cv2.resize(other, (side, side))
-        if index >= 10:
-            scene[:] = 20
-            scene[:, 420:] = cv2.resize(other, (480, 480))
-        if index in (0, 9):
-            assert (maker.finder(scene)[0].points.mean(axis=0)[0] > 400) == (index == 9), "the largest is another"
-        for follower in (nearby, whole):
-            follower.add(scene, index / RATE)
-    for follower in (nearby, whole):
-        assert [(frame, scene) for frame, scene, _ in follower.track.sightings] == [
-            (n, int(n >= 10)) for n in range(12)
-        ]
-        middles = [points.mean(axis=0)[0] for points in follower.track.steady()]
-        assert max(middles[:10]) < 400 < 480 < min(middles[10:])
-    for near, far in zip(nearby.track.steady(), whole.track.steady(), strict=True):
-        assert np.abs(near - far).mean() < 0.03 * np.ptp(far), "a look nearby finds the same points"
-
-
-def test_everybody_is_followed(portrait, hopper, maker, tmp_path):
-    """Two people who move, one of whom leaves, and a newcomer: each is drawn in every frame that shows them, once."""
-    other = cv2.cvtColor(cv2.imread(str(hopper)), cv2.COLOR_BGR2RGB)
-
-    def scene(index):
-        frame = np.full((480, 960, 3), 128, np.uint8)
-        heads = [(portrait[:400, 20:420], 400, 3 * index), (other, 300, 640 - 3 * index)]
-        if index >= 10:
-            heads = [heads[1], (other[:, ::-1], 200, 40)]  # Collins leaves, another woman comes
-        for picture, side, x in heads:
-            frame[:side, x : x + side] = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        return frame
-
-    frames = [scene(index) for index in range(20)]
-    crowd = Crowd(maker.finder, maker.min_face)
-    for index, frame in enumerate(frames):
-        crowd.add(frame, index / 10)
-    assert len(crowd.tracks) == 3
-    for index, here in enumerate(people(crowd.tracks)):
-        expected = [3 * index + 210, 640 - 3 * index + 150] if index < 10 else [140, 640 - 3 * index + 150]
-        assert np.allclose(sorted(person.points[:, 0].mean() for person in here), expected, atol=25), index
-    source = write(tmp_path / "two.mp4", frames, sound=None, rate=10)
-    options = DrawOptions(faces="all", paste=True)
-    report = cartoonize_video(source, tmp_path / "out.mp4", maker.finder, maker.cut, red, options, smallest=64)
-    assert report.drawn == 20
-    for index, frame in enumerate(pictures(tmp_path / "out.mp4")[1]):
-        for x in ([3 * index + 210] if index < 10 else [140]) + [640 - 3 * index + 150]:
-            assert np.abs(frame[100:130, x - 8 : x + 8].reshape(-1, 3).mean(axis=0) - RED).max() < 30, (index, x)
 
 
 def test_options_that_do_not_fit_a_video(video, maker, tmp_path):

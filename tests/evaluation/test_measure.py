@@ -68,9 +68,11 @@ def test_photographs_are_shown_on_request_only(measured, weights, tmp_path):
 
 def test_the_command_measures_checkpoints(measured, p2c, trained, weights, tmp_path):
     _, _, data = measured
-    told = p2c(
-        "measure", trained / "checkpoints/step-000004", "--data", data, "--weights", weights, "--out", "out"
-    ).stdout
+    stems = sorted(path.stem for path in (data / "testA").iterdir())[:4]
+    (tmp_path / "groups.yaml").write_text(f"with a hat: {[*stems, 'nobody']}\nvery few: [{stems[0]}]\n")
+    given = ("measure", trained / "checkpoints/step-000004", "--data", data, "--weights", weights, "--out", "out")
+    told = p2c(*given, "--groups", "groups.yaml").stdout
+    assert "| with a hat (4) |" in told and "very few" not in told
     assert "| step-000004 |" in told and (tmp_path / "out/step-000004-with-drawing.png").exists()
     assert read_rgba(tmp_path / "out/step-000004-with-drawing.png").shape[1] == 6 * 160
 
@@ -109,6 +111,14 @@ def test_the_spread_over_seeds_is_reported(measured, weights, tmp_path):
     )
     assert (spread["low"], spread["high"], spread["runs"]) == (min(values), max(values), 3)
     assert "| brighter (3) |" in (tmp_path / "out/measures.md").read_text()
+
+
+def test_a_damaged_file_of_groups_is_named(p2c, tmp_path):
+    for text, reason in (("a: b", "expected names of groups"), ("a: [", "cannot be read"), (None, "cannot be read")):
+        if text:
+            (tmp_path / "groups.yaml").write_text(text)
+        done = p2c("measure", "slim", "--groups", "groups.yaml" if text else "none.yaml", "--out", "out", code=1)
+        assert reason in done.stderr and "Traceback" not in done.stderr and not (tmp_path / "out").exists()
 
 
 def test_a_recipe_of_one_run_is_refused(p2c, tmp_path):

@@ -1,5 +1,6 @@
 """Each loss equals its formula, computed here with numpy."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -42,3 +43,16 @@ def test_face_id_is_one_minus_cosine(pair):
     assert losses.face_id(a, b).item() == pytest.approx((1 - cosine).mean())
     assert losses.face_id(a, a).item() == pytest.approx(0)
     assert losses.face_id(a, -a).item() == pytest.approx(2)
+
+
+def test_lines_are_those_of_the_picture_whatever_its_colours(astronaut):
+    photo = np.ascontiguousarray(cv2.imread(str(astronaut))[:256, 128:384])
+    picture = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
+    lines = losses.lines_of(picture)
+    assert lines.shape == picture.shape and torch.equal(lines[:, 0], lines[:, 2])
+    darker = losses.lines_of((picture + 1) * 0.5 - 1)
+    assert (lines - darker).abs().mean() < 0.25 * lines.abs().mean(), "half as light, nearly the same lines"
+    assert losses.lines_of(torch.full((1, 3, 64, 64), -0.3)).abs().max() < 1e-5
+    drawn = picture.clone()
+    drawn[..., 100:102, :] = -1
+    assert losses.lines_of(drawn)[..., 100:102, :].mean() < -0.5

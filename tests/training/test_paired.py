@@ -65,6 +65,23 @@ def test_people_without_drawings_get_in_by_the_other_losses_alone(drawn_faces, w
     assert recipe.per_step == {"pairs": 2, "photos": 0, "cartoons": 0}
 
 
+def test_discriminators_that_see_lines_ask_for_no_other_brightness(drawn_faces, weights):
+    """The adversarial loss of an image and of the same at half its luma: far apart in colours, near in lines."""
+    apart = {}
+    for see in ("colours", "lines"):
+        paired = Paired(l1=0, edges=0, perceptual=0, adversarial=1, discriminators_see=see)
+        trainer = PairedTrainer.from_folder(
+            TINY.model_copy(update={"paired": paired}), drawn_faces, weights, ProcessGroup(0, 1, torch.device("cpu"))
+        )
+        photos = trainer.data.batch(0, trainer.group)[0][:, :3]
+        with torch.no_grad():
+            seen = [trainer._seen(each) for each in (photos, (photos + 1) / 2 - 1)]
+            logits = [trainer.state.networks["disGB"](each).logit for each in seen]
+        apart[see] = ((logits[0] - logits[1]).abs().mean() / logits[0].std()).item()
+        assert trainer.step(0)["generator/adversarial"] > 0
+    assert apart["lines"] < 0.5 * apart["colours"]
+
+
 def test_a_paired_run_is_continued_unpaired(drawn_faces, weights, tmp_path):
     first = train(TINY, drawn_faces, weights, tmp_path / "first")
     unpaired = TINY.model_copy(

@@ -34,15 +34,22 @@ def measure(
             help="Models of one recipe with different seeds, whose spread is reported; may be repeated.",
         ),
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="YAML with further groups of people: names, and lists of photographs' stems."
+        ),
+    ] = None,
 ) -> None:
     """Compare models on held-out photographs: distance to the drawings, to the style, and to the person."""
     from photo2cartoon.evaluation.measure import measure as stage
 
     recipes = dict(_recipe(each) for each in recipe or ())
+    more = _groups(groups) if groups else None
     named = _named([*models, *(model for members in recipes.values() for model in members)])
     members = {name: [named[model] for model in given] for name, given in recipes.items()}
     stylizers = {name: functools.partial(_load(model), colour=colour) for model, name in named.items()}
-    stage(stylizers, data, weights, out, photographs, members)
+    stage(stylizers, data, weights, out, photographs, members, more)
     typer.echo((out / MEASURES_TABLE).read_text(encoding="utf-8"))
 
 
@@ -93,6 +100,18 @@ def _recipe(text: str) -> tuple[str, list[str]]:
     if not name or len(models) < 2:
         raise UserError(f"measure: --recipe {text}: expected NAME=MODEL,MODEL with two models or more")
     return name, models
+
+
+def _groups(path: Path) -> dict[str, list[str]]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict) or not all(isinstance(stems, list) for stems in found.values()):
+        raise UserError(f"{path}: expected names of groups, each with a list of photographs' stems")
+    return {str(name): [str(stem) for stem in stems] for name, stems in found.items()}
 
 
 def _named(models: list[str]) -> dict[str, str]:

@@ -48,6 +48,25 @@ def import_weights(
     )
 
 
+@app.command("pseudo-label", rich_help_panel=MODELS)
+def pseudo_label(
+    out: Annotated[Path, typer.Option(help="Folder for the dataset with the drawings, and overview.png.")],
+    model: Annotated[Path, typer.Option(help="Checkpoint folder, or a bundled model by name.")] = Path("full"),
+    data: Data = DATA,
+    weights: WeightsFolder = WEIGHTS,
+) -> None:
+    """Draw the training photographs that have no drawing, as targets for `p2c train` with train.paired.pseudo.
+
+    Each is drawn by way of a photograph that is easier to draw: with the usual skin colour, and smoothed. People whose skin is
+    not light then get their own colours back.
+    """
+    from photo2cartoon.training.pseudo_label import pseudo_label as stage
+
+    drawn, without_face = stage(model, data, weights, out)
+    skipped = f"; {without_face} without a face left out" if without_face else ""
+    typer.echo(f"{out}: {drawn} photographs drawn{skipped}; look at {out / OVERVIEW}")
+
+
 @app.command("test", hidden=True)
 @app.command(rich_help_panel=MODELS)
 def translate(

@@ -1,6 +1,7 @@
 """In-memory dataset of training and evaluation: photo2cartoon's folders trainA, trainB, testA, testB.
 
-Drawings of photographs, where there are any, are in `drawnA` under the photographs' names.
+Drawings of photographs, where there are any, are in `drawnA` under the photographs' names; a generator's, for those that
+nobody has drawn, in `pseudoA`.
 
 The order of the images, their crops and their flips depend only on the seed and the image's number in the run, so a
 resumed run sees exactly the images that an uninterrupted one would.
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash
-from photo2cartoon.layout import DRAWN
+from photo2cartoon.layout import DRAWN, PSEUDO_DRAWN
 from photo2cartoon.portrait import PictureError, decode
 from photo2cartoon.portrait.background import on_white
 
@@ -105,10 +106,21 @@ def load_pairs(data: Path, split: str, side: int) -> tuple[Faces, Faces]:
         raise UserError(
             f"{drawings}: holds no drawing of a photograph in {split}A; `p2c preprocess --drawings` makes it"
         )
-    photos, targets = _load(paired, side), _load([drawings / path.name for path in paired], side)
     others = [path for path in listed if not (drawings / path.name).is_file()]
     unpaired = _load(others, side) if others else Faces((), torch.empty(0, 3, side, side, dtype=torch.uint8))
-    return Faces(photos.stems, torch.cat([photos.pictures, targets.pictures], dim=1)), unpaired
+    return _load_with(paired, drawings, side), unpaired
+
+
+def load_pseudo_pairs(data: Path, side: int) -> Faces | None:
+    """Load the training photographs that have pseudo-labels, with these: `[n, 6, S, S]`; None if there are none."""
+    drawings = data / PSEUDO_DRAWN
+    paired = [path for path in list_pictures(data / "trainA") if (drawings / path.name).is_file()]
+    return _load_with(paired, drawings, side) if paired else None
+
+
+def _load_with(paths: list[Path], drawings: Path, side: int) -> Faces:
+    photos, targets = _load(paths, side), _load([drawings / path.name for path in paths], side)
+    return Faces(photos.stems, torch.cat([photos.pictures, targets.pictures], dim=1))
 
 
 def held_out_split(data: Path) -> str:

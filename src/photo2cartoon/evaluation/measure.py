@@ -31,6 +31,7 @@ def measure(
     out: Path,
     photographs: bool = False,
     recipes: Mapping[str, Sequence[str]] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict:
     """Measure models on the held-out photographs of a dataset, and write contact sheets of their cartoons.
 
@@ -42,6 +43,8 @@ def measure(
         out: receives `measures.json`, `measures.md` and contact sheets.
         photographs: show the photographs and the teacher's drawings beside the cartoons on the contact sheets.
         recipes: names of models that differ in their seed alone, by recipe; their spread is reported.
+        groups: further groups of people, such as those with glasses: stems of photographs by name. Stems that are not among
+            the held-out photographs are left out.
 
     Returns:
         The contents of `measures.json`: the size of each group, the scores of each model for everybody and by group with
@@ -54,6 +57,9 @@ def measure(
     photos = scorer.set.photos
     if len(photos) < FEWEST_IN_GROUP:
         raise UserError(f"{data}: testA holds {len(photos)} photographs, three or more are needed to measure")
+    for name, stems in (groups or {}).items():
+        scorer.groups[name] = np.isin(scorer.set.stems, list(stems))
+    scorer.groups = {name: members for name, members in scorer.groups.items() if members.sum() >= FEWEST_IN_GROUP}
     cartoons = {PHOTOGRAPHS: photos, STRANGERS: photos.roll(1, dims=0)}
     for name, stylize in bar(models.items(), desc="stylize", unit="model"):
         cartoons[name] = _stylized(stylize, photos)
@@ -147,7 +153,7 @@ def _stylized(stylize: Stylize, photos: Tensor) -> Tensor:
 
 
 def _write_sheets(folder: Path, cartoons: Mapping[str, Tensor], drawings: Tensor, photographs: bool) -> None:
-    """Write contact sheets, eight images in a row: the first by name with a drawing, and the first without one."""
+    """Write contact sheets, eight images in a row, of photographs with a drawing and without one."""
     drawn = len(drawings)
     for kind, places in (("with-drawing", slice(0, drawn)), ("without-drawing", slice(drawn, None))):
         for name, pictures in cartoons.items():
@@ -167,5 +173,6 @@ def _write_sheets(folder: Path, cartoons: Mapping[str, Tensor], drawings: Tensor
 
 
 def _shown(images: Tensor) -> list[np.ndarray]:
-    """Return the first images, uint8 `[N, 3, S, S]`, as pictures `[S, S, 3]`."""
-    return list(images[:SHOWN].permute(0, 2, 3, 1).numpy())
+    """Return images at equal distances, of uint8 `[N, 3, S, S]`, as pictures `[S, S, 3]`."""
+    places = np.linspace(0, len(images) - 1, min(len(images), SHOWN)).round().astype(int)
+    return list(images[places].permute(0, 2, 3, 1).numpy())

@@ -1,6 +1,6 @@
 """Make a trained checkpoint one of the models that come with the project.
 
-    python -m photo2cartoon.export.adopt CHECKPOINT NAME [--blend CHECKPOINT --share 0.4]
+    python -m photo2cartoon.export.adopt CHECKPOINT NAME_OR_FOLDER [--blend CHECKPOINT --share 0.4]
 
 Only the averaged generator is kept, in half precision: half the size, for rounding of a quarter of a thousandth.
 Blending it with the checkpoint that its training started from keeps more of what that checkpoint could do (weight-space
@@ -46,9 +46,10 @@ def adopt(source: Path, target: Path, blend: Path | None = None, share: float = 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("name")
+    parser.add_argument("target", help="name of the model in the package, or a folder with a slash in its path")
     parser.add_argument("--blend", type=Path, help="a checkpoint of the same network")
     parser.add_argument("--share", type=float, default=0.4, help="of the other one, 0..1")
     given = parser.parse_args()
     with exit_on_user_error("adopt"):
-        adopt(given.checkpoint, FOLDER / given.name, given.blend, given.share)
+        target = Path(given.target) if "/" in given.target else FOLDER / given.target
+        adopt(given.checkpoint, target, given.blend, given.share)

@@ -104,7 +104,13 @@ class Paired(Section):
         0.0, description="least-squares GAN loss on the patches; photographs without a drawing take part"
     )
     adversarial_cam: NonNegative = Field(0.0, description="least-squares GAN loss on the attention logits")
+    discriminators_see: Literal["colours", "lines"] = Field(
+        "colours", description="images as they are, or their lines alone, so that the losses above change no colours"
+    )
     face_id: NonNegative = Field(0.0, description="cosine distance of face features, for photographs without a drawing")
+    pseudo: NonNegative = Field(
+        0.0, description="weighted sum of the first three losses, to the pseudo-labels of photographs without a drawing"
+    )
     others: Annotated[int, Field(ge=0)] = Field(
         1, description="photographs without a drawing per step, and as many cartoons, when a loss uses them"
     )

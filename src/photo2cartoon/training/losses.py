@@ -39,6 +39,23 @@ def adversarial(outputs: Iterable[Sequence[DiscriminatorOutput]], loss: Callable
     return {"adversarial": sum(patches), "adversarial_cam": sum(cams)}
 
 
+def lines_of(images: Tensor) -> Tensor:
+    """Reduce images to their lines: the logarithm of luma without its low frequencies, which hold colours and shading.
+
+    Args:
+        images: `[N, 3, H, W]` in -1..1.
+
+    Returns:
+        The same shape, three equal channels, of about -1..1; multiplying an image's luma hardly changes it.
+    """
+    red, green, blue = ((images + 1) / 2).clamp(0, 1).split(1, dim=1)
+    luma = torch.log(0.299 * red + 0.587 * green + 0.114 * blue + 0.05)
+    low, side = luma, 2 * (images.shape[-1] // 64) + 1
+    for _ in range(2):
+        low = F.avg_pool2d(low, side, stride=1, padding=side // 2, count_include_pad=False)
+    return (luma - low).repeat(1, 3, 1, 1)
+
+
 def cycle(real: Tensor, back: Tensor) -> Tensor:
     """Cycle consistency: mean absolute difference of an image and its reconstruction, both in -1..1."""
     return F.l1_loss(back, real)

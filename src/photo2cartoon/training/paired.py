@@ -1,7 +1,8 @@
 """The paired recipe: the generator learns to reproduce given drawings of photographs.
 
-Photographs without a drawing can take part: their cartoons have to pass for cartoons of the style (adversarial losses) and
-to keep the person recognisable (Face ID loss). This covers people of whom there are no drawings.
+Photographs without a drawing can take part: their cartoons have to pass for cartoons of the style (adversarial losses), to
+keep the person recognisable (Face ID loss), and to reproduce pseudo-labels, if the dataset has them
+(`training/pseudo_label.py`). This covers people of whom there are no drawings.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from photo2cartoon.dataset.faces import (
     held_out_split,
     load_faces,
     load_pairs,
+    load_pseudo_pairs,
     to_float,
     to_uint8,
 )
@@ -44,7 +46,7 @@ class PairedData:
 
     Args:
         pairs: endless batches of a photograph and its drawing, `[N, 6, S, S]`.
-        others: of photographs without a drawing.
+        others: of photographs without a drawing, `[M, 3, S, S]`, or with a generator's, `[M, 6, S, S]`.
         cartoons: of the style, for the discriminators; empty if there are none.
         shares: number of each that a process takes per step.
         shown: pairs `[n, 6, S, S]` and photographs without a drawing `[m, 3, S, S]` of the sample grid, uint8.
@@ -61,16 +63,21 @@ class PairedData:
         """Read a dataset with drawings of some of its photographs.
 
         Raises:
-            UserError: there are no drawings, a folder is missing, or a batch cannot be divided.
+            UserError: there are no drawings, no pseudo-labels though their loss is on, a folder is missing, or a batch
+                cannot be divided.
         """
         section = params.paired
         pairs, others = load_pairs(folder, "train", enlarged(params.size))
         nothing = Faces((), others.pictures[:0])
         cartoons = load_faces(folder / "trainB", enlarged(params.size)) if section.uses_discriminators else nothing
-        beside = group.share(section.others) if len(others) and (section.uses_discriminators or section.face_id) else 0
+        pseudo = load_pseudo_pairs(folder, enlarged(params.size)) if section.pseudo else None
+        if section.pseudo and not pseudo:
+            raise UserError(f"{folder}: has no pseudo-labels for train.paired.pseudo; `p2c pseudo-label` makes them")
+        takes_part = len(others) and (section.uses_discriminators or section.face_id or pseudo)
+        beside = group.share(section.others) if takes_part else 0
         samplers = (
             Sampler(faces, params.size, params.seed, domain, group.device, section.tones if domain == 0 else 0.0)
-            for domain, faces in enumerate((pairs, others, cartoons))
+            for domain, faces in enumerate((pairs, pseudo or others, cartoons))
         )
         shown, alone = load_pairs(folder, held_out_split(folder), params.size)
         shares = (group.share(params.batch), beside, beside if section.uses_discriminators else 0)
@@ -135,7 +142,9 @@ class PairedTrainer:
     def step(self, number: int) -> dict[str, Tensor]:
         """Run step `number`, from 0, on this process's share of the batch; return the losses."""
         pairs, others, cartoons = self.data.batch(number, self.group)
-        return self(*pairs.split(3, dim=1), others, cartoons, number)
+        photos, drawings = pairs.split(3, dim=1)
+        alone, *pseudo = others.split(3, dim=1)
+        return self(photos, drawings, alone, cartoons, number, *pseudo)
 
     @torch.no_grad()
     def grid(self) -> np.ndarray:
@@ -156,7 +165,13 @@ class PairedTrainer:
         return grid(rows)
 
     def __call__(
-        self, photos: Tensor, drawings: Tensor, others: Tensor, cartoons: Tensor, step: int
+        self,
+        photos: Tensor,
+        drawings: Tensor,
+        others: Tensor,
+        cartoons: Tensor,
+        step: int,
+        pseudo: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Train on one batch, or on this process's share of it.
 
@@ -165,6 +180,7 @@ class PairedTrainer:
             others: photographs without drawing, `[M, 3, S, S]`; M may be 0.
             cartoons: of the style, `[K, 3, S, S]`; K may be 0 without discriminators.
             step: from 0; sets the learning rate.
+            pseudo: pseudo-labels of `others`, `[M, 3, S, S]`, if there are any.
 
         Returns:
             Every loss of these images, unweighted, as a scalar tensor on the device.
@@ -175,7 +191,7 @@ class PairedTrainer:
         fakes = state.generate("genA2B", torch.cat([photos, others])).image
 
         if self.weights.uses_discriminators:
-            images = torch.cat([drawings, cartoons, fakes.detach()])
+            images = self._seen(torch.cat([drawings, cartoons, fakes.detach()]))
             sizes = [len(drawings) + len(cartoons), len(fakes)]
             outputs = (state.discriminate(name, images).split(sizes) for name in state.discriminators)
             losses.backward(
@@ -184,12 +200,12 @@ class PairedTrainer:
             state.update("discriminators")
 
         state.freeze_discriminators(True)
-        fake = fakes[:count]
-        terms = {"l1": (fake - drawings).abs().mean(), "edges": losses.edges(fake, drawings)}
-        if self.perceptual is not None:
-            terms["perceptual"] = self.perceptual(fake, drawings).mean()
+        terms = self._likeness(fakes[:count], drawings)
+        if pseudo is not None:
+            terms |= {"pseudo": self._weighted(self._likeness(fakes[count:], pseudo))}
         if self.weights.uses_discriminators:
-            outputs = ([state.discriminate(name, fakes)] for name in state.discriminators)
+            seen = self._seen(fakes)
+            outputs = ([state.discriminate(name, seen)] for name in state.discriminators)
             terms |= losses.adversarial(outputs, losses.lsgan_generator)
         if self.face is not None and len(others):
             with torch.no_grad():
@@ -200,6 +216,20 @@ class PairedTrainer:
         state.update("generators")
         state.after_generators(len(fakes))
         return report
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """What the discriminators see of images."""
+        return losses.lines_of(images) if self.weights.discriminators_see == "lines" else images
+
+    def _likeness(self, fakes: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """The losses between cartoons and the drawings they should be, `[N, 3, S, S]` in -1..1."""
+        terms = {"l1": (fakes - targets).abs().mean(), "edges": losses.edges(fakes, targets)}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(fakes, targets).mean()
+        return terms
+
+    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
+        return sum(getattr(self.weights, name) * value for name, value in terms.items())
 
 
 def build_networks(params: Train) -> dict[str, nn.Module]:

@@ -13,13 +13,20 @@ p2c assets --out "$out/weights"
         --cartoons "$data/cartoons" --weights "$out/weights" --out "$out/faces"
 }
 last() { ls -d "$1"/checkpoints/step-* | tail -1; }
+train() { # MODEL PART DATA [--start-from CHECKPOINT]
+    p2c train --params "$recipes/$1-$2.yaml" --data "$3" --weights "$out/weights" --out "$out/$1-$2" --resume "${@:4}"
+}
 for model in full slim; do
-    start=()
-    for part in 128 256 world; do
-        p2c train --params "$recipes/$model-$part.yaml" --data "$out/faces" --weights "$out/weights" \
-            --out "$out/$model-$part" --resume "${start[@]}"
-        start=(--start-from "$(last "$out/$model-$part")")
-    done
+    train $model 128 "$out/faces"
+    train $model 256 "$out/faces" --start-from "$(last "$out/$model-128")"
+    train $model world "$out/faces" --start-from "$(last "$out/$model-256")"
     # Blend part 2, which knows the style, into part 3, which also knows people without drawings: docs/model-card.md.
-    python -m photo2cartoon.export.adopt "$(last "$out/$model-world")" "$model" --blend "$(last "$out/$model-256")" --share 0.4
+    python -m photo2cartoon.export.adopt "$(last "$out/$model-world")" "$out/$model-blended" \
+        --blend "$(last "$out/$model-256")" --share 0.4
+done
+[ -e "$out/labelled/pictures.csv" ] ||
+    p2c pseudo-label --model "$out/full-blended" --data "$out/faces" --weights "$out/weights" --out "$out/labelled"
+for model in full slim; do
+    train $model everyone "$out/labelled" --start-from "$out/$model-blended"
+    python -m photo2cartoon.export.adopt "$(last "$out/$model-everyone")" $model
 done
