@@ -70,8 +70,12 @@ class ModelChoice:
         if sum(choice is not None for choice in (self.checkpoint, self.model, self.server)) > 1:
             raise UserError("cartoonize: --checkpoint, --model and --server exclude one another")
 
-    def load(self) -> LoadedModel:
+    def load(self, soon: bool = False) -> LoadedModel:
         """Load the model, or connect to the server.
+
+        Args:
+            soon: run a model that comes with the project in torch if its graph would have to be exported first, which takes
+                half a minute; for a few photographs.
 
         Raises:
             UserError: the model cannot be read, or the server's address is wrong.
@@ -90,10 +94,12 @@ class ModelChoice:
             if versions := storage.versions():
                 graph = storage.graph(versions[-1])
                 return LoadedModel(f"version {versions[-1]} in {self.repository}", by_onnxruntime(graph))
-        from photo2cartoon.export.pretrained import pretrained_graph
+        from photo2cartoon.export.pretrained import graph_place, pretrained_graph
 
         name = str(self.model or pretrained.DEFAULT)
-        return LoadedModel(f"{name}, which comes with the project", by_onnxruntime(pretrained_graph(name)))
+        in_torch = soon and not graph_place(name).is_file()
+        draw = by_torch(Path(name)) if in_torch else by_onnxruntime(pretrained_graph(name))
+        return LoadedModel(f"{name}, which comes with the project", draw)
 
 
 def by_torch(checkpoint: Path) -> Stylize:

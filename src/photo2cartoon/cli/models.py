@@ -144,7 +144,7 @@ def cartoonize(
         ensure(required_assets(portrait), weights, Path(own) if own else None)
     else:
         _must_not_choose_portraits(portrait, params)
-    loaded = choice.load()
+    loaded = choice.load(soon=source.is_file() and not moves)
     maker = PortraitMaker.from_params(weights, portrait) if portraits_here else None
     if moves:
         from photo2cartoon.cartoonize.video import cartoonize_video

@@ -16,7 +16,7 @@ INTERFACE = 3  # of the graphs: 2 takes portraits of any size, 3 also the streng
 
 
 def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) -> Path:
-    """Return the ONNX graph of a generator that comes with the project. Its file name has the hash of the weights.
+    """Return the ONNX graph of a generator that comes with the project, exported unless it is there.
 
     Args:
         name: one of `pretrained.names`.
@@ -25,13 +25,22 @@ def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) 
     Raises:
         UserError: there is no such generator, or the graph's output differs from torch's.
     """
+    target = graph_place(name, cache)
+    if not target.is_file():
+        note(f"{name}: its graph is made once, half a minute")
+        export(Export(), pretrained.FOLDER / name, None, target)
+    return target
+
+
+def graph_place(name: str = pretrained.DEFAULT, cache: Path | None = None) -> Path:
+    """Return where the graph of such a generator is or will be. Its file name has the hash of the weights.
+
+    Raises:
+        UserError: there is no such generator.
+    """
     if name not in pretrained.names():
         raise UserError(
             f"{name}: no model of that name comes with the project; there are {', '.join(pretrained.names())}"
         )
-    checkpoint = pretrained.FOLDER / name
-    target = (cache or cache_folder()) / f"{name}-{sha256_of(checkpoint / CARTOON_GENERATOR)[:16]}-{INTERFACE}.onnx"
-    if not target.is_file():
-        note(f"{name}: its graph is made once, half a minute")
-        export(Export(), checkpoint, None, target)
-    return target
+    weights = pretrained.FOLDER / name / CARTOON_GENERATOR
+    return (cache or cache_folder()) / f"{name}-{sha256_of(weights)[:16]}-{INTERFACE}.onnx"
