@@ -4,23 +4,11 @@ import itertools
 
 import cv2
 import numpy as np
-import pytest
 
 from photo2cartoon.cartoonize.follow import Crowd, Follower, people
 from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.video import cartoonize_video
-from photo2cartoon.portrait import PortraitMaker
 from tests.films import RATE, RED, is_colour, pictures, red, shots, write
-
-
-@pytest.fixture(scope="module")
-def maker(weights) -> PortraitMaker:
-    return PortraitMaker.from_weights(weights, check=False)
-
-
-@pytest.fixture(scope="module")
-def portrait(astronaut) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(astronaut)), cv2.COLOR_BGR2RGB)
 
 
 def test_frames_without_a_face(portrait, maker, tmp_path):

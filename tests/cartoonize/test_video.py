@@ -15,7 +15,6 @@ from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, cartoonize_video
 from photo2cartoon.cartoonize.video_reader import SUFFIXES, VideoReader
 from photo2cartoon.errors import UserError
-from photo2cartoon.portrait import PortraitMaker
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.serving.session import open_session
 from tests.films import (
@@ -34,16 +33,6 @@ from tests.films import (
     shots,
     write,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def maker(weights) -> PortraitMaker:
-    return PortraitMaker.from_weights(weights, check=False)
-
-
-@pytest.fixture(scope="module")
-def portrait(astronaut) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(astronaut)), cv2.COLOR_BGR2RGB)
 
 
 def heard(path):

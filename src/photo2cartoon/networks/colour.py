@@ -31,7 +31,7 @@ def bring_back(photo: Tensor, alpha: Tensor, drawing: Tensor, strength: Tensor) 
         `[N, 3, S, S]` in 0..1; where alpha is 0, the drawing.
     """
     given, inside, drawn = _cells(photo), _cells(alpha), _cells(drawing)
-    luma, luma_drawn = _luma(given), _luma(drawn)
+    luma, luma_drawn = luma_of(given), luma_of(drawn)
     chroma = given - luma
     difference = torch.cat(
         [chroma - (drawn - luma_drawn), torch.log(luma + OFFSET) - torch.log(luma_drawn + OFFSET)], dim=1
@@ -43,7 +43,7 @@ def bring_back(photo: Tensor, alpha: Tensor, drawing: Tensor, strength: Tensor) 
     )
     line = _mean(torch.cat([slope, mean_difference - slope * mean], dim=1))
     slope, base = F.interpolate(line, size=photo.shape[2:], mode="bilinear", align_corners=False).split(4, dim=1)
-    luma_drawn = _luma(drawing)
+    luma_drawn = luma_of(drawing)
     difference = slope * luma_drawn + base
     saturation = (chroma.abs().mean(dim=1, keepdim=True) * inside).mean(dim=(2, 3), keepdim=True)
     colourful = (saturation / (inside.mean(dim=(2, 3), keepdim=True) + 1e-3) / GREY).clamp(0, 1)
@@ -58,7 +58,8 @@ def _cells(x: Tensor) -> Tensor:
     return F.interpolate(x, size=(CELLS, CELLS), mode="bilinear", align_corners=False)
 
 
-def _luma(x: Tensor) -> Tensor:
+def luma_of(x: Tensor) -> Tensor:
+    """Return the luma of RGB, `[N, 3, H, W]` to `[N, 1, H, W]`."""
     red, green, blue = x.split(1, dim=1)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 

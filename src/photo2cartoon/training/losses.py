@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photo2cartoon.networks.colour import OFFSET, luma_of
 from photo2cartoon.networks.discriminator import DiscriminatorOutput
 
 
@@ -48,8 +49,7 @@ def lines_of(images: Tensor) -> Tensor:
     Returns:
         The same shape, three equal channels, of about -1..1; multiplying an image's luma hardly changes it.
     """
-    red, green, blue = ((images + 1) / 2).clamp(0, 1).split(1, dim=1)
-    luma = torch.log(0.299 * red + 0.587 * green + 0.114 * blue + 0.05)
+    luma = torch.log(luma_of(((images + 1) / 2).clamp(0, 1)) + OFFSET)
     low, side = luma, 2 * (images.shape[-1] // 64) + 1
     for _ in range(2):
         low = F.avg_pool2d(low, side, stride=1, padding=side // 2, count_include_pad=False)
@@ -88,6 +88,11 @@ def edges(picture: Tensor, target: Tensor) -> Tensor:
     return off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()
 
 
+def weighted(terms: Mapping[str, Tensor], weights: object) -> Tensor:
+    """Sum scalar losses, each multiplied by the attribute of `weights` that has its name."""
+    return sum(getattr(weights, name) * value for name, value in terms.items())
+
+
 def backward(
     which: str, terms: Mapping[str, Tensor], weights: object, report: dict[str, Tensor], parts: int = 1
 ) -> None:
@@ -100,7 +105,7 @@ def backward(
         report: gets `which/name` and `which/total`.
         parts: number of parts that the batch is divided into.
     """
-    total = sum(getattr(weights, name) * value for name, value in terms.items())
+    total = weighted(terms, weights)
     for name, value in {**terms, "total": total}.items():
         key = f"{which}/{name}"
         report[key] = report.get(key, 0) + value.detach() / parts

@@ -202,7 +202,7 @@ class PairedTrainer:
         state.freeze_discriminators(True)
         terms = self._likeness(fakes[:count], drawings)
         if pseudo is not None:
-            terms |= {"pseudo": self._weighted(self._likeness(fakes[count:], pseudo))}
+            terms["pseudo"] = losses.weighted(self._likeness(fakes[count:], pseudo), self.weights)
         if self.weights.uses_discriminators:
             seen = self._seen(fakes)
             outputs = ([state.discriminate(name, seen)] for name in state.discriminators)
@@ -227,9 +227,6 @@ class PairedTrainer:
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(fakes, targets).mean()
         return terms
-
-    def _weighted(self, terms: dict[str, Tensor]) -> Tensor:
-        return sum(getattr(self.weights, name) * value for name, value in terms.items())
 
 
 def build_networks(params: Train) -> dict[str, nn.Module]:
