@@ -6,7 +6,7 @@
 #   docker build --target storage -t photo2cartoon-storage .           object storage, for compose.yaml
 #
 #   docker run --rm -v "$PWD:/work" -w /work photo2cartoon p2c cartoonize photo.jpg
-#   docker run --rm -p 8000-8002:8000-8002 -v "$PWD/triton_repo:/models" photo2cartoon-serve
+#   docker run --rm -p 127.0.0.1:8001-8002:8001-8002 -v "$PWD/triton_repo:/models" photo2cartoon-serve
 #
 # BASE needs Python 3.11 or 3.12 with venv. SERVE_BASE is NVIDIA's Triton image, which has Python and pip; on any other
 # image with those, the server is installed from NVIDIA's wheel. `make image-test` builds, runs and checks `train` and
@@ -81,8 +81,8 @@ COPY --chown=1000 triton_repo triton_repo
 USER 1000
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 VOLUME /models
-EXPOSE 8000 8001 8002
+EXPOSE 8001 8002
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \
-    CMD ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/v2/models/photo2cartoon/ready', timeout=4)"]
+    CMD ["python3", "-m", "photo2cartoon", "ready"]
 ENTRYPOINT []
 CMD ["python3", "-m", "photo2cartoon", "serve", "--host", "0.0.0.0", "--repository", "/models", "--run-folder", "/run/p2c"]

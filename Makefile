@@ -60,7 +60,7 @@ team: .env  ## start MLflow on PostgreSQL and object storage, Triton and the web
 	@docker compose up -d triton follow
 
 .env:
-	@umask 077; python3 -c "import secrets; [print(f'{who}_PASSWORD={secrets.token_hex(16)}') for who in ('POSTGRES', 'STORAGE')]" > $@
+	@umask 077; python3 -c "import secrets; [print(f'{name}={secrets.token_hex(16)}') for name in ('POSTGRES_PASSWORD', 'STORAGE_PASSWORD', 'P2C_TRITON_KEY')]" > $@
 
 .PHONY: compose-test
 compose-test: $(STAMP)  ## start the team's services, run the pipeline against them, request a cartoon (5 to 15 minutes)

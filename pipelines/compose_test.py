@@ -92,7 +92,7 @@ class Services:
 
     def __init__(self, program: list[str | Path], database: str) -> None:
         ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-        passwords = {f"{who}_PASSWORD": secrets.token_hex(8) for who in ("POSTGRES", "STORAGE")}
+        passwords = {name: secrets.token_hex(8) for name in ("POSTGRES_PASSWORD", "STORAGE_PASSWORD", "P2C_TRITON_KEY")}
         self.settings = ports | passwords | {"TAG": TAG, "POSTGRES_IMAGE": database}
         self._command = [*program, "--project-name", NAME, "--project-directory", PROJECT]
 

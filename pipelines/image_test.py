@@ -47,7 +47,7 @@ def look_inside() -> None:
         print(f"{tag}: user {user}, {int(said.rsplit(' ', 1)[1]) / 1e9:.2f} GB")
     run("docker", "run", "--rm", TRAIN, "dvc", "repro", "params")  # there is no git in the image
     health = run("docker", "inspect", "-f", "{{.Config.Healthcheck}}", SERVE, quiet=True)
-    if "8000" not in health:
+    if "ready" not in health:
         raise UserError(f"{SERVE}: has no health check")
 
 

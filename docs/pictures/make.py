@@ -21,17 +21,17 @@ import numpy as np
 import skimage
 
 from photo2cartoon import pretrained
-from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import LoadedModel, by_onnxruntime
 from photo2cartoon.dataset.faces import load_pairs
 from photo2cartoon.evaluation.measure import SHOWN, SIDE, measure
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.pictures import grid
+from photo2cartoon.pictures import decode_png, grid
 from photo2cartoon.portrait import Photograph, PortraitMaker
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.debug import explain
+from photo2cartoon.portrait.options import DrawOptions
 
 HERE = Path(__file__).parent
 PUBLIC_DOMAIN = (
@@ -62,7 +62,7 @@ both = np.hstack([photos[0].rgb, photos[1].rgb[44:556]])
 together = cv2.imencode(".png", cv2.cvtColor(both, cv2.COLOR_RGB2BGR))[1].tobytes()
 model = LoadedModel(pretrained.DEFAULT, draws[pretrained.DEFAULT])
 pasted, on_colour, on_photograph = (
-    Cartoonizer(model, PortraitParams(), maker, options)(together)
+    [decode_png(png) for png in Cartoonizer(model, PortraitParams(), maker, options)(together)]
     for options in (
         DrawOptions("all", paste=True),
         DrawOptions("all", 512, "skyblue"),

@@ -54,6 +54,7 @@ REGISTERED_GRAPH = f"data/model/{GRAPH}"  # in a version's folder in MLflow, as 
 # Triton's model repository: models, and what is in the generator's folder.
 ENSEMBLE, GENERATOR = "photo2cartoon", "generator"
 CONFIG, VERSION_GRAPH, RETIRED = "config.pbtxt", "model.onnx", ".retired"
+CONTROL_KEY = "control.key"  # of a server's model control, in its run folder
 
 # `measure` and the test phase
 MEASURES, MEASURES_TABLE = "measures.json", "measures.md"

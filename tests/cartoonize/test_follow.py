@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from photo2cartoon.cartoonize.follow import Crowd, Follower, people
-from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.video import cartoonize_video
+from photo2cartoon.portrait.options import DrawOptions
 from tests.films import RATE, RED, is_colour, pictures, red, shots, write
 
 

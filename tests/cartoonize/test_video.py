@@ -11,11 +11,11 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
-from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.video import BATCH, CONTAINERS, cartoonize_video
 from photo2cartoon.cartoonize.video_reader import SUFFIXES, VideoReader
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.background import on_white
+from photo2cartoon.portrait.options import DrawOptions
 from photo2cartoon.serving.session import open_session
 from tests.films import (
     COUNT,

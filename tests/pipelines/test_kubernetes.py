@@ -83,9 +83,9 @@ def test_server_and_steps_use_the_same_storage_and_mlflow():
     assert cluster.repository in triton["command"]
     given = {each["name"]: each.get("value") or each["valueFrom"]["secretKeyRef"] for each in triton["env"]}
     assert given["AWS_ENDPOINT_URL"] == cluster.env["AWS_ENDPOINT_URL"]
-    (secret,) = cluster.secrets
-    for key, variable in secret.env.items():
-        assert given[variable] == {"name": secret.name, "key": key}
+    for secret in cluster.secrets:
+        for key, variable in secret.env.items():
+            assert given[variable] == {"name": secret.name, "key": key}
     (follow,) = (pod["containers"][0] for pod in PODS[:3] if pod["containers"][0]["name"] == "follow")
     assert cluster.repository in follow["command"] and follow["env"][1:] == triton["env"]
     (port,) = mlflow["ports"]

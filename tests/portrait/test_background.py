@@ -60,14 +60,14 @@ def test_a_large_photographs_background_is_as_smooth_as_a_small_ones(weights, ho
     photo = Photograph(cv2.imencode(".png", large[..., ::-1])[1].tobytes())
     portrait = maker.of(photo)
     outside = portrait.rgba[..., 3] == 0
-    shown = put_on(on_white(portrait.rgba), portrait, "photograph", photo).astype(np.float32)
+    shown = put_on(on_white(portrait.rgba), portrait, "photograph", photo.rgb).astype(np.float32)
     rough = np.abs(shown - cv2.GaussianBlur(shown, (0, 0), 1))[outside].mean()
     assert rough < 6
 
 
 def test_the_photographs_own_background(made, hopper):
     photo = Photograph(hopper)
-    shown = put_on(on_white(made.rgba), made, "photograph", photo)
+    shown = put_on(on_white(made.rgba), made, "photograph", photo.rgb)
     crop = cv2.warpAffine(photo.rgb, made.matrix, shown.shape[:2], borderValue=(255, 255, 255))
     outside = made.rgba[..., 3] == 0
     assert outside.mean() > 0.1 and np.array_equal(shown[outside], crop[outside])

@@ -1,6 +1,8 @@
 """A real Triton serves the ensemble in one call, loads new versions while running, and refuses bad input clearly."""
 
+import asyncio
 import concurrent.futures
+import io
 import json
 import shutil
 import socket
@@ -8,12 +10,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import asdict
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from photo2cartoon.cartoonize.options import DrawOptions
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import ModelChoice, by_torch
 from photo2cartoon.errors import UserError
@@ -23,7 +26,13 @@ from photo2cartoon.export.export import export
 from photo2cartoon.params import Evaluate, Export, PortraitParams, Select
 from photo2cartoon.pictures import decode_png
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
+from photo2cartoon.portrait.options import DrawOptions
+from photo2cartoon.provenance.mark import Mark, read_packet
+from photo2cartoon.serving.aio import AsyncClient
+from photo2cartoon.serving.call import Call
 from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.control import VARIABLE, RefusedError, find_key, server_key
+from photo2cartoon.serving.messages import BusyError, ServerError
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.tracking import registry
@@ -62,8 +71,10 @@ def repository(versions, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(repository, weights, tmp_path_factory):
-    with Server(repository, tmp_path_factory.mktemp("run"), Ports.free(), weights, None) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "a-key-for-the-tests")
+        with Server(repository, tmp_path_factory.mktemp("run"), Ports.free(), weights, None) as running:
+            yield running
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +120,10 @@ def test_the_page_shows_what_the_server_draws(server, weights, hopper, p2c, tmp_
     for paste, options in ((False, ()), (True, ("--paste",))):
         p2c("cartoonize", hopper, "--weights", weights, "--server", server.grpc, "--out", "cartoon.png", *options)
         shown = models.cartoonize(hopper, f"Triton at {server.grpc}", DrawOptions(paste=paste))[0]
-        assert np.array_equal(shown[..., ::-1], cv2.imread(str(tmp_path / "cartoon.png")))
+        assert shown == (tmp_path / "cartoon.png").read_bytes()
 
 
-@pytest.mark.parametrize("paste", [False, True])
-def test_a_cartoon_by_a_server_takes_one_connection(server, maker, hopper, monkeypatch, paste):
+def test_a_cartoon_by_a_server_takes_one_connection(server, hopper, monkeypatch):
     from tritonclient import grpc
 
     opened = []
@@ -125,8 +135,8 @@ def test_a_cartoon_by_a_server_takes_one_connection(server, maker, hopper, monke
 
     monkeypatch.setattr(grpc, "InferenceServerClient", Counted)
     model = ModelChoice(server=server.grpc).load()
-    cartoonizer = Cartoonizer(model, PortraitParams(), maker if paste else None, DrawOptions(paste=paste))
-    assert cartoonizer(hopper)[0].dtype == np.uint8 and model.label().startswith("version ")
+    (png,) = Cartoonizer(model, PortraitParams())(hopper)
+    assert levels(png).shape == (256, 256, 3) and model.label().startswith("version ")
     assert opened == [(server.grpc,)]
 
 
@@ -159,14 +169,142 @@ def test_a_bad_picture_is_an_invalid_argument_in_plain_words(server, hopper, pho
 
 
 def test_several_photographs_in_a_call(server, hopper, astronaut):
+    """Bad ones fail alone, with a code; the answer names the version that drew."""
+    client = Client(server.grpc)
+    photos = [path.read_bytes() for path in (hopper, astronaut)]
+    noisy = cv2.imencode(".png", noise(300, 300, 3))[1].tobytes()
+    first, bad, second, faceless = client.cartoonize_all([photos[0], b"no picture", photos[1], noisy])
+    for answer, photo in ((first, photos[0]), (second, photos[1])):
+        assert answer.error is None and answer.version == list_versions(server.repository)[-1]
+        assert np.abs(levels(answer.cartoons[0].cartoon) - levels(client.cartoonize(photo)[0].cartoon)).max() <= 1
+    assert (bad.error.reason, faceless.error.reason) == ("unreadable", "no face")
+    assert bad.cartoons == faceless.cartoons == []
+    assert [answer.error.reason for answer in client.cartoonize_all([b"no picture"])] == ["unreadable"]
+    with pytest.raises(ServerError, match="9 photographs in a call, 1 to 8 are taken"):
+        client.cartoonize_all([b"no picture"] * 9)
+
+
+def test_codes_need_no_client_of_ours(server, hopper):
+    """Plain tritonclient reads the reasons as codes, and sends every parameter as text."""
     from tritonclient import grpc
 
     given = grpc.InferInput("photo", [2], "BYTES")
-    given.set_data_from_numpy(np.array([hopper.read_bytes(), astronaut.read_bytes()], dtype=np.object_))
-    answer = grpc.InferenceServerClient(server.grpc).infer("photo2cartoon", [given]).as_numpy("cartoon")
-    alone = [levels(Client(server.grpc).cartoonize(path.read_bytes())[0].cartoon) for path in (hopper, astronaut)]
-    for together, one in zip(answer, alone, strict=True):
-        assert np.abs(levels(together) - one).max() <= 1
+    given.set_data_from_numpy(np.array([b"", hopper.read_bytes()], dtype=np.object_))
+    parameters = {"faces": "all", "size": "512", "colour": "0.5", "paste": "false", "format": "webp"}
+    answer = grpc.InferenceServerClient(server.grpc).infer("photo2cartoon", [given], parameters=parameters)
+    assert answer.as_numpy("code").tolist() == [b"unreadable", b"ok"]
+    assert answer.as_numpy("detail").tolist() == [b"empty file", b""]
+    assert answer.as_numpy("photo_index").tolist() == [1] and answer.as_numpy("box").shape == (1, 4)
+    assert Image.open(io.BytesIO(answer.as_numpy("cartoon")[0])).size == (512, 512)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call(paste=True),
+        Call("all", paste=True),
+        Call(format="jpeg"),
+        Call(background="transparent", size=512, format="webp"),
+        Call("all", background="photograph", colour=0.2),
+        Call(background="skyblue"),
+    ],
+    ids=["pasted", "everybody pasted", "jpeg", "sticker", "own background", "colour"],
+)
+def test_every_choice_as_without_a_server(server, maker, group, call):
+    """What Triton answers is what the same graph gives on the command line, and is marked.
+
+    Of several faces it draws all at once, which moves a few pixels by a level, and pastes all at the largest one's size.
+    """
+    version = list_versions(server.repository)[-1]
+    model = ModelChoice(repository=server.repository).load()
+    options = {name: value for name, value in asdict(call).items() if name != "format"}
+    here = Cartoonizer(model, PortraitParams(), maker, DrawOptions(**options))(group, call.format)
+    there = [face.cartoon for face in Client(server.grpc).cartoonize(group.read_bytes(), call)]
+    assert len(there) == (3 if call.faces == "all" and not call.paste else 1)
+    if call.faces == "all":
+        for one, other in zip(there, here, strict=True):
+            difference = np.abs(levels(one) - levels(other))
+            left, top, right, bottom = maker.of(Photograph(group)).box
+            assert (difference[top:bottom, left:right] if call.paste else difference).max() <= 1
+            assert difference.mean() < 2
+    else:
+        assert there == here
+    found = read_packet(Image.open(io.BytesIO(there[0])).info["xmp"])
+    assert found == Mark(f"version {version}", composite=call.paste)
+
+
+def test_many_calls_at_once_from_one_thread(server, hopper):
+    async def draw(count):
+        async with AsyncClient(server.grpc) as client:
+            return await asyncio.gather(*(client.cartoonize(hopper.read_bytes()) for _ in range(count)))
+
+    answers = asyncio.run(draw(6))
+    assert all(np.abs(levels(face.cartoon) - levels(answers[0][0].cartoon)).max() <= 1 for (face,) in answers)
+    with pytest.raises(PictureError, match="unreadable"):
+        asyncio.run(_one(server, b"no picture"))
+
+
+async def _one(server, photo):
+    async with AsyncClient(server.grpc) as client:
+        return await client.cartoonize(photo)
+
+
+def test_a_busy_server_refuses_at_once_and_draws_again(server, hopper):
+    """Nothing queues beyond what the server can do in seconds; places come back also from calls that failed."""
+    client, photo, places = Client(server.grpc), hopper.read_bytes(), server.slots()
+    client.cartoonize_all([b"no picture"] * 8)
+    assert places.taken() == 0 and len(places) == 16 * server.cores
+    taken = places.take(len(places))
+    with pytest.raises(BusyError, match="busy: as many photographs as the server takes"):
+        client.cartoonize(photo)
+    places.free(taken[:1])
+    assert client.cartoonize(photo) and places.taken() == len(places) - 1
+    with pytest.raises(BusyError):
+        client.cartoonize_all([photo, photo])
+    places.free(taken)
+
+
+def test_nobody_without_the_key_controls_the_models(server, hopper, tmp_path):
+    """Neither protocol unloads, loads, runs code of a stranger, or touches memory, traces and logs."""
+    from tritonclient import grpc, http
+    from tritonclient.utils import InferenceServerException
+
+    spoilt = '{"backend": "python", "max_batch_size": 0}'
+    code = {"file:1/model.py": b"import os; os._exit(1)"}
+    clients = grpc.InferenceServerClient(server.grpc), http.InferenceServerClient(f"127.0.0.1:{server.ports.http}")
+    for client in clients:
+        for forbidden in (
+            lambda client: client.unload_model("picture"),
+            lambda client: client.load_model("picture"),
+            lambda client: client.load_model("stranger", config=spoilt, files=code),
+            lambda client: client.get_model_repository_index(),
+            lambda client: client.register_system_shared_memory("region", "/p2c", 64),
+            lambda client: client.update_trace_settings(settings={"trace_level": ["TENSORS"]}),
+            lambda client: client.update_log_settings({"log_verbose_level": 9}),
+        ):
+            with pytest.raises(InferenceServerException, match=r"This (protocol|API) is restricted"):
+                forbidden(client)
+    with pytest.raises(
+        UserError, match="model control wants the server's key: give it by P2C_TRITON_KEY or --key-file"
+    ):
+        promote(server.repository, MODEL, server.grpc, key="")
+    before = registry.champion_version("served")
+    with pytest.raises(RefusedError):
+        rollback(server.repository, MODEL, server.grpc, key="another-key-of-somebody")
+    assert registry.champion_version("served") == before
+    (tmp_path / "key").write_text(server.key)
+    promote(server.repository, MODEL, server.grpc, key=find_key(tmp_path / "key"))
+    assert Client(server.grpc).cartoonize(hopper.read_bytes())
+
+
+def test_a_key_is_made_once_and_weak_ones_are_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    key = server_key(tmp_path)
+    assert len(key) == 32 and server_key(tmp_path) == key and (tmp_path / "control.key").stat().st_mode & 0o77 == 0
+    for weak in ("", "short", "a key with spaces in it", "k:e=y,that-triton-would-split"):
+        monkeypatch.setenv(VARIABLE, weak)
+        with pytest.raises(UserError, match="a key has at least 16 letters, digits, - or _"):
+            server_key(tmp_path)
 
 
 @pytest.mark.parametrize(("size", "colour"), [(256, 0.9), (512, 0.3)])
@@ -174,7 +312,7 @@ def test_everybody_in_one_call_as_in_process(server, versions, maker, group, hop
     """One call returns a cartoon for each face, with its box, equal to what the same checkpoint draws without a server."""
     registry.set_champion("served", versions[0][0])
     promote(server.repository, MODEL, server.grpc)
-    faces = Client(server.grpc).cartoonize(group.read_bytes(), "all", size, colour)
+    faces = Client(server.grpc).cartoonize(group.read_bytes(), Call("all", size, colour=colour))
     portraits = maker.all_of(Photograph(group), size)
     assert len(faces) == len(portraits) == 3
     assert [face.box for face in faces] == [portrait.box for portrait in portraits]
@@ -183,7 +321,7 @@ def test_everybody_in_one_call_as_in_process(server, versions, maker, group, hop
     draw = by_torch(versions[0][1])
     for face, portrait in zip(faces, portraits, strict=True):
         assert np.abs(levels(face.cartoon) - draw(portrait.rgba[None], colour)[0]).max() <= 1
-    (alone,) = Client(server.grpc).cartoonize(hopper.read_bytes(), "all", size)
+    (alone,) = Client(server.grpc).cartoonize(hopper.read_bytes(), Call("all", size))
     assert levels(alone.cartoon).shape == (size, size, 3)
 
 
@@ -198,7 +336,7 @@ def test_faces_of_several_photographs_are_told_apart(server, group, hopper):
     for parameters, said in (
         ({"faces": "everyone"}, "parameters: faces 'everyone': known are largest and all"),
         ({"size": 300}, "parameters: size 300: known are 256 and 512"),
-        ({"face": "all"}, "parameters: face: unknown; there are faces, size and colour"),
+        ({"face": "all"}, "parameters: face: unknown; there are faces, size, background, colour, paste, format"),
         ({"colour": "red"}, "parameters: colour 'red': is not a number"),
         ({"colour": 2}, r"parameters: colour 2: is not from 0"),
     ):
@@ -271,7 +409,7 @@ def test_a_graph_that_cannot_be_loaded_ends_in_a_sentence(repository, weights, t
     shutil.copytree(repository, copy)
     (copy / "generator/99").mkdir()
     (copy / "generator/99/model.onnx").write_bytes(b"no graph")
-    with pytest.raises(UserError, match="Triton ended while starting"):
+    with pytest.raises(UserError, match="load failed for model 'generator': version 99"):
         Server(copy, tmp_path / "run", Ports.free(), weights, None).start()
 
 

@@ -193,13 +193,14 @@ def test_a_server_that_refuses_a_version_keeps_the_one_before(place, two_version
     init_repository(place, ROOT / "triton_repo")
     asked = []
 
-    def refuse(server):
-        asked.append(server)
-        raise repository.RefusedError(f"Triton at {server}: version refused")
+    def refuse(control, model):
+        asked.append(model)
+        raise repository.RefusedError(f"Triton at {control.server}: version refused")
 
     registry.set_champion("stored", second)
     promote(place, MODEL)
-    monkeypatch.setattr(repository, "reload_generator", refuse)
+    monkeypatch.setattr(repository.Control, "check", lambda _: None)
+    monkeypatch.setattr(repository.Control, "reload", refuse)
     registry.set_champion("stored", first)
     with pytest.raises(UserError, match="version refused"):
         promote(place, MODEL, "127.0.0.1:9")

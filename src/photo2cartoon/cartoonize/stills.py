@@ -1,32 +1,29 @@
 """Makes cartoons of photographs, a file or a folder: as a portrait or in place in the photograph.
 
-The functions here pass arrays. A cartoon is encoded once, on output: in `write_picture`, or by the web page.
+A cartoon is encoded once: here, or by the server that drew it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from photo2cartoon.cartoonize.options import DEFAULTS, DrawOptions
 from photo2cartoon.cartoonize.stylize import LoadedModel
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_write, png_names
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.pictures import decode_png, encode_png
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
-from photo2cartoon.portrait.background import put_on
+from photo2cartoon.portrait.background import PHOTOGRAPH, put_on
 from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.portrait.options import DEFAULTS, DrawOptions
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
+from photo2cartoon.provenance import encode
+from photo2cartoon.provenance.mark import Mark
+from photo2cartoon.serving.call import Call
 
-ENCODED = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-OPAQUE = (".jpg", ".jpeg")  # formats without transparency
-Draw = Callable[[Path], list[np.ndarray]]  # makes pictures, uint8 [H, W, 3] or [H, W, 4], of a file
+Draw = Callable[[Path, str], list[bytes]]  # makes encoded pictures of a file, in one of `encode.FORMATS`
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Cartoonizer:
     Args:
         model: makes the cartoons.
         limits: the `portrait` section, which limits the size of images.
-        maker: makes the portraits; None leaves that to the model's server, which draws on white alone.
+        maker: makes the portraits; None leaves everything to the model's server.
         options: whose cartoons, how large, and on what.
     """
 
@@ -58,32 +55,38 @@ class Cartoonizer:
     maker: PortraitMaker | None = None
     options: DrawOptions = DEFAULTS
 
-    def __call__(self, photo: Path) -> list[np.ndarray]:
+    def __call__(self, photo: Path, form: str = encode.PNG) -> list[bytes]:
         """Make the cartoons of a file.
 
+        Args:
+            photo: an encoded image.
+            form: one of `encode.FORMATS`.
+
         Returns:
-            uint8 `[S, S, 3]`, or `[S, S, 4]` if transparent, of each face, the largest first; with `paste` the whole
-            photograph alone, `[H, W, 3]`.
+            The encoded, marked cartoon of each face, the largest first; with `paste` the whole photograph alone.
 
         Raises:
             PictureError: the image is outside the limits, or no portrait can be made from it.
-            UserError: the server does not answer.
+            UserError: the server does not answer, or the format cannot hold the cartoon.
         """
+        call = Call(**asdict(self.options), format=form)
         given = Photograph(photo, self.limits.max_pixels, self.limits.max_bytes)
         if self.maker is None:
-            answer = self.model.client.cartoonize(
-                given.encoded, self.options.faces, self.options.side, self.options.colour
-            )
-            return [decode_png(face.cartoon) for face in answer]
+            return [face.cartoon for face in self.model.client.cartoonize(given.encoded, call)]
+        mark = Mark(self.model.weights(), composite=self.options.paste)
         portraits = self.options.portraits(self.maker, given)
         cartoons = [self.model.stylize(portrait.rgba[None], self.options.colour)[0] for portrait in portraits]
         drawn = list(zip(portraits, cartoons, strict=True))
         if not self.options.paste:
-            return [put_on(cartoon, portrait, self.options.background, given) for portrait, cartoon in drawn]
+            background = self.options.background
+            behind = given.rgb if background == PHOTOGRAPH else None
+            return [
+                encode.encode(put_on(cartoon, portrait, background, behind), form, mark) for portrait, cartoon in drawn
+            ]
         picture = given.rgb
         for portrait, cartoon in reversed(drawn):  # the largest face is in front
             picture = paste(picture, portrait, cartoon)
-        return [picture]
+        return [encode.encode(picture, form, mark)]
 
 
 def cartoonize(source: Path, out: Path, draw: Draw, label: str = "cartoons", numbered: bool = False) -> Report:
@@ -104,8 +107,8 @@ def cartoonize(source: Path, out: Path, draw: Draw, label: str = "cartoons", num
     if source.is_file():
         if out.is_dir():
             out = out / f"{source.stem}.png"
-        if out.suffix.lower() not in ENCODED:
-            raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(ENCODED)}")
+        if out.suffix.lower() not in encode.SUFFIXES:
+            raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(encode.SUFFIXES)}")
         return Report(_cartoonize_one(source, out, draw, numbered), [])
     if out.is_file():
         raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
@@ -127,26 +130,14 @@ def cartoonize(source: Path, out: Path, draw: Draw, label: str = "cartoons", num
 
 def _cartoonize_one(source: Path, out: Path, draw: Draw, numbered: bool) -> list[Path]:
     try:
-        pictures = draw(source)
+        pictures = draw(source, encode.SUFFIXES[out.suffix.lower()])
     except PictureError as error:
         raise UserError(f"{source}: {error}") from None
+    except encode.FormatError as error:
+        raise UserError(f"{out}: {error}") from None
     numbers = range(1, len(pictures) + 1)
     paths = [out.with_stem(f"{out.stem}-{number}") for number in numbers] if numbered else [out]
     for path, picture in zip(paths, pictures, strict=True):
-        write_picture(path, picture)
+        with atomic_write(path) as partial:
+            partial.write_bytes(picture)
     return paths
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Encode uint8 RGB `[H, W, 3]` or RGBA `[H, W, 4]` in the format of the suffix, one of `ENCODED`.
-
-    Raises:
-        UserError: the file cannot be written, or the format has no transparency and the picture has.
-    """
-    if picture.shape[-1] == 4 and path.suffix.lower() in OPAQUE:
-        raise UserError(f"{path}: JPEG has no transparency; name the file .png or .webp")
-    with atomic_write(path) as partial:
-        if path.suffix.lower() == ".png":
-            partial.write_bytes(encode_png(picture))
-        else:
-            Image.fromarray(picture).save(partial, ENCODED[path.suffix.lower()], quality=95)

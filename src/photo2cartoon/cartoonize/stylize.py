@@ -12,7 +12,8 @@ import numpy as np
 
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import MODEL_REPOSITORY
+from photo2cartoon.files import sha256_of
+from photo2cartoon.layout import CARTOON_GENERATOR, MODEL_REPOSITORY
 from photo2cartoon.portrait.background import COLOUR, on_white
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.serving.storage import storage_at
@@ -32,12 +33,23 @@ class LoadedModel:
     Args:
         name: display name of the model.
         stylize: makes the cartoons.
+        version: names the weights in the marks of cartoons: `version 3`, or a name and the start of a hash; empty for a
+            server's.
         client: client of the server, if a server makes them; the server can make the portraits too.
     """
 
     name: str
     stylize: Stylize
+    version: str = ""
     client: Client | None = None
+
+    def weights(self) -> str:
+        """`version`, or the one that the server has loaded.
+
+        Raises:
+            UserError: the server does not answer.
+        """
+        return f"version {self.client.version()}" if self.client else self.version
 
     def label(self) -> str:
         """The name, with the version that a server has loaded, if the server answers."""
@@ -84,22 +96,30 @@ class ModelChoice:
             from photo2cartoon.serving.client import Client
 
             client = Client(self.server)
-            return LoadedModel(f"Triton at {self.server}", client.stylize, client)
+            return LoadedModel(f"Triton at {self.server}", client.stylize, client=client)
         if self.checkpoint:
-            return LoadedModel(str(self.checkpoint), by_torch(self.checkpoint))
+            return LoadedModel(str(self.checkpoint), by_torch(self.checkpoint), _checkpoint_version(self.checkpoint))
         if self.model and (self.model.exists() or str(self.model) not in pretrained.names()):
-            return LoadedModel(str(self.model), by_onnxruntime(self.model))
+            return LoadedModel(str(self.model), by_onnxruntime(self.model), f"graph {sha256_of(self.model)[:16]}")
         if not self.model:
             storage = storage_at(self.repository)
             if versions := storage.versions():
                 graph = storage.graph(versions[-1])
-                return LoadedModel(f"version {versions[-1]} in {self.repository}", by_onnxruntime(graph))
+                name = f"version {versions[-1]}"
+                return LoadedModel(f"{name} in {self.repository}", by_onnxruntime(graph), name)
         from photo2cartoon.export.pretrained import graph_place, pretrained_graph
 
         name = str(self.model or pretrained.DEFAULT)
         in_torch = soon and not graph_place(name).is_file()
         draw = by_torch(Path(name)) if in_torch else by_onnxruntime(pretrained_graph(name))
-        return LoadedModel(f"{name}, which comes with the project", draw)
+        return LoadedModel(f"{name}, which comes with the project", draw, _checkpoint_version(Path(name)))
+
+
+def _checkpoint_version(checkpoint: Path) -> str:
+    """Return the name of a bundled model or of a checkpoint's folder, with the start of its generator's hash."""
+    own = str(checkpoint) in pretrained.names() and not checkpoint.exists()
+    weights = (pretrained.FOLDER / checkpoint if own else checkpoint) / CARTOON_GENERATOR
+    return f"{checkpoint.resolve().name} {sha256_of(weights)[:16]}"
 
 
 def by_torch(checkpoint: Path) -> Stylize:
@@ -132,7 +152,7 @@ def by_onnxruntime(graph: Path) -> Stylize:
         raise UserError(f"{graph}: not a readable ONNX graph: {str(error).splitlines()[0]}") from None
     if inputs == ["input"] and "output" in outputs:
         return _original(session)
-    if (inputs, outputs) != (INPUTS, ["cartoon"]):
+    if inputs != INPUTS or "cartoon" not in outputs:
         raise UserError(
             f"{graph}: does not map 'portrait' and 'colour' to 'cartoon'; `p2c export` writes graphs that do"
         )

@@ -11,7 +11,6 @@ import av
 import numpy as np
 
 from photo2cartoon.cartoonize.follow import Crowd, Find, Follower, Person, people
-from photo2cartoon.cartoonize.options import ALL, DEFAULTS, DrawOptions
 from photo2cartoon.cartoonize.stylize import Stylize
 from photo2cartoon.cartoonize.video_reader import MAX_PIXELS, Frame, VideoReader
 from photo2cartoon.cartoonize.video_writer import CONTAINERS, Writer
@@ -20,8 +19,11 @@ from photo2cartoon.files import atomic_write
 from photo2cartoon.portrait import PictureError, Portrait
 from photo2cartoon.portrait.background import PHOTOGRAPH, TRANSPARENT, colour_of, put_on
 from photo2cartoon.portrait.maker import SIZES
+from photo2cartoon.portrait.options import ALL, DEFAULTS, DrawOptions
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
+from photo2cartoon.provenance import film
+from photo2cartoon.provenance.mark import Mark
 
 BATCH = 4  # frames that are stylized at once, and the most that are held in memory
 Cut = Callable[..., Portrait]  # `PortraitMaker.cut`
@@ -55,6 +57,7 @@ def cartoonize_video(
     options: DrawOptions = DEFAULTS,
     max_pixels: int = MAX_PIXELS,
     smallest: int = 0,
+    version: str = "",
 ) -> VideoReport:
     """Make a cartoon of every frame of a video.
 
@@ -71,6 +74,7 @@ def cartoonize_video(
             have in the video, 512 pixels at most.
         max_pixels: largest width times height of a frame.
         smallest: width of the landmarks in pixels from which on everybody is followed.
+        version: of the model, for the mark of generated content.
 
     Raises:
         UserError: an option does not fit a video, the source cannot be read or shows no face, or `out` cannot be written;
@@ -92,18 +96,21 @@ def cartoonize_video(
     if video.damaged:
         note(f"{source}: ends early or is damaged; the {len(follower.times)} frames that can be read are drawn")
     size = video.size if options.paste else (options.side,) * 2
-    drawn = 0
+    drawn, suffix, mark = 0, out.suffix.lower(), Mark(version, composite=options.paste)
+    tags = film.tags(mark) if suffix in film.TAGGED else {}
     try:
-        with (
-            VideoReader(source, max_pixels) as video,
-            atomic_write(out) as partial,
-            Writer(partial, CONTAINERS[out.suffix.lower()], video, size) as writer,
-        ):
-            frames = bar(video.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
-            for frame, has_cartoon in _cartoons(frames, people(follower.tracks), cut, stylize, options):
-                writer.show(frame)
-                drawn += has_cartoon
-            writer.finish()
+        with atomic_write(out) as partial:
+            with (
+                VideoReader(source, max_pixels) as video,
+                Writer(partial, CONTAINERS[suffix], video, size, tags) as writer,
+            ):
+                frames = bar(video.frames(writer.hear), total=len(follower.times), desc="cartoons", unit="frame")
+                for frame, has_cartoon in _cartoons(frames, people(follower.tracks), cut, stylize, options):
+                    writer.show(frame)
+                    drawn += has_cartoon
+                writer.finish()
+            if suffix in film.BOXED:
+                film.mark_file(partial, suffix, mark)
     except PictureError as error:
         raise UserError(f"{source}: {error}") from None
     except av.FFmpegError as error:

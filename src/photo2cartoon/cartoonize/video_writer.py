@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -54,11 +54,15 @@ class Writer:
         kind: its encoding.
         video: source of timestamps and sound.
         size: width and height of the frames; an odd one loses a row or column, as H.264 and VP9 halve the colours.
+        tags: tags of the file.
     """
 
-    def __init__(self, path: Path, kind: Format, video: VideoReader, size: tuple[int, int]) -> None:
+    def __init__(
+        self, path: Path, kind: Format, video: VideoReader, size: tuple[int, int], tags: Mapping[str, str] | None = None
+    ) -> None:
         options = {"movflags": "+faststart"} if kind.muxer in ("mp4", "mov") else {}
         self._container = av.open(f"file:{path}", "w", format=kind.muxer, container_options=options)
+        self._container.metadata.update(tags or {})
         self._video = self._container.add_stream(kind.video, rate=video.rate, options=dict(kind.options))
         context = self._video.codec_context
         context.width, context.height = (side // 2 * 2 for side in size)

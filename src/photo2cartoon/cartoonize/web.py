@@ -8,11 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
 from photo2cartoon import pretrained
-from photo2cartoon.cartoonize.options import ALL, LARGEST, DrawOptions
 from photo2cartoon.cartoonize.page_server import serve
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice
@@ -22,6 +18,7 @@ from photo2cartoon.portrait import PictureError, PortraitMaker
 from photo2cartoon.portrait.background import COLOUR, PHOTOGRAPH, TRANSPARENT, WHITE
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import SIZE, SIZES
+from photo2cartoon.portrait.options import ALL, LARGEST, DrawOptions
 from photo2cartoon.serving.repository import list_versions
 
 if TYPE_CHECKING:
@@ -68,7 +65,7 @@ class DemoModels:
                 self._loaded[name] = self.choices[name].load()
             return self._loaded[name]
 
-    def cartoonize(self, photo: Path, name: str, options: DrawOptions) -> list[np.ndarray]:
+    def cartoonize(self, photo: Path, name: str, options: DrawOptions) -> list[bytes]:
         """Make the cartoons of a photograph.
 
         Args:
@@ -77,15 +74,14 @@ class DemoModels:
             options: whose cartoons, how large, and on what.
 
         Returns:
-            As for `Cartoonizer`.
+            PNG files, as of `Cartoonizer`.
 
         Raises:
             PictureError: no portrait can be made from the photograph.
             UserError: the model is unknown, or the server does not answer.
         """
         model = self.load(name)
-        by_server = model.client and not options.paste and options.background == WHITE
-        return Cartoonizer(model, self.portrait, None if by_server else self.maker, options)(photo)
+        return Cartoonizer(model, self.portrait, None if model.client else self.maker, options)(photo)
 
 
 def offer_models(choice: ModelChoice, weights: Path, portrait: PortraitParams) -> DemoModels:
@@ -133,9 +129,11 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
             raise gradio.Error(_advice(error), title="No cartoon of this one", print_exception=False) from None
         except (UserError, OSError) as error:
             raise gradio.Error(str(error), title="Cannot draw just now", print_exception=False) from None
-        several = len(drawn) > 1
-        gallery = gradio.Gallery([Image.fromarray(each) for each in drawn] if several else None, visible=several)
-        return gradio.Image(None if several else drawn[0], visible=not several), gallery
+        # Files, not arrays: Gradio would encode arrays itself, without the mark.
+        files = [gradio.processing_utils.save_bytes_to_cache(png, "cartoon.png", cartoon.GRADIO_CACHE) for png in drawn]
+        several = len(files) > 1
+        gallery = gradio.Gallery(files if several else None, visible=several)
+        return gradio.Image(None if several else files[0], visible=not several), gallery
 
     names = list(models.choices)
     tried = sorted(path for path in examples.iterdir() if path.suffix.lower() in SUFFIXES) if examples else []

@@ -128,17 +128,17 @@ def cartoonize(
     """Make cartoons of photographs or a video, with the newest promoted model or else the bundled one."""
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import stills, video_reader
-    from photo2cartoon.cartoonize.options import ALL, DEFAULTS, DrawOptions
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.portrait import PortraitMaker
     from photo2cartoon.portrait.maker import required_assets
+    from photo2cartoon.portrait.options import ALL, DEFAULTS, DrawOptions
 
     options = DrawOptions(faces, size, background, DEFAULTS.colour if colour is None else colour, paste)
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
     out = out or _beside(source, video_reader.SUFFIXES)
     moves = source.is_file() and source.suffix.lower() in video_reader.SUFFIXES
-    portraits_here = moves or paste or background != "white" or not server
+    portraits_here = moves or not server
     choice = ModelChoice(checkpoint, model, server, repository)
     if portraits_here:
         ensure(required_assets(portrait), weights, Path(own) if own else None)
@@ -151,7 +151,14 @@ def cartoonize(
 
         out = out / f"{source.stem}.mp4" if out.is_dir() else out
         report = cartoonize_video(
-            source, out, maker.finder, maker.cut, loaded.stylize, options, smallest=maker.min_face
+            source,
+            out,
+            maker.finder,
+            maker.cut,
+            loaded.stylize,
+            options,
+            smallest=maker.min_face,
+            version=loaded.weights(),
         )
         typer.echo(
             f"{out}: {report.drawn} of {report.frames} frames drawn by {loaded.label()}, {report.seconds:.1f} s;"
@@ -164,6 +171,26 @@ def cartoonize(
     count = f"{len(report.written)} cartoon{'s' if more else ''}"
     done = f"{out}: {count}," if source.is_dir() else f"{first}{f' to {more[-1].name}' if more else ''}:"
     typer.echo(f"{done} drawn by {loaded.label()}{f'; {len(report.failed)} could not be' if report.failed else ''}")
+
+
+@app.command(rich_help_panel=MODELS)
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG, WebP, MP4, MOV, MKV or WebM.")],
+) -> None:
+    """Print what files say of their origin: generated or not, by which model, signed by whom.
+
+    Exits with 1 if one of them has no mark of generated content, or was altered since it was signed.
+    """
+    from photo2cartoon.provenance.verify import verify as read
+
+    doubtful = 0
+    for file in files:
+        origin = read(file)
+        typer.echo(f"{file}: {'; '.join(origin.lines())}")
+        altered = origin.credentials is not None and not origin.credentials.unaltered
+        doubtful += origin.mark is None or altered
+    if doubtful:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=MODELS)

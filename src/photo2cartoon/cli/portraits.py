@@ -11,7 +11,7 @@ from photo2cartoon.cli.common import MODELS, Faces, ParamsFile, Size, WeightsFol
 from photo2cartoon.layout import WEIGHTS
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 
 @app.command(rich_help_panel=MODELS)
@@ -31,11 +31,12 @@ def portrait(
     A photograph without a face is named with the reason, and the others go on.
     """
     from photo2cartoon.assets.collect import ensure
-    from photo2cartoon.cartoonize.options import ALL, DrawOptions
     from photo2cartoon.cartoonize.stills import cartoonize
     from photo2cartoon.portrait import Photograph, PortraitMaker
     from photo2cartoon.portrait.debug import explain
     from photo2cartoon.portrait.maker import required_assets
+    from photo2cartoon.portrait.options import ALL, DrawOptions
+    from photo2cartoon.provenance.encode import encode
 
     given = load_params(params)
     limits = given.portrait.max_pixels, given.portrait.max_bytes
@@ -44,10 +45,11 @@ def portrait(
 
     options = DrawOptions(faces, size)
 
-    def make(path: Path) -> list[np.ndarray]:
+    def make(path: Path, form: str) -> list[bytes]:
         photo = Photograph(path, *limits)
         made = options.portraits(maker, photo)
-        return [explain(photo.rgb, made)] if debug else [each.rgba for each in made]
+        pictures = [explain(photo.rgb, made)] if debug else [each.rgba for each in made]
+        return [encode(picture, form, mark=None) for picture in pictures]
 
     out.mkdir(parents=True, exist_ok=True)
     report = cartoonize(source, out, make, "portraits", numbered=faces == ALL and not debug)

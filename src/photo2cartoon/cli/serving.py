@@ -12,6 +12,10 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import MODEL_REPOSITORY, TRITON_RUN, WEIGHTS
 
 ServerOption = Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(help="File with the key of that server. [default: P2C_TRITON_KEY, or var/triton/control.key]"),
+]
 
 
 @app.command(rich_help_panel=STAGES)
@@ -19,6 +23,7 @@ def promote(
     params: ParamsFile = None,
     repository: Repository = MODEL_REPOSITORY,
     server: ServerOption = None,
+    key_file: KeyFile = None,
     init: Annotated[
         bool, typer.Option("--init", help="Initialise an empty repository with the model configurations.")
     ] = False,
@@ -35,6 +40,7 @@ def promote(
     """Deploy the version that has the alias 'champion' in MLflow."""
     from photo2cartoon.progress import note
     from photo2cartoon.serving import repository as serving
+    from photo2cartoon.serving.control import find_key
 
     if furnish:
         note("--furnish is called --init now; the old name works for one more release")
@@ -43,12 +49,13 @@ def promote(
     if init or furnish:
         serving.init_repository(repository, MODEL_REPOSITORY)
     section = load_params(params).select
+    key = find_key(key_file)
     if follow:
         from photo2cartoon.serving.follow import follow as run
 
-        run(repository, section, server, every, webhook)
+        run(repository, section, server, every, webhook, key)
         return
-    version = serving.promote(repository, section, server)
+    version = serving.promote(repository, section, server, key)
     typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
 
 
@@ -57,11 +64,13 @@ def rollback(
     params: ParamsFile = None,
     repository: Repository = MODEL_REPOSITORY,
     server: ServerOption = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Roll back to the previous champion."""
+    from photo2cartoon.serving.control import find_key
     from photo2cartoon.serving.repository import rollback as stage
 
-    version = stage(repository, load_params(params).select, server)
+    version = stage(repository, load_params(params).select, server, find_key(key_file))
     typer.echo(f"{repository}/generator/{version}: back in place{f', loaded by {server}' if server else ''}")
 
 
@@ -80,6 +89,18 @@ def versions(
 
 
 @app.command(rich_help_panel=MODELS)
+def ready(
+    server: Annotated[str, typer.Option(help="HOST:PORT of the server's gRPC endpoint.")] = "127.0.0.1:8001",
+) -> None:
+    """Exit with 0 if a server is ready and has drawn a picture, for health checks and probes."""
+    from photo2cartoon.serving.client import Client
+
+    if not Client(server).has_drawn():
+        raise UserError(f"Triton at {server}: has not drawn a picture yet")
+    typer.echo(f"Triton at {server}: ready")
+
+
+@app.command(rich_help_panel=MODELS)
 def serve(
     repository: Repository = MODEL_REPOSITORY,
     weights: WeightsFolder = WEIGHTS,
@@ -88,9 +109,21 @@ def serve(
         str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
     ] = "127.0.0.1",
     grpc_port: Annotated[int, typer.Option(help="gRPC port.")] = 8001,
+    http: Annotated[
+        bool | None, typer.Option("--http/--no-http", help="Answer HTTP beside gRPC. [default: on loopback only]")
+    ] = None,
     http_port: Annotated[int, typer.Option(help="HTTP port.")] = 8000,
     metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 8002,
-    run_folder: Annotated[Path, typer.Option(help="Folder for backends and the log.")] = TRITON_RUN,
+    profile: Annotated[
+        str, typer.Option(help="latency: a request gets all cores; throughput: each core has a request of its own.")
+    ] = "latency",
+    waiting: Annotated[
+        int | None,
+        typer.Option(min=1, help="Refuse photographs beyond this number in work or waiting. [default: 16 per core]"),
+    ] = None,
+    run_folder: Annotated[
+        Path, typer.Option(help="Folder for backends, log, and the key of model control.")
+    ] = TRITON_RUN,
 ) -> None:
     """Serve the promoted model with Triton until Ctrl-C or SIGTERM, on loopback by default."""
     import signal
@@ -98,6 +131,7 @@ def serve(
 
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.portrait.maker import required_assets
+    from photo2cartoon.serving.plan import LATENCY, THROUGHPUT
     from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.server import Ports, Server
 
@@ -113,7 +147,9 @@ def serve(
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     ports = Ports(grpc_port, http_port, metrics_port)
-    with Server(repository, run_folder, ports, weights, params, host) as server:
+    if profile not in (LATENCY, THROUGHPUT):
+        raise UserError(f"serve: --profile '{profile}': known are {LATENCY} and {THROUGHPUT}")
+    with Server(repository, run_folder, ports, weights, params, host, http, profile, waiting) as server:
         typer.echo(
             f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{server.grpc.split(':')[0]}:{metrics_port}/metrics\n"
             f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"

@@ -16,12 +16,13 @@ import photo2cartoon
 from photo2cartoon.assets.catalogue import find_asset, read_catalogue
 from photo2cartoon.assets.collect import ensure
 from photo2cartoon.assets.fetch import installed_file
-from photo2cartoon.files import atomic_write, cache_folder
+from photo2cartoon.files import atomic_write, cache_folder, sha256_of
 from photo2cartoon.layout import GRAPH
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.pictures import encode_png
 from photo2cartoon.portrait import Photograph, PortraitMaker
 from photo2cartoon.portrait.maker import required_assets
+from photo2cartoon.provenance.encode import PNG, encode
+from photo2cartoon.provenance.mark import Mark
 from photo2cartoon.serving.session import draw, open_session
 
 PHOTO, CARTOON = "photo", "cartoon"
@@ -47,6 +48,8 @@ class CartoonModel:
         self._limits = portrait.max_pixels, portrait.max_bytes
         self._maker = PortraitMaker.from_params(weights, portrait)
         self._session = open_session(folder / GRAPH)
+        named = self._session.get_modelmeta().custom_metadata_map.get("mlflow_version")
+        self._mark = Mark(f"version {named}" if named else f"graph {sha256_of(folder / GRAPH)[:16]}")
 
     def predict(self, model_input: Any, params: Any = None) -> Any:
         """Make cartoons.
@@ -56,7 +59,7 @@ class CartoonModel:
             params: MLflow's own argument; not used.
 
         Returns:
-            A data frame with the column `cartoon`, PNG 256x256.
+            A data frame with the column `cartoon`, PNG 256x256, marked as generated.
 
         Raises:
             PictureError: a photograph has no face, or cannot be read.
@@ -66,7 +69,7 @@ class CartoonModel:
         photos = [Photograph(bytes(photo), *self._limits) for photo in model_input[PHOTO]]
         portraits = [self._maker.of(photo).rgba for photo in photos]
         cartoons = [draw(self._session, portrait[None])[0] for portrait in portraits]
-        return pd.DataFrame({CARTOON: [encode_png(cartoon) for cartoon in cartoons]})
+        return pd.DataFrame({CARTOON: [encode(cartoon, PNG, self._mark) for cartoon in cartoons]})
 
 
 def _gather(packed: Path, names: list[str]) -> Path:

@@ -9,7 +9,6 @@ from PIL import ImageColor
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.cutout import inner_colours
 from photo2cartoon.portrait.maker import Portrait
-from photo2cartoon.portrait.photograph import Photograph
 
 COLOUR = 0.9  # default strength of the photograph's colours in a cartoon, 0 to 1
 WHITE, TRANSPARENT, PHOTOGRAPH = "white", "transparent", "photograph"
@@ -51,14 +50,14 @@ def check_background(background: str) -> None:
         colour_of(background)
 
 
-def put_on(cartoon: np.ndarray, portrait: Portrait, background: str, photo: Photograph | None = None) -> np.ndarray:
+def put_on(cartoon: np.ndarray, portrait: Portrait, background: str, photo: np.ndarray | None = None) -> np.ndarray:
     """Put a cartoon on another background.
 
     Args:
         cartoon: uint8 `[S, S, 3]`, on white.
         portrait: the portrait that it was drawn from.
         background: `white`, `transparent`, `photograph`, or a colour: a name of CSS or `#RRGGBB`.
-        photo: the photograph, for `photograph`.
+        photo: the photograph, uint8 `[H, W, 3]`, for `photograph`.
 
     Returns:
         uint8 `[S, S, 3]`, or `[S, S, 4]` for `transparent`.
@@ -72,7 +71,7 @@ def put_on(cartoon: np.ndarray, portrait: Portrait, background: str, photo: Phot
     if background == TRANSPARENT:
         return rgba
     if background == PHOTOGRAPH:
-        return on_colour(rgba, _framed(photo.rgb, portrait.matrix, len(cartoon)))
+        return on_colour(rgba, _framed(photo, portrait.matrix, len(cartoon)))
     return on_colour(rgba, colour_of(background))
 
 

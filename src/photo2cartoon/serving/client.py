@@ -1,32 +1,32 @@
-"""Triton client: sends photographs or portraits over gRPC and receives cartoons."""
+"""Triton client: sends photographs or portraits over gRPC and receives cartoons. `aio` has the same for asyncio."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import ENSEMBLE, GENERATOR
-from photo2cartoon.portrait import PictureError
 from photo2cartoon.portrait.background import COLOUR
-from photo2cartoon.portrait.maker import MOST_FACES, SIZE
-from photo2cartoon.serving.session import feed
+from photo2cartoon.portrait.maker import MOST_FACES
+from photo2cartoon.serving.call import Call
+from photo2cartoon.serving.messages import (
+    TIMEOUT_SECONDS,
+    Answer,
+    BusyError,
+    FaceCartoon,
+    answers_of,
+    as_server_error,
+    pauses,
+    photo_input,
+    portrait_inputs,
+)
 
-TIMEOUT_SECONDS = 60.0
+READY_SECONDS = 4.0
 MOST_AT_ONCE = MOST_FACES  # the generator's max_batch_size
-
-
-class FaceCartoon(NamedTuple):
-    """The cartoon of one face.
-
-    Args:
-        cartoon: PNG on white.
-        box: left, top, right, bottom of the face's landmarks, in pixels of the photograph.
-    """
-
-    cartoon: bytes
-    box: tuple[int, int, int, int]
 
 
 class Client:
@@ -45,35 +45,40 @@ class Client:
         except ValueError as error:
             raise UserError(f"{server}: not HOST:PORT: {error}") from None
 
-    def cartoonize(
-        self,
-        photo: bytes,
-        faces: str = "largest",
-        size: int = SIZE,
-        colour: float = COLOUR,
-        timeout: float = TIMEOUT_SECONDS,
-    ) -> list[FaceCartoon]:
+    def cartoonize(self, photo: bytes, call: Call | None = None, timeout: float = TIMEOUT_SECONDS) -> list[FaceCartoon]:
         """Make cartoons from a photograph.
 
         Args:
             photo: an encoded image.
-            faces: `largest` or `all`.
-            size: side of the cartoons in pixels, one of `SIZES`.
-            colour: strength of the photograph's colours, 0 to 1.
-            timeout: seconds.
+            call: whose cartoons, how large, on what, and encoded how; None is the largest face as PNG.
+            timeout: seconds, with all attempts.
 
         Returns:
-            A cartoon for each face, the largest first.
+            A cartoon for each face, the largest first; with `paste` the photograph alone.
 
         Raises:
             PictureError: the server cannot make a portrait from the photograph.
-            UserError: the server cannot be reached or does not answer, or a parameter is unknown.
+            ServerError: the server cannot be reached, is too busy, does not answer in time, or refuses a parameter.
         """
-        given = self._grpc.InferInput("photo", [1], "BYTES")
-        given.set_data_from_numpy(np.array([photo], dtype=np.object_))
-        answer = self._infer(ENSEMBLE, [given], timeout, {"faces": faces, "size": size, "colour": str(colour)})
-        pairs = zip(answer.as_numpy("cartoon"), answer.as_numpy("box"), strict=True)
-        return [FaceCartoon(cartoon, tuple(int(edge) for edge in box)) for cartoon, box in pairs]
+        return self.cartoonize_all([photo], call, timeout)[0].drawn()
+
+    def cartoonize_all(
+        self, photos: Sequence[bytes], call: Call | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> list[Answer]:
+        """Make cartoons from up to `MOST_PHOTOS` photographs in one call.
+
+        Args:
+            photos: encoded images.
+            call, timeout: as for `cartoonize`.
+
+        Returns:
+            The cartoons of each photograph, or why it was not drawn.
+
+        Raises:
+            ServerError: as for `cartoonize`.
+        """
+        parameters = (call or Call()).parameters()
+        return answers_of(self._infer(ENSEMBLE, photo_input(self._grpc, photos), timeout, parameters))
 
     def stylize(self, portraits: np.ndarray, colour: float = COLOUR, timeout: float = TIMEOUT_SECONDS) -> np.ndarray:
         """Make cartoons from portraits that were made locally.
@@ -87,15 +92,11 @@ class Client:
             uint8 `[N, S, S, 3]`.
 
         Raises:
-            UserError: the server cannot be reached or does not answer.
+            ServerError: as for `cartoonize`.
         """
         cartoons = []
         for first in range(0, len(portraits), MOST_AT_ONCE):
-            part = np.ascontiguousarray(portraits[first : first + MOST_AT_ONCE])
-            given = []
-            for (name, values), kind in zip(feed(part, colour).items(), ("UINT8", "FP32"), strict=True):
-                given.append(self._grpc.InferInput(name, list(values.shape), kind))
-                given[-1].set_data_from_numpy(values)
+            given = portrait_inputs(self._grpc, portraits[first : first + MOST_AT_ONCE], colour)
             cartoons.append(self._infer(GENERATOR, given, timeout).as_numpy("cartoon"))
         return np.concatenate(cartoons)
 
@@ -103,22 +104,40 @@ class Client:
         """Return the newest version of the generator that the server has loaded.
 
         Raises:
-            UserError: the server cannot be reached, or has not loaded the generator.
+            ServerError: the server cannot be reached, or has not loaded the generator.
         """
         from tritonclient.utils import InferenceServerException
 
         try:
             return self._client.get_model_metadata(GENERATOR, client_timeout=TIMEOUT_SECONDS).versions[-1]
         except InferenceServerException as error:
-            raise UserError(f"Triton at {self.server}: {error.message()}") from None
+            raise as_server_error(self.server, error) from None
+
+    def has_drawn(self) -> bool:
+        """Return whether the server is ready and has drawn a picture since it started, as `p2c serve` makes it do.
+
+        Raises:
+            ServerError: the server cannot be reached.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            if not self._client.is_model_ready(ENSEMBLE, client_timeout=READY_SECONDS):
+                return False
+            said = self._client.get_inference_statistics(ENSEMBLE, client_timeout=READY_SECONDS)
+        except InferenceServerException as error:
+            raise as_server_error(self.server, error) from None
+        return any(model.inference_stats.success.count for model in said.model_stats)
 
     def _infer(self, model: str, given: list[Any], timeout: float, parameters: dict[str, Any] | None = None) -> Any:
         from tritonclient.utils import InferenceServerException
 
-        try:
-            return self._client.infer(model, given, client_timeout=timeout, parameters=parameters)
-        except InferenceServerException as error:
-            if "INVALID_ARGUMENT" in str(error.status()) and "photo: " in error.message():
-                text = error.message().split("photo: ", 1)[-1]
-                raise PictureError(*text.split(": ", 1)) from None
-            raise UserError(f"Triton at {self.server}: {error.message()}") from None
+        for pause, left in pauses(timeout):
+            time.sleep(pause)
+            try:
+                return self._client.infer(model, given, client_timeout=left, parameters=parameters)
+            except InferenceServerException as error:
+                refused = as_server_error(self.server, error)
+                if not isinstance(refused, BusyError):
+                    raise refused from None
+        raise refused

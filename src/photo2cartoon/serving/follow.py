@@ -22,7 +22,12 @@ RETRY_SECONDS = 60.0  # between tries of a version that could not be deployed
 
 
 def follow(
-    repository: Path | str, params: Select, server: str | None, every: float, webhook: str | None = None
+    repository: Path | str,
+    params: Select,
+    server: str | None,
+    every: float,
+    webhook: str | None = None,
+    key: str | None = None,
 ) -> None:
     """Deploy what `champion` points at, now and whenever it is moved, until SIGTERM or Ctrl-C.
 
@@ -31,7 +36,7 @@ def follow(
     answer, what is served stays as well.
 
     Args:
-        repository, params, server: as for `promote`.
+        repository, params, server, key: as for `promote`.
         every: seconds between looks at MLflow.
         webhook: address at which MLflow's server reaches this process, so that it looks at once; None only polls.
 
@@ -46,7 +51,7 @@ def follow(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    follower = Follower(repository, params, server)
+    follower = Follower(repository, params, server, key)
     with _listening(webhook, params.model_name, moved.set) if webhook else contextlib.nullcontext():
         note(f"promote: follows '{registry.CHAMPION}' of {params.model_name}; Ctrl-C stops")
         while not stop.is_set():
@@ -59,11 +64,11 @@ class Follower:
     """The state of `follow`: what was deployed last, and what could not be.
 
     Args:
-        repository, params, server: as for `promote`.
+        repository, params, server, key: as for `promote`.
     """
 
-    def __init__(self, repository: Path | str, params: Select, server: str | None) -> None:
-        self.repository, self.params, self.server = repository, params, server
+    def __init__(self, repository: Path | str, params: Select, server: str | None, key: str | None = None) -> None:
+        self.repository, self.params, self.server, self.key = repository, params, server, key
         self._deployed: str | None = None
         self._failed: str | None = None
         self._tries = 0.0
@@ -85,7 +90,7 @@ class Follower:
             return
         self._tries, self._deployed = time.monotonic(), None
         try:
-            version = promote(self.repository, self.params, self.server)
+            version = promote(self.repository, self.params, self.server, self.key)
         except UserError as error:
             self._failed = state
             self._say(f"promote: {error}; what was served before stays")

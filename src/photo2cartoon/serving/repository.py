@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED
+from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.params import Select
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.progress import note
+from photo2cartoon.serving.control import Control, RefusedError
 from photo2cartoon.serving.session import INPUTS, draw, open_session
+from photo2cartoon.serving.stamp import stamp
 from photo2cartoon.serving.storage import Storage, storage_at
 from photo2cartoon.tracking import registry
 
@@ -40,7 +42,7 @@ def init_repository(repository: Path | str, model: Path) -> None:
             target.add(path.relative_to(model).as_posix(), path)
 
 
-def promote(repository: Path | str, params: Select, server: str | None = None) -> int:
+def promote(repository: Path | str, params: Select, server: str | None = None, key: str | None = None) -> int:
     """Deploy the version that `champion` points at; the `promote` stage.
 
     A server never sees a partial graph (see `storage`). A version that is there with the same bytes is left as it is.
@@ -50,6 +52,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
         params: the `select` section, for the model's name.
         server: HOST:PORT of a running Triton that should load the version immediately. Before the first version of a
             repository there is nothing to serve, so a server that does not answer then gets a note.
+        key: of the server's model control; None looks for it (`control.find_key`).
 
     Returns:
         The promoted version, now the newest in the repository.
@@ -71,15 +74,18 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
             " (`make mlflow`)"
         )
     version, before = int(champion.version), target.versions()
+    control = Control(server, key) if server else None
+    if control and before:
+        control.check()
     _publish(target, params.model_name, version)
     newer = [number for number in target.versions() if number > version]
     for number in newer:
         target.retire(number)  # Triton serves the highest number
-    if server:
+    if control:
         try:
-            reload_generator(server)
+            control.reload(GENERATOR)
         except RefusedError:
-            _undo(target, version, before, newer, server)
+            _undo(target, version, before, newer, control)
             raise
         except UserError as error:
             if before:
@@ -91,7 +97,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None) -
     return version
 
 
-def _undo(target: Storage, version: int, before: list[int], retired: list[int], server: str) -> None:
+def _undo(target: Storage, version: int, before: list[int], retired: list[int], control: Control) -> None:
     """Bring back what the repository held before a version that the server refuses."""
     for number in retired:
         target.restore(number)
@@ -99,10 +105,10 @@ def _undo(target: Storage, version: int, before: list[int], retired: list[int], 
         target.withdraw(version)
     if before:
         with contextlib.suppress(UserError):
-            reload_generator(server)
+            control.reload(GENERATOR)
 
 
-def rollback(repository: Path | str, params: Select, server: str | None = None) -> int:
+def rollback(repository: Path | str, params: Select, server: str | None = None, key: str | None = None) -> int:
     """Deploy the previous champion: swap the aliases `champion` and `previous`, then promote.
 
     Raises:
@@ -111,32 +117,10 @@ def rollback(repository: Path | str, params: Select, server: str | None = None) 
     previous = registry.find_alias(params.model_name, registry.PREVIOUS)
     if previous is None:
         raise UserError(f"MLflow's model '{params.model_name}' has no version with the alias 'previous' to go back to")
+    if server:
+        Control(server, key).check()  # before anything is changed
     registry.set_champion(params.model_name, int(previous.version))
-    return promote(repository, params, server)
-
-
-def reload_generator(server: str) -> None:
-    """Make a running Triton look for new versions of the generator; it finishes requests in progress first.
-
-    Raises:
-        RefusedError: the server cannot load the version.
-        UserError: the server cannot be reached.
-    """
-    from tritonclient.grpc import InferenceServerClient
-    from tritonclient.utils import InferenceServerException
-
-    try:
-        client = InferenceServerClient(server)
-        client.load_model(GENERATOR)
-    except ValueError as error:
-        raise UserError(f"{server}: not HOST:PORT: {error}") from None
-    except InferenceServerException as error:
-        kind = UserError if "UNAVAILABLE" in str(error.status()) else RefusedError
-        raise kind(f"Triton at {server}: {error.message()}") from None
-
-
-class RefusedError(UserError):
-    """The server answered, and does not load the version."""
+    return promote(repository, params, server, key)
 
 
 def _publish(target: Storage, model: str, version: int) -> None:
@@ -144,8 +128,10 @@ def _publish(target: Storage, model: str, version: int) -> None:
         graph = registry.download_graph(model, version, Path(temporary))
         _check_drawing(graph, version)
         _check_version(graph, model, version)
-        if not target.holds(version, graph):
-            target.publish(version, graph)
+        stamped = Path(temporary) / VERSION_GRAPH
+        stamp(graph, version, stamped)
+        if not target.holds(version, stamped):
+            target.publish(version, stamped)
 
 
 def _check_drawing(graph: Path, version: int) -> None:

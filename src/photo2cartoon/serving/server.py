@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import ENSEMBLE
 from photo2cartoon.ports import LOOPBACK, free_ports
+from photo2cartoon.serving import slots
+from photo2cartoon.serving.call import WARM_UP
+from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
 from photo2cartoon.serving.installation import find_triton
+from photo2cartoon.serving.plan import LATENCY, Profile, configurations, usable_cores
 from photo2cartoon.serving.storage import storage_at
 
 START_SECONDS, STOP_SECONDS = 120, 30
+WAITING = 16  # photographs in work or waiting, for each core; more are refused
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,9 @@ class Server:
         weights: folder that the `assets` stage filled.
         params: resolved params file for the portrait model; None selects the defaults.
         host: address to listen on; use 0.0.0.0 (all interfaces) only behind a firewall or an authenticating proxy.
+        http: whether to answer HTTP beside gRPC; None does on loopback only.
+        profile: whether one request gets all cores, or each core a request.
+        waiting: photographs in work or waiting at most; None is `WAITING` for each core.
 
     Raises:
         UserError: a port is taken, a version is missing, or the server does not start.
@@ -58,10 +66,16 @@ class Server:
         weights: Path,
         params: Path | None,
         host: str = LOOPBACK,
+        http: bool | None = None,
+        profile: Profile = LATENCY,
+        waiting: int | None = None,
     ) -> None:
         self.repository, self.run_folder, self.ports = repository, run_folder.resolve(), ports
         self.weights, self.params = weights.resolve(), params.resolve() if params else None
-        self.host = host
+        self.host, self.http = host, host == LOOPBACK if http is None else http
+        self.profile, self.cores = profile, usable_cores()
+        self.waiting = waiting or WAITING * self.cores
+        self.key = ""
         self.log = self.run_folder / "triton.log"
         self.process: subprocess.Popen | None = None
 
@@ -69,6 +83,19 @@ class Server:
     def grpc(self) -> str:
         """HOST:PORT of the gRPC endpoint, as seen from this machine."""
         return f"{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.ports.grpc}"
+
+    @property
+    def _prefix(self) -> str:
+        """Begins the names of this server's files in shared memory."""
+        return f"p2c-{os.getpid()}-{self.ports.grpc}-"
+
+    @property
+    def _places(self) -> Path:
+        return Path(f"/dev/shm/{self._prefix}slots")
+
+    def slots(self) -> slots.Slots:
+        """Return the places for photographs of the running server."""
+        return slots.Slots(self._places)
 
     def __enter__(self) -> Server:
         self.start()
@@ -78,39 +105,59 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and wait until the ensemble is ready."""
+        """Start the server, load the models as the machine asks for, and draw a first picture."""
         triton = find_triton()
         models = storage_at(self.repository)
         if not models.versions():
             raise UserError(f"{models}/generator: holds no version yet; `p2c promote` puts one there")
         for name, port in vars(self.ports).items():
-            _check_free(self.host, name, port)
+            if name != "http" or self.http:
+                _check_free(self.host, name, port)
         self.run_folder.mkdir(parents=True, exist_ok=True)
+        self.key = server_key(self.run_folder)
+        configs = configurations(models, self.profile, self.cores)
+        slots.Slots.create(self._places, self.waiting)
         command = [
             str(triton.root / "bin/tritonserver"),
             f"--model-repository={models.for_triton()}",
             f"--backend-directory={triton.backends(self.run_folder / 'backends')}",
             f"--cache-directory={triton.root / 'caches'}",
             "--model-control-mode=explicit",
-            f"--load-model={ENSEMBLE}",
-            f"--backend-config=python,shm-region-prefix-name=p2c-{os.getpid()}-",
+            f"--backend-config=python,shm-region-prefix-name={self._prefix}",
             "--exit-timeout-secs=20",
-            *(f"--{kind}-address={self.host}" for kind in ("grpc", "http", "metrics")),
+            f"--grpc-address={self.host}",
             f"--grpc-port={self.ports.grpc}",
-            f"--http-port={self.ports.http}",
+            f"--metrics-address={self.host}",
             f"--metrics-port={self.ports.metrics}",
+            *(
+                ("--http-address=" + self.host, f"--http-port={self.ports.http}")
+                if self.http
+                else ("--allow-http=false",)
+            ),
+            *restrictions(self.key, self.http),
         ]
+        environment = {
+            **triton.environment(),
+            "P2C_WEIGHTS": str(self.weights),
+            "P2C_PARAMS": str(self.params or ""),
+            slots.VARIABLE: str(self._places),
+        }
+        environment.pop(VARIABLE, None)  # the models have no use for the key
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**triton.environment(), "P2C_WEIGHTS": str(self.weights), "P2C_PARAMS": str(self.params or "")},
+                env=environment,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
         try:
             self._wait()
+            control = Control(self.grpc, self.key)
+            for model, config in configs.items():
+                control.load(model, config)
+            Client(self.grpc).cartoonize(WARM_UP.read_bytes())
         except BaseException:
             self.stop()
             raise
@@ -125,7 +172,7 @@ class Server:
             if self.process.poll() is not None:
                 raise UserError(f"Triton ended while starting: {self._last_error()} (log: {self.log})")
             try:
-                if client.is_model_ready(ENSEMBLE):
+                if client.is_server_live():
                     return
             except InferenceServerException:
                 pass
@@ -148,7 +195,7 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        for leftover in Path("/dev/shm").glob(f"p2c-{os.getpid()}-*"):
+        for leftover in Path("/dev/shm").glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
         self.process = None
 

@@ -31,6 +31,9 @@ class Storage(Protocol):
     def add(self, name: str, path: Path) -> None:
         """Store a configuration file under its name inside the repository."""
 
+    def config(self, model: str) -> str:
+        """Return a model's configuration, Triton's protobuf text."""
+
     def holds(self, version: int, graph: Path) -> bool:
         """Return whether a version is present with the same bytes as `graph`."""
 
@@ -103,6 +106,12 @@ class Folder:
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, self.path / name)
 
+    def config(self, model: str) -> str:
+        try:
+            return (self.path / model / CONFIG).read_text()
+        except OSError as error:
+            raise UserError(f"{self.path / model / CONFIG}: {error.strerror}") from None
+
     def holds(self, version: int, graph: Path) -> bool:
         there = self.graph(version)
         return there.is_file() and sha256_of(there) == sha256_of(graph)
@@ -173,6 +182,10 @@ class Bucket:
     def add(self, name: str, path: Path) -> None:
         with as_user_error(self.url, "cannot be written"):
             self._system.pipe_file(self._in(name), path.read_bytes())
+
+    def config(self, model: str) -> str:
+        with as_user_error(self.url, "cannot be read"):
+            return self._system.cat_file(self._in(f"{model}/{CONFIG}")).decode()
 
     def holds(self, version: int, graph: Path) -> bool:
         if version not in self.versions():

@@ -1,0 +1,89 @@
+"""A call of the served model: its parameters, what it may hold, and the codes of its answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.portrait import PictureError
+from photo2cartoon.portrait.background import TRANSPARENT
+from photo2cartoon.portrait.options import DrawOptions
+from photo2cartoon.provenance.encode import FORMATS, JPEG, PNG, FormatError
+
+MOST_PHOTOS = 8  # of a call
+WARM_UP = Path(__file__).with_name(
+    "warmup.jpg"
+)  # Grace Hopper, US Navy, public domain: a server draws her when it starts
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class Call(DrawOptions):
+    """What a caller chooses: whose cartoons, how large, on what, and encoded how.
+
+    Args:
+        format: `png`, `jpeg` or `webp`.
+
+    Raises:
+        UserError: a choice is unknown, or two of them contradict each other.
+    """
+
+    format: str = PNG
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.format not in FORMATS:
+            raise UserError(f"format '{self.format}': known are {', '.join(FORMATS)}")
+        if self.format == JPEG and self.background == TRANSPARENT:
+            raise FormatError("JPEG has no transparency; choose PNG or WebP")
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, Any]) -> Call:
+        """Read the parameters of a request. Any may be text, as not every client can send fractions or booleans.
+
+        Raises:
+            UserError: a parameter is unknown, or its value is.
+        """
+        names = [field.name for field in fields(cls)]
+        if unknown := parameters.keys() - names:
+            raise UserError(f"{', '.join(sorted(unknown))}: unknown; there are {', '.join(names)}")
+        values = dict(parameters)
+        for name, read in (("colour", float), ("size", int), ("paste", _boolean)):
+            if values.get(name) is not None:
+                try:
+                    values[name] = read(values[name])
+                except ValueError:
+                    raise UserError(f"{name} '{values[name]}': is not {_EXPECTED[name]}") from None
+        return cls(**{name: value if name in _EXPECTED else str(value) for name, value in values.items()})
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the request's parameters: those that are not the default."""
+        chosen = {name: value for name, value in asdict(self).items() if value != getattr(Call, name)}
+        return chosen | ({"colour": str(self.colour)} if "colour" in chosen else {})
+
+    def to_json(self) -> str:
+        """Return it as text, which `parse` reads after `json.loads`."""
+        return json.dumps(asdict(self))
+
+
+def code_of(error: PictureError) -> str:
+    """Return the code by which an answer names the reason that a photograph was not drawn, such as `no_face`."""
+    return error.reason.replace(" ", "_")
+
+
+def error_of(code: str, detail: str) -> PictureError:
+    """Return the error that a code stands for."""
+    return PictureError(code.replace("_", " "), detail)
+
+
+_EXPECTED = {"colour": "a number", "size": "a whole number", "paste": "true or false"}
+
+
+def _boolean(value: Any) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ValueError
+    return str(value).lower() == "true"

@@ -1,0 +1,139 @@
+"""Model control of a running Triton. Whoever loads or unloads a model needs the key that `p2c serve` set."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import atomic_write
+from photo2cartoon.layout import CONTROL_KEY, TRITON_RUN
+
+VARIABLE = "P2C_TRITON_KEY"
+# What can unload models, run code or read memory. Triton has the same names for gRPC and HTTP.
+RESTRICTED = "model-repository,shared-memory,trace,logging"
+_NAME = "p2c-key"
+
+
+class RefusedError(UserError):
+    """The server answered, and does not load the model."""
+
+
+def server_key(run_folder: Path) -> str:
+    """Return the key for a server to start with: P2C_TRITON_KEY, else that of its run folder, which is made once.
+
+    Raises:
+        UserError: the key is shorter than 16 characters, or has others than letters, digits, `-` and `_`.
+    """
+    given = os.environ.get(VARIABLE)
+    if given is None and (run_folder / CONTROL_KEY).is_file():
+        given = (run_folder / CONTROL_KEY).read_text().strip()
+    if given is None:
+        given = secrets.token_hex(16)
+        with atomic_write(run_folder / CONTROL_KEY) as partial:
+            partial.touch(0o600)
+            partial.write_text(given)
+    if len(given) < 16 or not given.replace("-", "").replace("_", "").isalnum() or not given.isascii():
+        raise UserError(f"{VARIABLE}: a key has at least 16 letters, digits, - or _; `openssl rand -hex 16` prints one")
+    return given
+
+
+def find_key(file: Path | None = None) -> str:
+    """Return the key of a server on this machine or elsewhere: of a file, else P2C_TRITON_KEY, else `make serve`'s.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if file is None and VARIABLE in os.environ:
+        return os.environ[VARIABLE]
+    place = file or TRITON_RUN / CONTROL_KEY
+    try:
+        return place.read_text().strip()
+    except OSError as error:
+        if file is None:
+            return ""  # a server without restrictions needs none
+        raise UserError(f"{file}: the key cannot be read: {error.strerror}") from None
+
+
+def restrictions(key: str, http: bool) -> list[str]:
+    """Return Triton's options that restrict model control to whoever sends the key."""
+    options = [f"--grpc-restricted-protocol={RESTRICTED}:{_NAME}={key}"]
+    return options + [f"--http-restricted-api={RESTRICTED}:{_NAME}={key}"] * http
+
+
+class Control:
+    """Model control of one server.
+
+    Args:
+        server: HOST:PORT of its gRPC endpoint.
+        key: the server's key; None looks for it, see `find_key`.
+
+    Raises:
+        UserError: the address is not HOST:PORT.
+    """
+
+    def __init__(self, server: str, key: str | None = None) -> None:
+        from tritonclient.grpc import InferenceServerClient
+
+        self.server = server
+        try:
+            self.client = InferenceServerClient(server)
+        except ValueError as error:
+            raise UserError(f"{server}: not HOST:PORT: {error}") from None
+        self._headers = {f"triton-grpc-protocol-{_NAME}": find_key() if key is None else key}
+
+    def check(self) -> None:
+        """Check that the server answers and takes the key.
+
+        Raises:
+            RefusedError: it wants another key.
+            UserError: it does not answer.
+        """
+        self._call(self.client.get_model_repository_index, headers=self._headers)
+
+    def load(self, model: str, config: dict[str, Any] | None = None) -> None:
+        """Load a model's newest version, or what its configuration selects; requests in progress finish first.
+
+        Args:
+            model: its name.
+            config: configuration to use instead of the repository's, as a dictionary of Triton's ModelConfig.
+
+        Raises:
+            RefusedError: the server wants another key, or cannot load the model.
+            UserError: it does not answer.
+        """
+        own = {"config": json.dumps(config)} if config else {}
+        self._call(self.client.load_model, model, headers=self._headers, **own)
+
+    def reload(self, model: str) -> None:
+        """Load new versions of a model with the configuration that the server has now.
+
+        `p2c serve` adapts instances, threads and backend to its machine; the repository does not know them.
+
+        Raises:
+            RefusedError, UserError: as for `load`.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            config = self.client.get_model_config(model, as_json=True)["config"]
+        except InferenceServerException:
+            config = None  # not loaded yet
+        self.load(model, config)
+
+    def _call(self, function: Any, *given: Any, **named: Any) -> Any:
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            return function(*given, **named)
+        except InferenceServerException as error:
+            if "This protocol is restricted" in error.message():
+                raise RefusedError(
+                    f"Triton at {self.server}: model control wants the server's key: give it by {VARIABLE} or --key-file"
+                    f" ({TRITON_RUN / CONTROL_KEY} of the folder that `p2c serve` runs in)"
+                ) from None
+            kind = UserError if "UNAVAILABLE" in str(error.status()) else RefusedError
+            raise kind(f"Triton at {self.server}: {error.message()}") from None

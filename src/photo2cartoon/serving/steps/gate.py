@@ -1,0 +1,44 @@
+"""Triton model `gate`: checks a call's parameters, and lets in as many photographs as the server has places for."""
+
+import json
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.serving.call import MOST_PHOTOS, Call
+from photo2cartoon.serving.slots import Slots
+
+
+class TritonPythonModel:
+    """Answers at once: INVALID_ARGUMENT to a call that no server could answer, UNAVAILABLE if this one is busy."""
+
+    def initialize(self, args):
+        """Open the places."""
+        self.slots = Slots.of_server()
+
+    def execute(self, requests):
+        """Let calls in, or refuse them."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        count = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().size
+        try:
+            call = Call.parse(json.loads(request.parameters() or "{}"))
+            if not 1 <= count <= MOST_PHOTOS:
+                raise UserError(f"photo: {count} photographs in a call, 1 to {MOST_PHOTOS} are taken")
+        except UserError as error:
+            return _refusal(f"parameters: {error}", pb_utils.TritonError.INVALID_ARG)
+        places = self.slots.take(count) if self.slots else []
+        if places is None:
+            return _refusal("busy: as many photographs as the server takes at once are in work",
+                            pb_utils.TritonError.UNAVAILABLE)  # fmt: skip
+        tensors = {
+            "call": np.array([call.to_json()], np.object_),
+            "ticket": np.array(places or [-1], np.int32),
+        }
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
+
+
+def _refusal(text, code):
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

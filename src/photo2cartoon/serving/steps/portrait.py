@@ -1,0 +1,95 @@
+"""Triton model `portrait`: makes portraits from photographs, entirely with `photo2cartoon.portrait`."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from photo2cartoon import params
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
+from photo2cartoon.portrait.align import resized
+from photo2cartoon.portrait.background import PHOTOGRAPH
+from photo2cartoon.portrait.maker import MOST_FACES, SIZES, STEP
+from photo2cartoon.serving.call import OK, WARM_UP, Call, code_of
+from photo2cartoon.serving.slots import Slots
+
+
+class TritonPythonModel:
+    """Makes portraits. A photograph it cannot use gets a code and the reason; the others of its call are drawn."""
+
+    def initialize(self, args):
+        """Load detector, landmarks and segmentation once, as the `portrait` section of params.yaml configures them."""
+        portrait = params.load(os.environ.get("P2C_PARAMS") or None).portrait
+        self.limits = portrait.max_pixels, portrait.max_bytes
+        threads = json.loads(args["model_config"]).get("parameters", {}).get("threads", {}).get("string_value", "1")
+        cv2.setNumThreads(int(threads))
+        weights = os.environ.get("P2C_WEIGHTS", "weights")
+        self.maker = PortraitMaker.from_params(weights, portrait, threads=int(threads))
+        self.slots = Slots.of_server()
+        self.maker.of(Photograph(WARM_UP))  # the networks' first call is slow
+
+    def execute(self, requests):
+        """Answer each request separately."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        photos, call, ticket = (
+            pb_utils.get_input_tensor_by_name(request, name).as_numpy().reshape(-1)
+            for name in ("photo", "call", "ticket")
+        )
+        try:
+            tensors = self._draw(photos, Call.parse(json.loads(call[0])))
+        except BaseException:
+            if self.slots and ticket[0] >= 0:
+                self.slots.free(ticket)
+            raise
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
+
+    def _draw(self, photos, call):
+        outcomes, faces, portraits, canvases = [], [], [], []
+        for number, encoded in enumerate(photos):
+            try:
+                photo = Photograph(bytes(encoded), *self.limits)
+                made = call.portraits(self.maker, photo)
+                if len(portraits) + len(made) > MOST_FACES:
+                    raise PictureError("too many", f"more than {MOST_FACES} faces in the photographs of one call")
+                needs_photo = call.paste or call.background == PHOTOGRAPH
+                canvas = photo.rgb if needs_photo else np.zeros((0, 0, 3), np.uint8)
+            except PictureError as error:
+                outcomes.append({"code": code_of(error), "detail": error.detail, "shape": [0, 0, 3]})
+                canvases.append(b"")
+                continue
+            outcomes.append({"code": OK, "detail": "", "shape": canvas.shape})
+            canvases.append(canvas.tobytes())
+            portraits += [_as_large_as_served(portrait) for portrait in made]
+            faces += [{"photo": number, "box": portrait.box} for portrait in made]
+        size = max((len(rgba) for rgba, _ in portraits), default=STEP)
+        portraits = [_enlarged(rgba, matrix, size) for rgba, matrix in portraits]
+        for face, (_, matrix) in zip(faces, portraits, strict=True):
+            face["matrix"] = matrix.tolist()
+        # The generator needs a row: without a face it draws the smallest blank one, which `picture` drops.
+        rgba = np.stack([rgba for rgba, _ in portraits] or [np.zeros((STEP, STEP, 4), np.uint8)])
+        return {
+            "portrait": rgba,
+            "colour": np.full((len(rgba), 1), call.colour, np.float32),
+            "plan": np.array([json.dumps({"photos": outcomes, "faces": faces})], np.object_),
+            "canvas": np.array(canvases, np.object_),
+        }
+
+
+def _as_large_as_served(portrait):
+    """Return pixels and matrix of a portrait, at the largest size that can be chosen if it is larger."""
+    most = SIZES[-1]
+    if len(portrait.rgba) <= most:
+        return portrait.rgba, portrait.matrix
+    rgba = cv2.resize(portrait.rgba, (most, most), interpolation=cv2.INTER_AREA)
+    return rgba, resized(portrait.matrix, len(portrait.rgba), most)
+
+
+def _enlarged(rgba, matrix, size):
+    """Return a portrait at the size of the largest of its call, as the generator draws all of a call at one size."""
+    if len(rgba) == size:
+        return rgba, matrix
+    return cv2.resize(rgba, (size, size), interpolation=cv2.INTER_CUBIC), resized(matrix, len(rgba), size)
