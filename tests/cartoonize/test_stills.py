@@ -210,7 +210,7 @@ def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hoppe
     for arguments, reason, cut_here in (
         ([hopper, "--out", "a.png"], "Triton at 127.0.0.1:1: ", False),
         ([hopper, "--out", "a.png", "--paste"], "Triton at 127.0.0.1:1: ", False),
-        (["film.mp4", "--out", "a.mp4"], "film.mp4: ", True),
+        (["film.mp4", "--out", "a.mp4"], "Triton at 127.0.0.1:1: ", True),
     ):
         shutil.rmtree(tmp_path / "weights", ignore_errors=True)
         done = p2c("cartoonize", *arguments, "--server", "127.0.0.1:1", code=1, P2C_WEIGHTS=str(weights))

@@ -19,6 +19,7 @@ from components.train_at import train as train_at
 from photo2cartoon.evaluation.selection import DECIDED
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
+from photo2cartoon.serving.stamp import stamp
 from photo2cartoon.tracking import registry
 from pipelines.object_storage import round_trip
 from tests.registered import register
@@ -107,10 +108,10 @@ class Reads:
         self.read = self.fetched - sum(sizes[path] for path in self.unread)
 
 
-def test_it_ends_with_a_version_in_tritons_repository(chain):
-    assert (chain.folder / "repository/generator/1/model.onnx").read_bytes() == Path(
-        chain.made["graph"].path
-    ).read_bytes()
+def test_it_ends_with_a_version_in_tritons_repository(chain, tmp_path):
+    stamp(Path(chain.made["graph"].path), 1, tmp_path / "stamped.onnx")
+    served = chain.folder / "repository/generator/1/model.onnx"
+    assert served.read_bytes() == (tmp_path / "stamped.onnx").read_bytes()
     assert "champion: version 1 promoted" in Path(chain.made["summary"].path).read_text()
     assert chain.made["faces"].metadata["data_version"] == chain.version
     assert "Where this data comes from" in Path(chain.made["sources"].path).read_text()

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
-DECODED = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")  # Pillow opens MPO as JPEG
+COMMON = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF")  # what strangers may send; Pillow opens MPO as JPEG
+DECODED = (*COMMON, "BMP", "TIFF", "GIF")
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64_000_000
 MIN_SIDE = 16
@@ -55,7 +56,11 @@ def decode(picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int =
 
 
 def decode_coarsely(
-    picture: bytes | Path, side: int | None, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+    picture: bytes | Path,
+    side: int | None,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    formats: tuple[str, ...] = DECODED,
 ) -> tuple[np.ndarray, float]:
     """Decode an image as `decode` does; a JPEG at 1/2, 1/4 or 1/8 of its size where that is enough.
 
@@ -65,6 +70,7 @@ def decode_coarsely(
         picture: an encoded image, or the path of one.
         side: length in pixels that the longer side has to keep; None decodes every pixel.
         max_pixels, max_bytes: limits, as for `decode`; they are those of the image at its full size.
+        formats: Pillow's names of the formats that are decoded.
 
     Returns:
         uint8 `[H, W, 3]`, RGB, and its scale: 1, or the share of the full size.
@@ -73,10 +79,10 @@ def decode_coarsely(
         PictureError: as for `decode`.
     """
     data = read_picture(picture, max_bytes)
-    formats = DECODED
     if data[4:8] == b"ftyp":
-        _register_heif()
-        formats += ("HEIF",)
+        register_heif()
+    else:
+        formats = tuple(name for name in formats if name != "HEIF")  # Pillow does not know the name yet
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -97,7 +103,9 @@ def decode_coarsely(
             raise PictureError("too large", f"at most {max_pixels} pixels are decoded") from None
         except UnidentifiedImageError:
             raise PictureError("unreadable", "not a picture of a known format") from None
-        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, MemoryError) as error:
+        except MemoryError:
+            raise PictureError("too large", "decoding takes more memory than there is") from None
+        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError) as error:
             raise PictureError("unreadable", f"damaged picture ({error})") from None
 
 
@@ -122,7 +130,7 @@ def read_picture(picture: bytes | Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 @functools.cache
-def _register_heif() -> None:
+def register_heif() -> None:
     """Let Pillow open HEIC; it opens AVIF itself."""
     import pillow_heif
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.portrait.decode import MAX_BYTES, MAX_PIXELS, decode, decode_coarsely, read_picture
+from photo2cartoon.portrait.decode import MAX_BYTES, MAX_PIXELS, decode_coarsely, read_picture
+
+Decoder = Callable[[bytes, int | None, int, int], tuple[np.ndarray, float]]  # `decode_coarsely` or a `Sandbox`
 
 
 class Photograph:
@@ -15,14 +18,21 @@ class Photograph:
     Args:
         picture: an encoded image, or the path of one.
         max_pixels, max_bytes: limits, as for `decode`.
+        decoder: decodes; a `Sandbox` for pictures of strangers.
 
     Raises:
         PictureError: it is empty, too large, or cannot be read.
     """
 
-    def __init__(self, picture: bytes | Path, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        picture: bytes | Path,
+        max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
+        decoder: Decoder = decode_coarsely,
+    ) -> None:
         self.encoded = read_picture(picture, max_bytes)
-        self._limits = max_pixels, max_bytes
+        self._limits, self._decoder = (max_pixels, max_bytes), decoder
         self._rgb: np.ndarray | None = None
 
     @property
@@ -33,7 +43,7 @@ class Photograph:
             PictureError: it cannot be decoded.
         """
         if self._rgb is None:
-            self._rgb = decode(self.encoded, *self._limits)
+            self._rgb = self._decoder(self.encoded, None, *self._limits)[0]
         return self._rgb
 
     def coarse(self, side: int) -> tuple[np.ndarray, float]:
@@ -50,7 +60,7 @@ class Photograph:
         """
         if self._rgb is not None:
             return self._rgb, 1.0
-        rgb, scale = decode_coarsely(self.encoded, side, *self._limits)
+        rgb, scale = self._decoder(self.encoded, side, *self._limits)
         if scale == 1:
             self._rgb = rgb
         return rgb, scale

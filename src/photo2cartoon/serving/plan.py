@@ -55,5 +55,8 @@ def configurations(models: Storage, profile: Profile, cores: int) -> dict[str, d
             if own[model]["threads"]:
                 key = "intra_op_thread_count" if model == GENERATOR else "threads"
                 config.parameters[key].string_value = str(own[model]["threads"])
+        if model == GENERATOR:
+            # Pictures drawn together take a core as long as one after the other, and keep the first waiting.
+            config.ClearField("dynamic_batching")
         adapted[model] = json_format.MessageToDict(config, preserving_proto_field_name=True)
     return adapted

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.portrait.sandbox import KEEP_MEMORY
 from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.serving import slots
 from photo2cartoon.serving.call import WARM_UP
@@ -137,6 +138,7 @@ class Server:
             *restrictions(self.key, self.http),
         ]
         environment = {
+            **KEEP_MEMORY,  # Triton's stubs would spend a fifth of a portrait's time on fresh pages
             **triton.environment(),
             "P2C_WEIGHTS": str(self.weights),
             "P2C_PARAMS": str(self.params or ""),

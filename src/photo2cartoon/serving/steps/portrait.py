@@ -12,6 +12,7 @@ from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
 from photo2cartoon.portrait.align import resized
 from photo2cartoon.portrait.background import PHOTOGRAPH
 from photo2cartoon.portrait.maker import MOST_FACES, SIZES, STEP
+from photo2cartoon.portrait.sandbox import Sandbox
 from photo2cartoon.serving.call import OK, WARM_UP, Call, code_of
 from photo2cartoon.serving.slots import Slots
 
@@ -28,7 +29,12 @@ class TritonPythonModel:
         weights = os.environ.get("P2C_WEIGHTS", "weights")
         self.maker = PortraitMaker.from_params(weights, portrait, threads=int(threads))
         self.slots = Slots.of_server()
-        self.maker.of(Photograph(WARM_UP))  # the networks' first call is slow
+        self.decoder = Sandbox()
+        self.maker.of(Photograph(WARM_UP, decoder=self.decoder))  # the networks' first call is slow
+
+    def finalize(self):
+        """End the decoder."""
+        self.decoder.close()
 
     def execute(self, requests):
         """Answer each request separately."""
@@ -51,7 +57,7 @@ class TritonPythonModel:
         outcomes, faces, portraits, canvases = [], [], [], []
         for number, encoded in enumerate(photos):
             try:
-                photo = Photograph(bytes(encoded), *self.limits)
+                photo = Photograph(bytes(encoded), *self.limits, self.decoder)
                 made = call.portraits(self.maker, photo)
                 if len(portraits) + len(made) > MOST_FACES:
                     raise PictureError("too many", f"more than {MOST_FACES} faces in the photographs of one call")
