@@ -12,7 +12,7 @@
 # image with those, the server is installed from NVIDIA's wheel. `make image-test` builds, runs and checks `train` and
 # `serve`.
 ARG BASE=python:3.11-slim-bookworm
-ARG SERVE_BASE=nvcr.io/nvidia/tritonserver:25.01-py3
+ARG SERVE_BASE=nvcr.io/nvidia/tritonserver:26.07-py3
 
 FROM ${BASE} AS environment
 # Build of torch: cpu, cu126, …; empty for the package index's default, which on PyPI is a CUDA build.
@@ -57,7 +57,7 @@ ENTRYPOINT ["weed"]
 FROM ${SERVE_BASE} AS packages
 USER root
 WORKDIR /app
-COPY requirements.txt requirements-serve.txt ./
+COPY requirements.txt requirements-serve.txt requirements-overrides.txt ./
 COPY src src
 COPY params.yaml ./
 # A .pth file instead of PYTHONPATH, which Triton's python models do not see. NVIDIA's image contains the server; on
@@ -65,7 +65,7 @@ COPY params.yaml ./
 RUN python3 -m venv --without-pip .venv \
  && python3 -m pip install -q --target /tmp/uv "$(grep -E '^uv==' requirements.txt)" \
  && export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}" VIRTUAL_ENV=/app/.venv \
- && /tmp/uv/bin/uv pip install -q -c requirements.txt -r requirements-serve.txt \
+ && /tmp/uv/bin/uv pip install -q -c requirements.txt --override requirements-overrides.txt -r requirements-serve.txt \
  && { [ -x /opt/tritonserver/bin/tritonserver ] \
       || /tmp/uv/bin/uv pip install -q --no-deps "$(grep -E '^nvidia-pytriton==' requirements.txt)"; } \
  && PYTHONPATH="src:$(echo .venv/lib/python3*/site-packages)" python3 -m photo2cartoon assets --portraits-only --out weights \

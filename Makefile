@@ -38,6 +38,11 @@ bench: $(STAMP)  ## time the training step against a plain one (four minutes; ma
 	@p2c assets --out weights >/dev/null
 	@python -m benchmarks.train_step $(ARGS)
 
+.PHONY: sbom
+sbom: $(STAMP)  ## write sbom.json: every package of the lock, as CycloneDX, for a scanner of advisories
+	@uv tool run -q --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.txt --of JSON -o sbom.json
+	@echo "sbom.json: $$(grep -c '"purl"' sbom.json) packages"
+
 .PHONY: repro
 repro: $(STAMP)  ## run the stages that have changed, as `dvc repro` does, and say how to commit the result
 	@p2c repro $(ARGS)

@@ -13,7 +13,7 @@ from pathlib import Path
 from photo2cartoon.errors import UserError
 from pipelines.run_local import PROJECT
 
-BASE, SERVE_BASE = "python:3.11-slim-bookworm", "nvcr.io/nvidia/tritonserver:25.01-py3"
+BASE, SERVE_BASE = "python:3.11-slim-bookworm", "nvcr.io/nvidia/tritonserver:26.07-py3"
 LOCAL_BASE = "photo2cartoon-base:image-test"
 DEBIAN = "ca-certificates,python3,python3-venv,python3-pip,libpython3.11,libgomp1"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.sandbox import KEEP_MEMORY
 from photo2cartoon.ports import LOOPBACK, free_ports
+from photo2cartoon.progress import note
 from photo2cartoon.serving import slots
 from photo2cartoon.serving.call import WARM_UP
 from photo2cartoon.serving.client import Client
@@ -114,6 +115,11 @@ class Server:
         for name, port in vars(self.ports).items():
             if name != "http" or self.http:
                 _check_free(self.host, name, port)
+        if not triton.native and self.host != LOOPBACK:
+            note(
+                "serve: the wheel's Triton 2.51 gets no security updates: use it on a machine of your own, and NVIDIA's image"
+                " where others reach it"
+            )
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self.key = server_key(self.run_folder)
         configs = configurations(models, self.profile, self.cores)
