@@ -2,15 +2,20 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import io
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -35,6 +40,7 @@ from photo2cartoon.serving.control import VARIABLE, RefusedError, find_key, serv
 from photo2cartoon.serving.messages import BusyError, ServerError
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.server import Ports, Server
+from photo2cartoon.serving.watch import processes
 from photo2cartoon.tracking import registry
 from tests.conftest import ROOT, noise
 
@@ -372,6 +378,69 @@ def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, ma
     assert int(registry.find_alias("served", "champion").version) == first
     assert rollback(server.repository, MODEL, server.grpc) == second
     assert which(client.cartoonize(photo)[0].cartoon) == second
+
+
+@contextlib.contextmanager
+def under_load(server, photo, clients=2):
+    """Let clients call a server one after another; yield their answers, and raise what one of them met."""
+    answers, stop = [], threading.Event()
+
+    def call():
+        client = Client(server.grpc)
+        while not stop.is_set():
+            answers.append(client.cartoonize(photo, timeout=20)[0].cartoon)
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        calls = [pool.submit(call) for _ in range(clients)]
+        try:
+            yield answers
+        finally:
+            stop.set()
+        for each in calls:
+            each.result()
+
+
+@pytest.mark.parametrize("model", ["gate", "portrait", "generator", "picture"])
+def test_a_process_that_dies_in_the_middle_of_calls_loses_none(server, hopper, model):
+    """Triton itself would answer with errors for it for good; the server replaces it, and clients try again meanwhile."""
+    with under_load(server, hopper.read_bytes()) as answers:
+        before = processes(server.process.pid)[model]
+        (victim, *_) = (
+            int(place.name)
+            for place in Path("/proc").iterdir()
+            if place.name.isdigit() and f"{model}_0_0" in words(place) and "stub" in words(place)[0]
+        )
+        os.kill(victim, signal.SIGKILL)
+        count = len(answers)
+        deadline = time.monotonic() + 60
+        while len(answers) < count + 12 or processes(server.process.pid)[model] < before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    while server.slots().taken():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def words(place):
+    try:
+        return (place / "cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+@pytest.mark.long
+def test_twenty_promotions_and_five_rollbacks_under_load_lose_no_request(server, versions, hopper):
+    numbers = [number for number, _ in versions]
+    registry.set_champion("served", numbers[0])
+    promote(server.repository, MODEL, server.grpc)
+    with under_load(server, hopper.read_bytes()) as answers:
+        for turn in range(20):
+            registry.set_champion("served", numbers[(turn + 1) % 2])
+            assert promote(server.repository, MODEL, server.grpc) == numbers[(turn + 1) % 2]
+        for turn in range(5):
+            assert rollback(server.repository, MODEL, server.grpc) == numbers[(turn + 1) % 2]
+            assert Client(server.grpc).version() == str(numbers[(turn + 1) % 2])
+    assert len(answers) > 50
 
 
 def test_loopback_only_and_metrics(server):

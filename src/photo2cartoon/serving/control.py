@@ -124,6 +124,18 @@ class Control:
             config = None  # not loaded yet
         self.load(model, config)
 
+    def restart(self, model: str) -> None:
+        """Start a loaded model's processes anew; the old ones answer until the new ones are ready.
+
+        Triton keeps the processes of a model whose configuration is the same, so a parameter that means nothing changes.
+
+        Raises:
+            RefusedError, UserError: as for `load`.
+        """
+        config = self._call(self.client.get_model_config, model, as_json=True)["config"]
+        config.setdefault("parameters", {})["restarted"] = {"string_value": secrets.token_hex(4)}
+        self.load(model, config)
+
     def _call(self, function: Any, *given: Any, **named: Any) -> Any:
         from tritonclient.utils import InferenceServerException
 

@@ -16,7 +16,7 @@ from photo2cartoon.serving.call import OK, error_of
 from photo2cartoon.serving.session import feed
 
 TIMEOUT_SECONDS = 60.0
-ATTEMPTS = 4  # of a call that a server is too busy for, or that does not reach it
+ATTEMPTS = 5  # of a call that a server is too busy for, or that does not reach it
 FIRST_PAUSE = 0.1  # seconds before the second attempt; each further pause is twice as long
 OUTPUTS = ("cartoon", "box", "photo_index", "code", "detail", "version")
 
@@ -26,7 +26,7 @@ class ServerError(UserError):
 
 
 class BusyError(ServerError):
-    """The server cannot be reached or has more to do than it takes, after all attempts."""
+    """The server cannot be reached, has more to do than it takes, or replaces a process that died, after all attempts."""
 
 
 class LateError(ServerError):
@@ -104,7 +104,7 @@ def answers_of(result: Any) -> list[Answer]:
 def as_server_error(server: str, error: Exception) -> ServerError:
     """Return the error of a call as one of ours."""
     status, said = str(error.status()), f"Triton at {server}: {error.message()}"
-    if "UNAVAILABLE" in status:
+    if "UNAVAILABLE" in status or "is not healthy" in error.message():
         return BusyError(said)
     if "DEADLINE_EXCEEDED" in status:
         return LateError(said)

@@ -23,6 +23,7 @@ from photo2cartoon.serving.control import VARIABLE, Control, restrictions, serve
 from photo2cartoon.serving.installation import find_triton
 from photo2cartoon.serving.plan import LATENCY, Profile, configurations, usable_cores
 from photo2cartoon.serving.storage import storage_at
+from photo2cartoon.serving.watch import Watch
 
 START_SECONDS, STOP_SECONDS = 120, 30
 WAITING = 16  # photographs in work or waiting, for each core; more are refused
@@ -80,6 +81,7 @@ class Server:
         self.key = ""
         self.log = self.run_folder / "triton.log"
         self.process: subprocess.Popen | None = None
+        self._watch: Watch | None = None
 
     @property
     def grpc(self) -> str:
@@ -166,6 +168,7 @@ class Server:
             for model, config in configs.items():
                 control.load(model, config)
             Client(self.grpc).cartoonize(WARM_UP.read_bytes())
+            self._watch = Watch(self.process.pid, control.restart, self.slots().forget)
         except BaseException:
             self.stop()
             raise
@@ -194,6 +197,9 @@ class Server:
 
     def stop(self) -> None:
         """Let requests in progress finish, then end the server and every process that it started."""
+        if self._watch:
+            self._watch.stop()
+            self._watch = None
         if self.process is None:
             return
         if self.process.poll() is None:

@@ -53,6 +53,10 @@ class Slots:
         """Give places back."""
         self._since[list(places)] = 0
 
+    def forget(self) -> None:
+        """Give all places back, after calls were lost."""
+        self._since[:] = 0
+
     def taken(self) -> int:
         """Return how many are taken."""
         return int(((self._since > 0) & (time.monotonic() - self._since <= LEASE_SECONDS)).sum())
