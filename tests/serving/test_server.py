@@ -38,8 +38,10 @@ from photo2cartoon.serving.call import Call
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.control import VARIABLE, RefusedError, find_key, server_key
 from photo2cartoon.serving.messages import BusyError, ServerError
+from photo2cartoon.serving.plan import THROUGHPUT, configurations
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.server import Ports, Server
+from photo2cartoon.serving.storage import storage_at
 from photo2cartoon.serving.watch import processes
 from photo2cartoon.tracking import registry
 from tests.conftest import ROOT, noise
@@ -378,6 +380,17 @@ def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, ma
     assert int(registry.find_alias("served", "champion").version) == first
     assert rollback(server.repository, MODEL, server.grpc) == second
     assert which(client.cartoonize(photo)[0].cartoon) == second
+
+
+def test_instances_and_threads_are_the_machines(server):
+    """A server loads each model once, as the machine asks for; files in the repository do not say it."""
+    assert processes(server.process.pid) == {"generator": 1, "portrait": max(1, server.cores // 2)} | {
+        "picture": max(1, server.cores // 2),
+        "gate": 1,
+    }
+    many = configurations(storage_at(server.repository), THROUGHPUT, 6)
+    assert [many[model]["instance_group"][0]["count"] for model in ("generator", "portrait", "picture")] == [6, 6, 3]
+    assert many["generator"]["parameters"]["intra_op_thread_count"]["string_value"] == "1"
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ from photo2cartoon.serving.call import OK, error_of
 from photo2cartoon.serving.session import feed
 
 TIMEOUT_SECONDS = 60.0
-ATTEMPTS = 5  # of a call that a server is too busy for, or that does not reach it
-FIRST_PAUSE = 0.1  # seconds before the second attempt; each further pause is twice as long
+ATTEMPTS = 8  # of a call that a server is too busy for, or that does not reach it
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0  # seconds before the second attempt; each further pause is twice as long
 OUTPUTS = ("cartoon", "box", "photo_index", "code", "detail", "version")
 
 
@@ -116,7 +116,7 @@ def pauses(timeout: float) -> Iterator[tuple[float, float]]:
     deadline = time.monotonic() + timeout
     for attempt in range(ATTEMPTS):
         # At random, so that clients which were refused together do not come back together.
-        pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5) if attempt else 0.0
+        pause = min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.5) if attempt else 0.0
         left = deadline - time.monotonic() - pause
         if left <= 0:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import ctypes
 import os
@@ -22,7 +23,7 @@ from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
 from photo2cartoon.serving.installation import find_triton
 from photo2cartoon.serving.plan import LATENCY, Profile, configurations, usable_cores
-from photo2cartoon.serving.storage import storage_at
+from photo2cartoon.serving.storage import Folder, storage_at
 from photo2cartoon.serving.watch import Watch
 
 START_SECONDS, STOP_SECONDS = 120, 30
@@ -126,6 +127,10 @@ class Server:
         self.key = server_key(self.run_folder)
         configs = configurations(models, self.profile, self.cores)
         slots.Slots.create(self._places, self.waiting)
+        if isinstance(models, Folder):
+            # Byte code that is written while a model loads counts as a change of it: the ensemble's load would then load the
+            # model again, with its file's configuration.
+            compileall.compile_dir(models.path, quiet=2)
         command = [
             str(triton.root / "bin/tritonserver"),
             f"--model-repository={models.for_triton()}",
@@ -168,7 +173,12 @@ class Server:
             for model, config in configs.items():
                 control.load(model, config)
             Client(self.grpc).cartoonize(WARM_UP.read_bytes())
-            self._watch = Watch(self.process.pid, control.restart, self.slots().forget)
+            instances = {
+                model: config["instance_group"][0]["count"]
+                for model, config in configs.items()
+                if "instance_group" in config
+            }
+            self._watch = Watch(self.process.pid, instances, control.restart, self.slots().forget)
         except BaseException:
             self.stop()
             raise

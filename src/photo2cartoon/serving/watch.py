@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.progress import note
 
-EVERY_SECONDS = 0.5
+EVERY_SECONDS = 0.25
 _INSTANCE = re.compile(r"([a-z]+)_\d+_\d+")  # of a model, as Triton names it to the process
 
 
@@ -20,13 +20,17 @@ class Watch:
 
     Args:
         server: process id of the server.
+        instances: of each model, as configured; those of native backends have no process and are not watched.
         restart: starts a model's processes anew, by its name.
         forget: gives back the places of calls that were lost with the process.
     """
 
-    def __init__(self, server: int, restart: Callable[[str], None], forget: Callable[[], None]) -> None:
+    def __init__(
+        self, server: int, instances: Mapping[str, int], restart: Callable[[str], None], forget: Callable[[], None]
+    ) -> None:
         self._server, self._restart, self._forget = server, restart, forget
-        self._expected = processes(server)
+        there = processes(server)  # one that was replaced while loading may still be ending
+        self._expected = {model: min(count, there[model]) for model, count in instances.items()}
         self._suspected: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
