@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from photo2cartoon.cli.common import MODELS, Faces, ParamsFile, Size, WeightsFolder, app, load_params
 from photo2cartoon.layout import WEIGHTS
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(rich_help_panel=MODELS)
