@@ -123,6 +123,22 @@ def test_a_place_in_use_is_not_initialised_again(place, tmp_path):
     assert files(place) == before
 
 
+def test_a_place_of_an_earlier_release_is_brought_up_to_date(place, two_versions, tmp_path):
+    """It had no model `gate`; its versions stay."""
+    earlier = tmp_path / "earlier"
+    (earlier / "generator").mkdir(parents=True)
+    (earlier / "generator/config.pbtxt").write_text("of an earlier release")
+    (tmp_path / "graph").write_bytes(b"a graph")
+    storage_at(place).add("generator/config.pbtxt", earlier / "generator/config.pbtxt")
+    storage_at(place).publish(7, tmp_path / "graph")
+    registry.set_champion("stored", two_versions[0])
+    with pytest.raises(UserError, match="of an earlier release and has no gate/config"):
+        promote(place, MODEL)
+    init_repository(place, ROOT / "triton_repo")
+    assert files(place)["generator/config.pbtxt"] == (ROOT / "triton_repo/generator/config.pbtxt").read_bytes()
+    assert files(place)["gate/config.pbtxt"] and list_versions(place) == [7]
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

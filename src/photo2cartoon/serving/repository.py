@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
+from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.params import Select
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.progress import note
@@ -26,10 +26,10 @@ def list_versions(repository: Path | str) -> list[int]:
 
 
 def init_repository(repository: Path | str, model: Path) -> None:
-    """Copy the configurations of a model repository to an empty or missing location.
+    """Copy the configurations of a model repository to an empty or missing location, or over those of an earlier release.
 
     Args:
-        repository: for example a new volume or bucket; left as it is if it already has the generator's configuration.
+        repository: for example a new volume or bucket; left as it is if it already has this release's configurations.
         model: repository to copy the configurations from; its generator versions are not copied.
     """
     target = storage_at(repository)
@@ -64,7 +64,8 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     target = storage_at(repository)
     if not target.is_initialised():
         raise UserError(
-            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}; --init puts it there"
+            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}, or is of an earlier release and has"
+            f" no {GATE}/{CONFIG}; --init puts them there"
         )
     champion = registry.find_alias(params.model_name, registry.CHAMPION)
     if champion is None:

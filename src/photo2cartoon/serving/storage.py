@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, atomic_write, cache_folder, sha256_of
-from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
+from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.urls import as_user_error, file_system, is_url
 
 CONNECT_SECONDS = 10.0
@@ -26,7 +26,7 @@ class Storage(Protocol):
         """List the generator versions that a server would see, oldest first; it serves the last."""
 
     def is_initialised(self) -> bool:
-        """Return whether the configurations are present."""
+        """Return whether the configurations are present, and none is missing that an earlier release did not have."""
 
     def add(self, name: str, path: Path) -> None:
         """Store a configuration file under its name inside the repository."""
@@ -100,7 +100,7 @@ class Folder:
         return sorted(int(path.name) for path in found if (path / VERSION_GRAPH).is_file())
 
     def is_initialised(self) -> bool:
-        return (self.path / GENERATOR / CONFIG).is_file()
+        return all((self.path / model / CONFIG).is_file() for model in (GENERATOR, GATE))
 
     def add(self, name: str, path: Path) -> None:
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ class Bucket:
     def is_initialised(self) -> bool:
         with as_user_error(self.url, "cannot be read"):
             self._system.invalidate_cache()
-            return bool(self._system.exists(self._in(f"{GENERATOR}/{CONFIG}")))
+            return all(self._system.exists(self._in(f"{model}/{CONFIG}")) for model in (GENERATOR, GATE))
 
     def add(self, name: str, path: Path) -> None:
         with as_user_error(self.url, "cannot be written"):
