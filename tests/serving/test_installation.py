@@ -47,3 +47,15 @@ def test_the_image_to_serve_has_nothing_that_the_lock_does_not_name():
         return {re.split(r"[\[=]", line)[0] for line in lines if re.match(r"[a-z]", line)}
 
     assert names("requirements-serve.txt") <= names("requirements.txt")
+
+
+def test_what_the_images_copy_is_sent_to_the_builder():
+    """`.dockerignore` lets through what it names, and nothing else."""
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY") and "--from" not in line:
+            copied = [word for word in line.split()[1:-1] if not word.startswith("--")]
+            assert all(
+                any(f"{word}/".startswith(f"{each}/") or f"{each}/".startswith(f"{word}/") for each in sent)
+                for word in copied
+            ), line
