@@ -7,15 +7,16 @@ import sys
 
 import pytest
 
+from photo2cartoon.serving.repository import init_repository
 from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.client import connect, experiment, link
+from tests.conftest import ROOT
 
 NOWHERE = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 
 
 def test_an_unreachable_server_is_named(p2c, tmp_path, faces, weights):
-    (tmp_path / "triton_repo/generator").mkdir(parents=True)
-    (tmp_path / "triton_repo/generator/config.pbtxt").write_text("")
+    init_repository(tmp_path / "triton_repo", ROOT / "triton_repo")
     (tmp_path / "params.yaml").write_text("train: {size: 128, channels: 4, steps: 1}")
     for arguments in (["promote"], ["train", "--data", faces, "--weights", weights, "--out", "out"]):
         done = p2c(*arguments, code=1, **NOWHERE)
