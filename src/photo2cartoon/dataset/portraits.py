@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import PHOTOS
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
+from photo2cartoon.portrait.numbers import face_colour, numbers_of
 from photo2cartoon.progress import bar, note
 
 
@@ -29,6 +31,8 @@ class PictureRow:
         result: kept, or the reason why not: unreadable, no face, too small, too large, no picture.
         note: further detail for people.
         face: path of the portrait below the dataset, empty if there is none.
+        faces: number of faces found, empty if none was searched.
+        width, brightness, skin, turn: of a photograph's portrait, as `portrait.numbers` defines them; empty if unknown.
     """
 
     domain: str
@@ -36,6 +40,11 @@ class PictureRow:
     result: str
     note: str = ""
     face: str = ""
+    faces: str = ""
+    width: str = ""
+    brightness: str = ""
+    skin: str = ""
+    turn: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,19 +115,27 @@ def _start_worker(weights: Path, portrait: PortraitParams) -> None:
 
 
 def _work(task: Task) -> PictureRow:
+    described = {}
     try:
         if task.align:
             made = _maker.of(Photograph(task.source, _limits.max_pixels, _limits.max_bytes), task.size)
             rgba, note = made.rgba, ""
+            described = {"faces": str(made.faces), **_written(numbers_of(made)._asdict())}
             if made.faces > 1:
                 note = f"several faces ({made.faces}): largest taken"
         else:
             rgba, note = keep_portrait(task.source, _limits, task.size), "already a portrait"
+            if task.domain == PHOTOS:
+                described = _written(dict(zip(("brightness", "skin"), face_colour(rgba), strict=True)))
     except PictureError as error:
         return PictureRow(task.domain, task.name, error.reason, error.detail)
     if not cv2.imwrite(str(task.target), cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)):
         raise OSError(f"{task.target} cannot be written")
-    return PictureRow(task.domain, task.name, "kept", note, task.target.name)
+    return PictureRow(task.domain, task.name, "kept", note, task.target.name, **described)
+
+
+def _written(numbers: dict[str, float]) -> dict[str, str]:
+    return {name: f"{number:.4g}" for name, number in numbers.items()}
 
 
 def keep_portrait(source: Path, limits: PortraitParams, size: int) -> np.ndarray:

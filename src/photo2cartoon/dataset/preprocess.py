@@ -13,7 +13,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -224,9 +224,7 @@ def read_table(path: Path) -> list[PictureRow]:
 def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[PictureRow]:
     """Move the held-out portraits to testA and testB, deterministically, so one person is never in both splits."""
     named = _held_out_by_name(params.test_list)
-    rows = [
-        PictureRow(**asdict(row) | {"face": f"{DRAWN}/{row.face}"}) if row.domain == DRAWINGS else row for row in rows
-    ]
+    rows = [replace(row, face=f"{DRAWN}/{row.face}") if row.domain == DRAWINGS else row for row in rows]
     moved = []
     for domain, letter in LETTERS.items():
         if any(row.domain == domain for row in rows):
@@ -248,7 +246,7 @@ def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[Pic
                 if split == "test":
                     (folder / f"train{letter}" / face).rename(folder / f"test{letter}" / face)
                 face = f"{split}{letter}/{face}"
-            moved.append(PictureRow(row.domain, row.picture, row.result, row.note, face))
+            moved.append(replace(row, face=face))
     return moved + [row for row in rows if row.domain == DRAWINGS]
 
 

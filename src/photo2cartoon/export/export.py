@@ -5,6 +5,7 @@ The graph is refused when onnxruntime and torch differ beyond the tolerance.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from photo2cartoon import checkpoint
 from photo2cartoon.dataset.faces import list_pictures, read_rgba
+from photo2cartoon.dataset.summary import summarise
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.parity import Parity, compare
@@ -24,6 +26,7 @@ from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.maker import SIZE, SIZES
+from photo2cartoon.serving.stamp import SUMMARY
 from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.tracking.registry import GENERATOR_HASH
 
@@ -70,6 +73,7 @@ def export(
         "mlflow_version": selection["version"] if selection else "none",
         "data_sha256": selection["data_sha256"] if selection else "unknown",
         **({GENERATOR_HASH: sha256_of(source / CARTOON_GENERATOR)} if selection else {}),
+        **({SUMMARY: json.dumps(summary)} if (summary := summarise(data)) else {}),
         **lineage(),
     }
     portraits = real_portraits(data, params.portraits)

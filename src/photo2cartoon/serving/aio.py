@@ -15,6 +15,7 @@ from photo2cartoon.serving.messages import (
     FaceCartoon,
     answers_of,
     as_server_error,
+    new_request,
     pauses,
     photo_input,
 )
@@ -54,13 +55,14 @@ class AsyncClient:
         """Make cartoons from up to `MOST_PHOTOS` photographs in one call, as `Client.cartoonize_all` does."""
         from tritonclient.utils import InferenceServerException
 
-        given, parameters = photo_input(self._grpc, photos), (call or Call()).parameters()
+        given, request = photo_input(self._grpc, photos), new_request()
+        own = {"request_id": request, "parameters": (call or Call()).parameters()}
         for pause, left in pauses(timeout):
             await asyncio.sleep(pause)
             try:
-                return answers_of(await self._client.infer(ENSEMBLE, given, client_timeout=left, parameters=parameters))
+                return answers_of(await self._client.infer(ENSEMBLE, given, client_timeout=left, **own))
             except InferenceServerException as error:
-                refused = as_server_error(self.server, error)
+                refused = as_server_error(self.server, error, request)
                 if not isinstance(refused, BusyError):
                     raise refused from None
         raise refused

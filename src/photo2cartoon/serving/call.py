@@ -65,9 +65,30 @@ class Call(DrawOptions):
         chosen = {name: value for name, value in asdict(self).items() if value != getattr(Call, name)}
         return chosen | ({"colour": str(self.colour)} if "colour" in chosen else {})
 
+
+@dataclass(frozen=True)
+class Admitted:
+    """A call that the server let in, as its steps hand it to each other.
+
+    Args:
+        call: what the caller chose.
+        request: the caller's name of the request, or one that the server made.
+        since: `time.monotonic` when it was let in.
+    """
+
+    call: Call
+    request: str
+    since: float
+
     def to_json(self) -> str:
-        """Return it as text, which `parse` reads after `json.loads`."""
-        return json.dumps(asdict(self))
+        """Return it as text."""
+        return json.dumps({"call": asdict(self.call), "request": self.request, "since": self.since})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Admitted:
+        """Read what `to_json` returned."""
+        values = json.loads(text)
+        return cls(Call(**values["call"]), values["request"], values["since"])
 
 
 def code_of(error: PictureError) -> str:

@@ -20,6 +20,7 @@ from photo2cartoon.serving.messages import (
     FaceCartoon,
     answers_of,
     as_server_error,
+    new_request,
     pauses,
     photo_input,
     portrait_inputs,
@@ -132,12 +133,13 @@ class Client:
     def _infer(self, model: str, given: list[Any], timeout: float, parameters: dict[str, Any] | None = None) -> Any:
         from tritonclient.utils import InferenceServerException
 
+        request = new_request()
         for pause, left in pauses(timeout):
             time.sleep(pause)
             try:
-                return self._client.infer(model, given, client_timeout=left, parameters=parameters)
+                return self._client.infer(model, given, request_id=request, client_timeout=left, parameters=parameters)
             except InferenceServerException as error:
-                refused = as_server_error(self.server, error)
+                refused = as_server_error(self.server, error, request)
                 if not isinstance(refused, BusyError):
                     raise refused from None
         raise refused

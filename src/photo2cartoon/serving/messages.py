@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -53,11 +54,13 @@ class Answer:
         cartoons: the largest face first; empty if it was not drawn.
         error: why it was not drawn.
         version: of the generator that drew, as in MLflow.
+        request: names the call in the server's log.
     """
 
     cartoons: list[FaceCartoon]
     error: PictureError | None
     version: int
+    request: str
 
     def drawn(self) -> list[FaceCartoon]:
         """Return the cartoons.
@@ -91,19 +94,24 @@ def portrait_inputs(grpc: Any, portraits: np.ndarray, colour: float) -> list[Any
 def answers_of(result: Any) -> list[Answer]:
     """Return the answer for each photograph of a call."""
     values = {name: result.as_numpy(name) for name in OUTPUTS}
-    version = int(values["version"][0])
+    version, request = int(values["version"][0]), result.get_response().id
     answers = []
     for number, (code, detail) in enumerate(zip(values["code"], values["detail"], strict=True)):
         own = np.flatnonzero(values["photo_index"] == number)
         cartoons = [FaceCartoon(values["cartoon"][i], tuple(int(edge) for edge in values["box"][i])) for i in own]
         error = None if code.decode() == OK else error_of(code.decode(), detail.decode())
-        answers.append(Answer(cartoons, error, version))
+        answers.append(Answer(cartoons, error, version, request))
     return answers
 
 
-def as_server_error(server: str, error: Exception) -> ServerError:
+def new_request() -> str:
+    """Return a name for a call, which the server logs and errors mention."""
+    return uuid.uuid4().hex[:16]
+
+
+def as_server_error(server: str, error: Exception, request: str = "") -> ServerError:
     """Return the error of a call as one of ours."""
-    status, said = str(error.status()), f"Triton at {server}: {error.message()}"
+    status, said = str(error.status()), f"Triton at {server}: {error.message()}{request and f' (request {request})'}"
     if "UNAVAILABLE" in status or "is not healthy" in error.message():
         return BusyError(said)
     if "DEADLINE_EXCEEDED" in status:

@@ -1,13 +1,18 @@
 """Triton model `gate`: checks a call's parameters, and lets in as many photographs as the server has places for."""
 
 import json
+import time
+import uuid
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.serving.call import MOST_PHOTOS, Call
+from photo2cartoon.serving.call import MOST_PHOTOS, Admitted, Call
+from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
+
+LONGEST_NAME = 64  # of a request in the log
 
 
 class TritonPythonModel:
@@ -16,29 +21,32 @@ class TritonPythonModel:
     def initialize(self, args):
         """Open the places."""
         self.slots = Slots.of_server()
+        self.metrics = Metrics(pb_utils)
 
     def execute(self, requests):
         """Let calls in, or refuse them."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
+        name = request.request_id()[:LONGEST_NAME] or uuid.uuid4().hex
         count = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().size
         try:
             call = Call.parse(json.loads(request.parameters() or "{}"))
             if not 1 <= count <= MOST_PHOTOS:
                 raise UserError(f"photo: {count} photographs in a call, 1 to {MOST_PHOTOS} are taken")
         except UserError as error:
-            return _refusal(f"parameters: {error}", pb_utils.TritonError.INVALID_ARG)
+            return self._refusal(name, "invalid", f"parameters: {error}", pb_utils.TritonError.INVALID_ARG)
         places = self.slots.take(count) if self.slots else []
         if places is None:
-            return _refusal("busy: as many photographs as the server takes at once are in work",
-                            pb_utils.TritonError.UNAVAILABLE)  # fmt: skip
+            text = "busy: as many photographs as the server takes at once are in work"
+            return self._refusal(name, "busy", text, pb_utils.TritonError.UNAVAILABLE)
         tensors = {
-            "call": np.array([call.to_json()], np.object_),
+            "call": np.array([Admitted(call, name, time.monotonic()).to_json()], np.object_),
             "ticket": np.array(places or [-1], np.int32),
         }
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
 
-
-def _refusal(text, code):
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
+    def _refusal(self, name, result, text, code):
+        self.metrics.count("p2c_calls_total", result)
+        log_line(request=name, result=result, detail=text)
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

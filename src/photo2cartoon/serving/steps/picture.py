@@ -1,6 +1,7 @@
 """Triton model `picture`: puts cartoons on their background or into the photograph, and encodes and marks them."""
 
 import json
+import time
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -10,8 +11,10 @@ from photo2cartoon.portrait.background import put_on
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.provenance.encode import encode
 from photo2cartoon.provenance.mark import Mark
-from photo2cartoon.serving.call import Call
+from photo2cartoon.serving.call import Admitted
+from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
+from photo2cartoon.serving.stamp import TRAINING
 
 
 class TritonPythonModel:
@@ -20,6 +23,8 @@ class TritonPythonModel:
     def initialize(self, args):
         """Open the places, to give back those of a call."""
         self.slots = Slots.of_server()
+        self.metrics = Metrics(pb_utils)
+        self.shown = None  # version whose training photographs the metrics describe
 
     def execute(self, requests):
         """Answer each request separately."""
@@ -28,20 +33,67 @@ class TritonPythonModel:
     def _answer(self, request):
         given = {
             name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
-            for name in ("stylized", "version", "portrait", "plan", "canvas", "call", "ticket")
+            for name in ("stylized", "version", "training", "portrait", "plan", "canvas", "call", "ticket")
         }
         try:
-            tensors = _answer(given)
+            admitted, plan = Admitted.from_json(given["call"][0]), json.loads(given["plan"][0])
+            tensors = self._make(given, admitted, plan)
+            self._report(admitted, plan, tensors)
+            self._show_training(int(tensors["version"][0]), given["training"].reshape(-1)[: len(TRAINING) + 1])
         finally:
             if self.slots and given["ticket"][0] >= 0:
                 self.slots.free(given["ticket"])
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
 
+    def _make(self, given, admitted, plan):
+        """Return the tensors of the answer to a call; adds the times of its steps to the plan."""
+        call, version = admitted.call, int(given["version"].reshape(-1)[0])
+        started = time.perf_counter()
+        pictures, boxes, index = _pictures(given, call, plan)
+        made = time.perf_counter()
+        mark = Mark(f"version {version}", composite=call.paste)
+        encoded = [encode(picture, call.format, mark) for picture in pictures]
+        plan["seconds"] |= {"picture": made - started, "encode": time.perf_counter() - made}
+        return {
+            "cartoon": np.array(encoded, np.object_),
+            "box": np.array(boxes, np.int32).reshape(-1, 4),
+            "photo_index": np.array(index, np.int32),
+            "code": np.array([photo["code"] for photo in plan["photos"]], np.object_),
+            "detail": np.array([photo["detail"] for photo in plan["photos"]], np.object_),
+            "version": np.array([version], np.int32),
+        }
 
-def _answer(given):
-    """Return the tensors of the answer to a call."""
-    call, plan = Call.parse(json.loads(given["call"][0])), json.loads(given["plan"][0])
-    version = int(given["version"].reshape(-1)[0])
+    def _report(self, admitted, plan, tensors):
+        """Count the call, and log it."""
+        seconds, version = time.monotonic() - admitted.since, int(tensors["version"][0])
+        self.metrics.count("p2c_calls_total", "answered")
+        self.metrics.observe("p2c_call_duration_seconds", seconds)
+        for step in ("picture", "encode"):
+            self.metrics.observe("p2c_step_duration_seconds", plan["seconds"][step], step)
+        cartoons = len(tensors["cartoon"])
+        if cartoons:
+            self.metrics.count("p2c_cartoons_total", version, admitted.call.format, number=cartoons)
+        log_line(
+            request=admitted.request,
+            result="answered",
+            codes=tensors["code"].tolist(),
+            cartoons=cartoons,
+            version=version,
+            seconds={name: round(value, 4) for name, value in (plan["seconds"] | {"all": seconds}).items()},
+        )
+
+    def _show_training(self, version, values):
+        """Show the photographs that a version was trained on, once."""
+        if version == self.shown:
+            return
+        for (number, quantile), value in zip(TRAINING, values, strict=False):
+            self.metrics.set("p2c_training", number, quantile, number=float(value))
+        self.metrics.set("p2c_training_refused", number=float(values[-1]))
+        self.shown = version
+
+
+def _pictures(given, call, plan):
+    """Return the pictures of a call, the boxes of their faces, and the number of each one's photograph."""
     canvases = [
         np.frombuffer(pixels, np.uint8).reshape(photo["shape"])
         for photo, pixels in zip(plan["photos"], given["canvas"].reshape(-1), strict=True)
@@ -65,12 +117,4 @@ def _answer(given):
             pictures.append(put_on(cartoon, portrait, call.background, canvas))
             boxes.append(face["box"])
             index.append(number)
-    mark = Mark(f"version {version}", composite=call.paste)
-    return {
-        "cartoon": np.array([encode(picture, call.format, mark) for picture in pictures], np.object_),
-        "box": np.array(boxes, np.int32).reshape(-1, 4),
-        "photo_index": np.array(index, np.int32),
-        "code": np.array([photo["code"] for photo in plan["photos"]], np.object_),
-        "detail": np.array([photo["detail"] for photo in plan["photos"]], np.object_),
-        "version": np.array([version], np.int32),
-    }
+    return pictures, boxes, index

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
 from photo2cartoon.portrait.align import resized
 from photo2cartoon.portrait.background import PHOTOGRAPH
 from photo2cartoon.portrait.maker import MOST_FACES, SIZES, STEP
+from photo2cartoon.portrait.numbers import numbers_of
 from photo2cartoon.portrait.sandbox import Sandbox
-from photo2cartoon.serving.call import OK, WARM_UP, Call, code_of
+from photo2cartoon.serving.call import OK, WARM_UP, Admitted, code_of
+from photo2cartoon.serving.metrics import Metrics
 from photo2cartoon.serving.slots import Slots
 
 
@@ -29,7 +32,9 @@ class TritonPythonModel:
         weights = os.environ.get("P2C_WEIGHTS", "weights")
         self.maker = PortraitMaker.from_params(weights, portrait, threads=int(threads))
         self.slots = Slots.of_server()
+        self.metrics = Metrics(pb_utils)
         self.decoder = Sandbox()
+        self.decoding = 0.0  # seconds of the call in work
         self.maker.of(Photograph(WARM_UP, decoder=self.decoder))  # the networks' first call is slow
 
     def finalize(self):
@@ -46,27 +51,37 @@ class TritonPythonModel:
             for name in ("photo", "call", "ticket")
         )
         try:
-            tensors = self._draw(photos, Call.parse(json.loads(call[0])))
+            tensors = self._draw(photos, Admitted.from_json(call[0]).call)
         except BaseException:
             if self.slots and ticket[0] >= 0:
                 self.slots.free(ticket)
             raise
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
 
+    def _decode(self, *given):
+        since = time.perf_counter()
+        try:
+            return self.decoder(*given)
+        finally:
+            self.decoding += time.perf_counter() - since
+
     def _draw(self, photos, call):
+        since, self.decoding = time.perf_counter(), 0.0
         outcomes, faces, portraits, canvases = [], [], [], []
         for number, encoded in enumerate(photos):
             try:
-                photo = Photograph(bytes(encoded), *self.limits, self.decoder)
+                photo = Photograph(bytes(encoded), *self.limits, self._decode)
                 made = call.portraits(self.maker, photo)
                 if len(portraits) + len(made) > MOST_FACES:
                     raise PictureError("too many", f"more than {MOST_FACES} faces in the photographs of one call")
                 needs_photo = call.paste or call.background == PHOTOGRAPH
                 canvas = photo.rgb if needs_photo else np.zeros((0, 0, 3), np.uint8)
             except PictureError as error:
+                self._observe(code_of(error), [])
                 outcomes.append({"code": code_of(error), "detail": error.detail, "shape": [0, 0, 3]})
                 canvases.append(b"")
                 continue
+            self._observe(OK, made)
             outcomes.append({"code": OK, "detail": "", "shape": canvas.shape})
             canvases.append(canvas.tobytes())
             portraits += [_as_large_as_served(portrait) for portrait in made]
@@ -77,12 +92,24 @@ class TritonPythonModel:
             face["matrix"] = matrix.tolist()
         # The generator needs a row: without a face it draws the smallest blank one, which `picture` drops.
         rgba = np.stack([rgba for rgba, _ in portraits] or [np.zeros((STEP, STEP, 4), np.uint8)])
+        took = {"decode": self.decoding, "portrait": time.perf_counter() - since - self.decoding}
+        for step, seconds in took.items():
+            self.metrics.observe("p2c_step_duration_seconds", seconds, step)
         return {
             "portrait": rgba,
             "colour": np.full((len(rgba), 1), call.colour, np.float32),
-            "plan": np.array([json.dumps({"photos": outcomes, "faces": faces})], np.object_),
+            "plan": np.array([json.dumps({"photos": outcomes, "faces": faces, "seconds": took})], np.object_),
             "canvas": np.array(canvases, np.object_),
         }
+
+    def _observe(self, code, made):
+        """Count a photograph by the code of its answer, and measure its portraits."""
+        self.metrics.count("p2c_photographs_total", code)
+        if code in (OK, "no_face"):
+            self.metrics.observe("p2c_faces", made[0].faces if made else 0)
+        for portrait in made:
+            for name, number in numbers_of(portrait)._asdict().items():
+                self.metrics.observe(f"p2c_portrait_{name}", number)
 
 
 def _as_large_as_served(portrait):
