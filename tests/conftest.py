@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 # Each of these takes minutes. `make test` starts them first to keep every worker busy until the end.
-LONGEST = ("test_distributed.py", "test_pipeline.py", "test_cartoon_weights.py", "test_server.py", "test_unpaired.py")
+LONGEST = ("test_distributed.py", "test_pipeline.py", "test_cartoon_weights.py", "test_calls.py", "test_unpaired.py")
 
 
 def pytest_configure():

@@ -42,7 +42,7 @@ FAMILIES = {
     ),
     "p2c_photographs_total": Family(COUNTER, "Photographs by the code of their answer: ok, or why not drawn.", ("code",)),
     "p2c_cartoons_total": Family(COUNTER, "Cartoons by version of the generator and format.", ("version", "format")),
-    "p2c_faces": Family(HISTOGRAM, "Faces found in a photograph.", (), (0, 1, 2, 3, 4, 6, 8, 10, 15)),
+    "p2c_faces": Family(HISTOGRAM, "Faces found in a photograph.", (), (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 10.5, 15.5)),
     "p2c_portrait_width": Family(
         HISTOGRAM, "Width of a face in its photograph, pixels.", (), (64, 80, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
     ),

@@ -1,0 +1,102 @@
+"""A Triton that serves two exported versions, and what several tests do with it."""
+
+import concurrent.futures
+import contextlib
+import json
+import shutil
+import threading
+
+import pytest
+
+from photo2cartoon.cartoonize.stylize import by_torch
+from photo2cartoon.evaluation.evaluate import evaluate
+from photo2cartoon.evaluation.selection import select
+from photo2cartoon.export.export import export
+from photo2cartoon.params import Evaluate, Export, PortraitParams, Select
+from photo2cartoon.pictures import decode_png
+from photo2cartoon.portrait import PortraitMaker, decode
+from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.control import VARIABLE
+from photo2cartoon.serving.repository import promote
+from photo2cartoon.serving.server import Ports, Server
+from photo2cartoon.tracking import registry
+from tests.conftest import ROOT
+
+MODEL = Select(model_name="served", metric="kernel_face", promote="always")
+
+
+@pytest.fixture(scope="session")
+def versions(trained, faces, weights, tmp_path_factory):
+    """Two exported versions in the registry with different cartoons; returns versions and checkpoint folders."""
+    folder = tmp_path_factory.mktemp("versions")
+    result = evaluate(Evaluate(photos="all"), trained, faces, weights, folder / "scores")
+    selected = []
+    for name in ("step-000002", "step-000004"):
+        only = {key: value for key, value in result["scores"].items() if key in ("photographs", name)}
+        (folder / "scores/scores.json").write_text(json.dumps(result | {"scores": only}))
+        selection = select(MODEL, folder / "scores", trained, folder / name)
+        export(Export(), folder / name, faces, folder / f"{name}.onnx", weights=weights)
+        selected.append((selection.version, folder / name))
+    return selected
+
+
+@pytest.fixture(scope="session")
+def repository(versions, tmp_path_factory):
+    """Copy of the project's model repository with version 1 promoted."""
+    folder = tmp_path_factory.mktemp("triton") / "triton_repo"
+    shutil.copytree(ROOT / "triton_repo", folder)
+    # A stale version with the same number must not be mistaken for the promoted one.
+    (folder / "generator/1").mkdir(exist_ok=True)
+    (folder / "generator/1/model.onnx").write_bytes(b"stale")
+    registry.set_champion("served", versions[0][0])
+    promote(folder, MODEL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(repository, weights, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "a-key-for-the-tests")
+        with Server(repository, tmp_path_factory.mktemp("run"), Ports.free(), weights, None) as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def maker(weights):
+    return PortraitMaker.from_params(weights, PortraitParams())
+
+
+def in_process(maker, checkpoint, photo):
+    """Return torch's cartoon of a photograph, made without a server."""
+    return by_torch(checkpoint)(maker(decode(photo)).rgba[None])[0].astype(int)
+
+
+def levels(png):
+    return decode_png(png).astype(int)
+
+
+@contextlib.contextmanager
+def under_load(server, photo, clients=2):
+    """Let clients call a server one after another; yield their answers, and raise what one of them met."""
+    answers, stop = [], threading.Event()
+
+    def call():
+        client = Client(server.grpc)
+        while not stop.is_set():
+            answers.append(client.cartoonize(photo, timeout=20)[0].cartoon)
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        calls = [pool.submit(call) for _ in range(clients)]
+        try:
+            yield answers
+        finally:
+            stop.set()
+        for each in calls:
+            each.result()
+
+
+def words(place):
+    try:
+        return (place / "cmdline").read_text(errors="replace").split("\0")
+    except OSError:
+        return []

@@ -1,0 +1,98 @@
+"""Versions that change, processes that die and floods of calls cost no answer."""
+
+import concurrent.futures
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.messages import BusyError
+from photo2cartoon.serving.repository import list_versions, promote, rollback
+from photo2cartoon.serving.watch import processes
+from photo2cartoon.tracking import registry
+from tests.serving.conftest import MODEL, in_process, levels, under_load, words
+
+
+def test_a_busy_server_refuses_at_once_and_draws_again(server, hopper):
+    """Nothing queues beyond what the server can do in seconds; places come back also from calls that failed."""
+    client, photo, places = Client(server.grpc), hopper.read_bytes(), server.slots()
+    client.cartoonize_all([b"no picture"] * 8)
+    assert places.taken() == 0 and len(places) == 16 * server.cores
+    taken = places.take(len(places))
+    with pytest.raises(BusyError, match="busy: as many photographs as the server takes"):
+        client.cartoonize(photo, timeout=1)
+    places.free(taken[:1])
+    assert client.cartoonize(photo) and places.taken() == len(places) - 1
+    with pytest.raises(BusyError):
+        client.cartoonize_all([photo, photo], timeout=1)
+    places.free(taken)
+
+
+def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, maker, hopper):
+    photo = hopper.read_bytes()
+    first, second = (number for number, _ in versions)
+    expected = {number: in_process(maker, path, hopper) for number, path in versions}
+    assert np.abs(expected[first] - expected[second]).max() > 3
+
+    def which(picture):
+        return next(number for number, drawn in expected.items() if np.abs(levels(picture) - drawn).max() <= 1)
+
+    registry.set_champion("served", first)
+    promote(server.repository, MODEL, server.grpc)
+    client = Client(server.grpc)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(client.cartoonize, photo) for _ in range(24)]
+        registry.set_champion("served", second)
+        assert promote(server.repository, MODEL, server.grpc) == second
+        assert list_versions(server.repository)[-1] == second
+        answers = [
+            which(call.result()[0].cartoon) for call in calls
+        ]  # no call failed; each used one version or the other
+    assert which(client.cartoonize(photo)[0].cartoon) == second
+    assert answers == sorted(answers)
+
+    assert rollback(server.repository, MODEL, server.grpc) == first
+    assert which(client.cartoonize(photo)[0].cartoon) == first
+    assert int(registry.find_alias("served", "champion").version) == first
+    assert rollback(server.repository, MODEL, server.grpc) == second
+    assert which(client.cartoonize(photo)[0].cartoon) == second
+
+
+@pytest.mark.parametrize("model", ["gate", "portrait", "generator", "picture"])
+def test_a_process_that_dies_in_the_middle_of_calls_loses_none(server, hopper, model):
+    """Triton itself would answer with errors for it for good; the server replaces it, and clients try again meanwhile."""
+    with under_load(server, hopper.read_bytes()) as answers:
+        before = processes(server.process.pid)[model]
+        (victim, *_) = (
+            int(place.name)
+            for place in Path("/proc").iterdir()
+            if place.name.isdigit() and f"{model}_0_0" in words(place) and "stub" in words(place)[0]
+        )
+        os.kill(victim, signal.SIGKILL)
+        count = len(answers)
+        deadline = time.monotonic() + 60
+        while len(answers) < count + 12 or processes(server.process.pid)[model] < before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    while server.slots().taken():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.long
+def test_twenty_promotions_and_five_rollbacks_under_load_lose_no_request(server, versions, hopper):
+    numbers = [number for number, _ in versions]
+    registry.set_champion("served", numbers[0])
+    promote(server.repository, MODEL, server.grpc)
+    with under_load(server, hopper.read_bytes()) as answers:
+        for turn in range(20):
+            registry.set_champion("served", numbers[(turn + 1) % 2])
+            assert promote(server.repository, MODEL, server.grpc) == numbers[(turn + 1) % 2]
+        for turn in range(5):
+            assert rollback(server.repository, MODEL, server.grpc) == numbers[(turn + 1) % 2]
+            assert Client(server.grpc).version() == str(numbers[(turn + 1) % 2])
+    assert len(answers) > 50
