@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from photo2cartoon.dataset.faces import faces_fingerprint
-from photo2cartoon.dataset.preprocess import collect, face_names, preprocess, preprocess_shard, read_table
+from photo2cartoon.dataset.preprocess import collect, face_names, preprocess, preprocess_shard
+from photo2cartoon.dataset.table import read_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams, Preprocess
 from tests.conftest import noise

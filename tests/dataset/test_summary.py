@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from photo2cartoon.dataset.preprocess import read_table
 from photo2cartoon.dataset.summary import summarise
+from photo2cartoon.dataset.table import read_table
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph, PortraitMaker
 from photo2cartoon.portrait.numbers import QUANTILES, numbers_of

@@ -13,38 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from photo2cartoon.dataset.table import PictureRow
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import PHOTOS
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.numbers import face_colour, numbers_of
 from photo2cartoon.progress import bar, note
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    """Result for one image, a row of the table.
-
-    Args:
-        domain: photos, cartoons or drawings.
-        picture: path below the raw folder.
-        result: kept, or the reason why not: unreadable, no face, too small, too large, no picture.
-        note: further detail for people.
-        face: path of the portrait below the dataset, empty if there is none.
-        faces: number of faces found, empty if none was searched.
-        width, brightness, skin, turn: of a photograph's portrait, as `portrait.numbers` defines them; empty if unknown.
-    """
-
-    domain: str
-    picture: str
-    result: str
-    note: str = ""
-    face: str = ""
-    faces: str = ""
-    width: str = ""
-    brightness: str = ""
-    skin: str = ""
-    turn: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ made in shards on several machines; the split is made when the shards are collec
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from photo2cartoon.dataset.portraits import PictureRow, Task, make_portraits
+from photo2cartoon.dataset.portraits import Task, make_portraits
+from photo2cartoon.dataset.table import NO_PICTURE, PictureRow, read_table, write_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, png_names
 from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, PHOTOS, TABLE
@@ -26,7 +26,6 @@ from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import check_weights
 
 LETTERS = {PHOTOS: "A", CARTOONS: "B"}
-NO_PICTURE = "no picture"  # result for a file without an image suffix
 
 
 def preprocess(
@@ -205,20 +204,6 @@ def in_test(stem: str) -> float:
     """Hash the person, which is the part of the name before `--`, to a number in 0..1. Small numbers are held out."""
     person = stem.split("--", maxsplit=1)[0]
     return int.from_bytes(hashlib.sha256(person.encode()).digest()[:8]) / 2**64
-
-
-def write_table(path: Path, rows: list[PictureRow]) -> None:
-    """Write the rows as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(PictureRow)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
-def read_table(path: Path) -> list[PictureRow]:
-    """Read the rows of `pictures.csv`."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [PictureRow(**row) for row in csv.DictReader(file)]
 
 
 def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[PictureRow]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.dataset.preprocess import NO_PICTURE, read_table
+from photo2cartoon.dataset.table import NO_PICTURE, read_table
 from photo2cartoon.layout import PHOTOS, TABLE
 from photo2cartoon.portrait.numbers import QUANTILES, REFUSED, SUMMARISED
 
