@@ -49,5 +49,5 @@ def test_a_key_is_made_once_and_weak_ones_are_refused(tmp_path, monkeypatch):
     assert len(key) == 32 and server_key(tmp_path) == key and (tmp_path / "control.key").stat().st_mode & 0o77 == 0
     for weak in ("", "short", "a key with spaces in it", "k:e=y,that-triton-would-split"):
         monkeypatch.setenv(VARIABLE, weak)
-        with pytest.raises(UserError, match="a key has at least 16 letters, digits, - or _"):
+        with pytest.raises(UserError, match="has to be at least 16 letters, digits, - or _"):
             server_key(tmp_path)

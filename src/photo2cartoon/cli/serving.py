@@ -121,6 +121,14 @@ def serve(
         int | None,
         typer.Option(min=1, help="Refuse photographs beyond this number in work or waiting. [default: 16 per core]"),
     ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM certificate for TLS on the gRPC port; clients call grpcs://HOST:PORT.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of --tls-certificate, without a password.")] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a token that requests have to send. [default: P2C_TRITON_TOKEN; no token]"),
+    ] = None,
     run_folder: Annotated[
         Path, typer.Option(help="Folder for backends, log, and the key of model control.")
     ] = TRITON_RUN,
@@ -131,10 +139,16 @@ def serve(
 
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.portrait.maker import required_assets
+    from photo2cartoon.serving.connection import SECURE, read_token
     from photo2cartoon.serving.plan import LATENCY, THROUGHPUT
     from photo2cartoon.serving.repository import init_repository
     from photo2cartoon.serving.server import Ports, Server
 
+    if profile not in (LATENCY, THROUGHPUT):
+        raise UserError(f"serve: --profile '{profile}': known are {LATENCY} and {THROUGHPUT}")
+    if (tls_certificate is None) != (tls_key is None):
+        raise UserError("serve: --tls-certificate and --tls-key are used together")
+    tls, token = (tls_certificate, tls_key) if tls_certificate else None, read_token(token_file)
     values = load_params(params)
     own = values.assets.folder
     ensure(required_assets(values.portrait), weights, Path(own) if own else None)
@@ -147,11 +161,10 @@ def serve(
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     ports = Ports(grpc_port, http_port, metrics_port)
-    if profile not in (LATENCY, THROUGHPUT):
-        raise UserError(f"serve: --profile '{profile}': known are {LATENCY} and {THROUGHPUT}")
-    with Server(repository, run_folder, ports, weights, params, host, http, profile, waiting) as server:
+    with Server(repository, run_folder, ports, weights, params, host, http, profile, waiting, tls, token) as server:
+        place = server.grpc.removeprefix(SECURE).split(":")[0]
         typer.echo(
-            f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{server.grpc.split(':')[0]}:{metrics_port}/metrics\n"
+            f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{place}:{metrics_port}/metrics\n"
             f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"
         )
         while server.process.poll() is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from photo2cartoon.errors import UserError
 from photo2cartoon.layout import ENSEMBLE
 from photo2cartoon.serving.call import Call
+from photo2cartoon.serving.connection import connect
 from photo2cartoon.serving.messages import (
     TIMEOUT_SECONDS,
     Answer,
@@ -25,17 +25,14 @@ class AsyncClient:
     """gRPC client that keeps its connection to one Triton server; use it in an `async with` block.
 
     Args:
-        server: HOST:PORT of the server's gRPC endpoint.
+        server: HOST:PORT of the server's gRPC endpoint, or grpcs://HOST:PORT for TLS.
     """
 
     def __init__(self, server: str) -> None:
         from tritonclient.grpc import aio
 
         self._grpc, self.server = aio, server
-        try:
-            self._client = aio.InferenceServerClient(server)
-        except ValueError as error:
-            raise UserError(f"{server}: not HOST:PORT: {error}") from None
+        self._client = connect(server, aio)
 
     async def __aenter__(self) -> AsyncClient:
         return self

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from photo2cartoon.errors import UserError
 from photo2cartoon.layout import ENSEMBLE, GENERATOR
 from photo2cartoon.portrait.background import COLOUR
 from photo2cartoon.portrait.maker import MOST_FACES
 from photo2cartoon.serving.call import Call
+from photo2cartoon.serving.connection import connect
 from photo2cartoon.serving.messages import (
     TIMEOUT_SECONDS,
     Answer,
@@ -34,17 +34,18 @@ class Client:
     """gRPC client that keeps its connection to one Triton server.
 
     Args:
-        server: HOST:PORT of the server's gRPC endpoint.
+        server: HOST:PORT of the server's gRPC endpoint, or grpcs://HOST:PORT for TLS.
+        connection: to use; None opens one, see `connect`.
+
+    Raises:
+        UserError: the address is no such one.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, connection: Any = None) -> None:
         from tritonclient import grpc
 
         self._grpc, self.server = grpc, server
-        try:
-            self._client = grpc.InferenceServerClient(server)
-        except ValueError as error:
-            raise UserError(f"{server}: not HOST:PORT: {error}") from None
+        self._client = connect(server) if connection is None else connection
 
     def cartoonize(self, photo: bytes, call: Call | None = None, timeout: float = TIMEOUT_SECONDS) -> list[FaceCartoon]:
         """Make cartoons from a photograph.

@@ -11,6 +11,7 @@ from typing import Any
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_write
 from photo2cartoon.layout import CONTROL_KEY, TRITON_RUN
+from photo2cartoon.serving.connection import check_secret, connect
 
 VARIABLE = "P2C_TRITON_KEY"
 # What can unload models, run code or read memory. Triton has the same names for gRPC and HTTP.
@@ -26,7 +27,7 @@ def server_key(run_folder: Path) -> str:
     """Return the key for a server to start with: P2C_TRITON_KEY, else that of its run folder, which is made once.
 
     Raises:
-        UserError: the key is shorter than 16 characters, or has others than letters, digits, `-` and `_`.
+        UserError: the key is weak, see `check_secret`.
     """
     given = os.environ.get(VARIABLE)
     if given is None and (run_folder / CONTROL_KEY).is_file():
@@ -36,8 +37,7 @@ def server_key(run_folder: Path) -> str:
         with atomic_write(run_folder / CONTROL_KEY) as partial:
             partial.touch(0o600)
             partial.write_text(given)
-    if len(given) < 16 or not given.replace("-", "").replace("_", "").isalnum() or not given.isascii():
-        raise UserError(f"{VARIABLE}: a key has at least 16 letters, digits, - or _; `openssl rand -hex 16` prints one")
+    check_secret(VARIABLE, given)
     return given
 
 
@@ -70,19 +70,15 @@ class Control:
     Args:
         server: HOST:PORT of its gRPC endpoint.
         key: the server's key; None looks for it, see `find_key`.
+        connection: to use; None opens one, see `connect`.
 
     Raises:
         UserError: the address is not HOST:PORT.
     """
 
-    def __init__(self, server: str, key: str | None = None) -> None:
-        from tritonclient.grpc import InferenceServerClient
-
+    def __init__(self, server: str, key: str | None = None, connection: Any = None) -> None:
         self.server = server
-        try:
-            self.client = InferenceServerClient(server)
-        except ValueError as error:
-            raise UserError(f"{server}: not HOST:PORT: {error}") from None
+        self.client = connect(server) if connection is None else connection
         self._headers = {f"triton-grpc-protocol-{_NAME}": find_key() if key is None else key}
 
     def check(self) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PictureError
 from photo2cartoon.serving.call import OK, error_of
+from photo2cartoon.serving.connection import AUTHORITY, TOKEN
 from photo2cartoon.serving.session import feed
 
 TIMEOUT_SECONDS = 60.0
@@ -112,6 +113,14 @@ def new_request() -> str:
 def as_server_error(server: str, error: Exception, request: str = "") -> ServerError:
     """Return the error of a call as one of ours."""
     status, said = str(error.status()), f"Triton at {server}: {error.message()}{request and f' (request {request})'}"
+    if "This protocol is restricted" in said:
+        return ServerError(f"Triton at {server}: wants a token: give it by {TOKEN}")
+    if "Hostname Verification" in said:
+        return ServerError(f"Triton at {server}: its certificate is for another name")
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return ServerError(
+            f"Triton at {server}: its certificate is not trusted: {AUTHORITY} names a file with its authority's"
+        )
     if "UNAVAILABLE" in status or "is not healthy" in error.message():
         return BusyError(said)
     if "DEADLINE_EXCEEDED" in status:

@@ -12,6 +12,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.sandbox import KEEP_MEMORY
@@ -20,6 +21,7 @@ from photo2cartoon.progress import note
 from photo2cartoon.serving import slots
 from photo2cartoon.serving.call import WARM_UP
 from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.connection import SECURE, TOKEN, certificate_name, connect, tls_options, token_option
 from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
 from photo2cartoon.serving.installation import find_triton
 from photo2cartoon.serving.plan import LATENCY, Profile, configurations, usable_cores
@@ -57,6 +59,8 @@ class Server:
         http: whether to answer HTTP beside gRPC; None does on loopback only.
         profile: whether one request gets all cores, or each core a request.
         waiting: photographs in work or waiting at most; None is `WAITING` for each core.
+        tls: files of a certificate and its key, both PEM, for TLS on the gRPC port; None is without.
+        token: that a request for cartoons has to send; None asks for none.
 
     Raises:
         UserError: a port is taken, a version is missing, or the server does not start.
@@ -73,12 +77,15 @@ class Server:
         http: bool | None = None,
         profile: Profile = LATENCY,
         waiting: int | None = None,
+        tls: tuple[Path, Path] | None = None,
+        token: str | None = None,
     ) -> None:
         self.repository, self.run_folder, self.ports = repository, run_folder.resolve(), ports
         self.weights, self.params = weights.resolve(), params.resolve() if params else None
         self.host, self.http = host, host == LOOPBACK if http is None else http
         self.profile, self.cores = profile, usable_cores()
         self.waiting = waiting or WAITING * self.cores
+        self.tls, self.token = tls, token
         self.key = ""
         self.log = self.run_folder / "triton.log"
         self.process: subprocess.Popen | None = None
@@ -86,8 +93,13 @@ class Server:
 
     @property
     def grpc(self) -> str:
-        """HOST:PORT of the gRPC endpoint, as seen from this machine."""
-        return f"{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.ports.grpc}"
+        """Address of the gRPC endpoint, as seen from this machine."""
+        return f"{SECURE if self.tls else ''}{LOOPBACK if self.host == '0.0.0.0' else self.host}:{self.ports.grpc}"
+
+    def connection(self) -> Any:
+        """Open a connection to the running server from this machine, whatever name its certificate is for."""
+        own = {"name": certificate_name(self.tls[0]), "authority": str(self.tls[0])} if self.tls else {}
+        return connect(self.grpc, token=self.token, **own)
 
     @property
     def _prefix(self) -> str:
@@ -118,11 +130,10 @@ class Server:
         for name, port in vars(self.ports).items():
             if name != "http" or self.http:
                 _check_free(self.host, name, port)
-        if not triton.native and self.host != LOOPBACK:
-            note(
-                "serve: the wheel's Triton 2.51 gets no security updates: use it on a machine of your own, and NVIDIA's image"
-                " where others reach it"
-            )
+        if self.tls and self.http and self.host != LOOPBACK:
+            raise UserError("serve: Triton has no TLS for HTTP: leave out --http, or put a TLS proxy in front")
+        if self.host != LOOPBACK:
+            _warn(triton.native, bool(self.token))
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self.key = server_key(self.run_folder)
         configs = configurations(models, self.profile, self.cores)
@@ -149,6 +160,8 @@ class Server:
                 else ("--allow-http=false",)
             ),
             *restrictions(self.key, self.http),
+            *(token_option(kind, self.token) for kind in ("grpc", *(["http"] * self.http)) if self.token),
+            *tls_options(self.tls),
         ]
         environment = {
             **KEEP_MEMORY,  # Triton's stubs would spend a fifth of a portrait's time on fresh pages
@@ -157,7 +170,8 @@ class Server:
             "P2C_PARAMS": str(self.params or ""),
             slots.VARIABLE: str(self._places),
         }
-        environment.pop(VARIABLE, None)  # the models have no use for the key
+        for secret in (VARIABLE, TOKEN):  # the models have no use for them
+            environment.pop(secret, None)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
@@ -169,10 +183,10 @@ class Server:
             )
         try:
             self._wait()
-            control = Control(self.grpc, self.key)
+            control = Control(self.grpc, self.key, self.connection())
             for model, config in configs.items():
                 control.load(model, config)
-            Client(self.grpc).cartoonize(WARM_UP.read_bytes())
+            Client(self.grpc, self.connection()).cartoonize(WARM_UP.read_bytes())
             instances = {
                 model: config["instance_group"][0]["count"]
                 for model, config in configs.items()
@@ -184,11 +198,9 @@ class Server:
             raise
 
     def _wait(self) -> None:
-        from tritonclient.grpc import InferenceServerClient
         from tritonclient.utils import InferenceServerException
 
-        deadline = time.monotonic() + START_SECONDS
-        client = InferenceServerClient(self.grpc)
+        deadline, client = time.monotonic() + START_SECONDS, self.connection()
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise UserError(f"Triton ended while starting: {self._last_error()} (log: {self.log})")
@@ -228,6 +240,17 @@ def _end_with_parent() -> None:
     """Run in the child: request SIGTERM when the parent dies, even by SIGKILL, to leave no orphaned server."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _warn(native: bool, token: bool) -> None:
+    """Note what a server lacks that others can reach."""
+    if not native:
+        note(
+            "serve: the wheel's Triton 2.51 gets no security updates: use it on a machine of your own, and NVIDIA's image"
+            " where others reach it"
+        )
+    if not token:
+        note("serve: whoever reaches this server can have cartoons drawn; --token-file asks callers for a token")
 
 
 def _check_free(host: str, name: str, port: int) -> None:
