@@ -23,7 +23,7 @@ from photo2cartoon.export.export import export, real_portraits
 from photo2cartoon.params import Export
 from photo2cartoon.serving.session import draw, open_session
 
-VARIANTS = ("fp32", "fp16", "int8")
+VARIANTS = ("fp32", "fp16")
 
 
 def main() -> None:

@@ -17,9 +17,20 @@ from photo2cartoon.portrait.maker import required_assets
 
 PAGE = Path(__file__).with_name("licences.md")
 # What `photo2cartoon.portrait` and the drawing in onnxruntime import, and the command line around them.
-PACKAGES = ("numpy", "pillow", "pillow-heif", "opencv-python-headless", "ai-edge-litert", "onnxruntime", "onnx")
+PACKAGES = (
+    "numpy",
+    "pillow",
+    "pillow-heif",
+    "opencv-python-headless",
+    "ai-edge-litert",
+    "onnxruntime",
+    "openvino",
+    "onnx",
+)
 PACKAGES += ("pydantic", "pyyaml", "tqdm", "fsspec", "typer")
+NOT_INSTALLED = {"openvino-telemetry"}  # by requirements-overrides.txt
 CONTENTS = {
+    "openvino": "its wheel contains oneDNN and oneTBB (Apache-2.0)",
     "pillow-heif": "its wheel contains libheif and libde265 (LGPL-3.0) and libx265 (GPL-2.0)",
     "opencv-python-headless": "its wheel contains FFmpeg (LGPL-2.1)",
 }
@@ -87,6 +98,8 @@ def packages() -> list[tuple[str, str, str]]:
         seen[name] = (name, metadata["Version"], _licence(metadata))
         for line in importlib.metadata.requires(name) or []:
             requirement = Requirement(line)
+            if requirement.name in NOT_INSTALLED:
+                continue
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 waiting.append(requirement.name)
     return sorted(seen.values())

@@ -12,7 +12,11 @@ def test_a_server_of_nvidias_image_is_taken_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_HOME", str(tmp_path))
     wheel = find_triton()
     assert not wheel.native and (wheel.root / "bin/tritonserver").is_file()
-    assert sorted(path.name for path in wheel.backends(tmp_path / "made").iterdir()) == ["onnxruntime", "python"]
+    assert sorted(path.name for path in wheel.backends(tmp_path / "made").iterdir()) == [
+        "onnxruntime",
+        "openvino",
+        "python",
+    ]
     for name in ("bin/tritonserver", "backends/onnxruntime/libtriton_onnxruntime.so"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()

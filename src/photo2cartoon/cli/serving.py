@@ -117,6 +117,13 @@ def serve(
     profile: Annotated[
         str, typer.Option(help="latency: a request gets all cores; throughput: each core has a request of its own.")
     ] = "latency",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="Runs the generator: onnxruntime; openvino; cuda or tensorrt, in NVIDIA's image; auto: openvino if it is"
+            " installed and measurably faster here."
+        ),
+    ] = "auto",
     waiting: Annotated[
         int | None,
         typer.Option(min=1, help="Refuse photographs beyond this number in work or waiting. [default: 16 per core]"),
@@ -139,6 +146,7 @@ def serve(
 
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.portrait.maker import required_assets
+    from photo2cartoon.serving.backend_choice import BACKENDS
     from photo2cartoon.serving.connection import SECURE, read_token
     from photo2cartoon.serving.plan import LATENCY, THROUGHPUT
     from photo2cartoon.serving.repository import init_repository
@@ -146,6 +154,8 @@ def serve(
 
     if profile not in (LATENCY, THROUGHPUT):
         raise UserError(f"serve: --profile '{profile}': known are {LATENCY} and {THROUGHPUT}")
+    if backend not in BACKENDS:
+        raise UserError(f"serve: --backend '{backend}': known are {', '.join(BACKENDS)}")
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("serve: --tls-certificate and --tls-key are used together")
     tls, token = (tls_certificate, tls_key) if tls_certificate else None, read_token(token_file)
@@ -161,7 +171,9 @@ def serve(
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     ports = Ports(grpc_port, http_port, metrics_port)
-    with Server(repository, run_folder, ports, weights, params, host, http, profile, waiting, tls, token) as server:
+    with Server(
+        repository, run_folder, ports, weights, params, host, http, profile, waiting, tls, token, backend
+    ) as server:
         place = server.grpc.removeprefix(SECURE).split(":")[0]
         typer.echo(
             f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{place}:{metrics_port}/metrics\n"

@@ -30,8 +30,6 @@ from photo2cartoon.serving.stamp import SUMMARY
 from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.tracking.registry import GENERATOR_HASH
 
-CALIBRATION = 32
-
 
 def export(
     params: Export,
@@ -80,7 +78,7 @@ def export(
     allowed = _tolerance(params)
     with atomic_write(out) as partial, tempfile.TemporaryDirectory() as folder:
         write_onnx(model, Path(folder) / GRAPH, metadata, params.opset)
-        write_variant(Path(folder) / GRAPH, params.variant, partial, _calibration(data))
+        write_variant(Path(folder) / GRAPH, params.variant, partial)
         parity, expected, got = compare(model, partial, portraits, *allowed)
         if not parity.passed:
             raise UserError(
@@ -156,12 +154,3 @@ def _tolerance(params: Export) -> Tolerance:
     usual = TOLERANCES[params.variant]
     mean, largest = params.max_mean_difference, params.max_difference
     return Tolerance(usual.mean if mean is None else mean, usual.largest if largest is None else largest)
-
-
-def _calibration(data: Path | None) -> np.ndarray:
-    """Load portraits to calibrate int8 ranges on: those of training, if there are any."""
-    folder = data / "trainA" if data is not None else None
-    if folder is None or not folder.is_dir() or not any(folder.glob("*.png")):
-        return real_portraits(data, CALIBRATION)
-    files = list_pictures(folder)
-    return np.stack([read_rgba(path) for path in files[:: max(1, len(files) // CALIBRATION)][:CALIBRATION]])

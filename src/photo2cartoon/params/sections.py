@@ -255,9 +255,9 @@ class Export(Section):
     """The ONNX graph, and how much it may differ from torch on real portraits, in levels of 0..255."""
 
     opset: Annotated[int, Field(ge=18, le=23)] = Field(18, description="ONNX operator set")
-    variant: Literal["fp32", "fp16", "int8"] = Field(
+    variant: Literal["fp32", "fp16"] = Field(
         "fp32",
-        description="arithmetic of the convolutions (norms stay fp32): fp16: half the size, int8: faster on CPUs",
+        description="arithmetic of the convolutions (norms stay fp32): fp16: half the size",
     )
     max_mean_difference: NonNegative | None = Field(
         None, description="maximum mean difference over all values; null: the variant's default"

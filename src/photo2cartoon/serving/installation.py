@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.serving.backend_choice import ONNXRUNTIME, OPENVINO
 
 CONTAINER = Path("/opt/tritonserver")  # location in NVIDIA's images; TRITON_HOME overrides it
-ONNX_BACKEND = Path(__file__).with_name("onnxruntime_backend.py")
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,19 @@ def _libpython() -> None:
 
 
 def _install_backends(source: Path, folder: Path) -> Path:
-    """Install the python backend, and an onnxruntime backend based on it, as Triton expects: copies, not links."""
+    """Install the python backend, and those for graphs that are based on it, as Triton expects: copies, not links."""
     stub = source / "python_backend_stubs" / f"{sys.version_info.major}.{sys.version_info.minor}"
     shutil.rmtree(folder, ignore_errors=True)
-    python, onnx = folder / "python", folder / "onnxruntime"
+    python = folder / "python"
     python.mkdir(parents=True)
-    onnx.mkdir()
     backend = source / "backends/python"
     shutil.copy2(backend / "libtriton_python.so", python)
     shutil.copy2(backend / "triton_python_backend_utils.py", python)
     shutil.copy2(stub / "triton_python_backend_stub", python)
-    shutil.copy2(backend / "libtriton_python.so", onnx)
-    shutil.copy2(ONNX_BACKEND, onnx / "model.py")
+    for name in (ONNXRUNTIME, OPENVINO):
+        (folder / name).mkdir()
+        shutil.copy2(backend / "libtriton_python.so", folder / name)
+        shutil.copy2(Path(__file__).with_name(f"{name}_backend.py"), folder / name / "model.py")
     return folder
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from photo2cartoon.layout import ENSEMBLE, GENERATOR
+from photo2cartoon.serving.backend_choice import CUDA, ONNXRUNTIME, TENSORRT
 from photo2cartoon.serving.storage import Storage
+
+if TYPE_CHECKING:
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 LATENCY, THROUGHPUT = "latency", "throughput"
 Profile = Literal["latency", "throughput"]
@@ -28,13 +32,22 @@ def usable_cores() -> int:
     return cores
 
 
-def configurations(models: Storage, profile: Profile, cores: int) -> dict[str, dict[str, Any]]:
+def generator_threads(profile: Profile, cores: int) -> int:
+    """Return the threads of an instance of the generator."""
+    return cores if profile == LATENCY else 1
+
+
+def configurations(
+    models: Storage, profile: Profile, cores: int, backend: str = ONNXRUNTIME, engines: Path | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the configurations of a repository's models, adapted to the machine, in the order of loading.
 
     Args:
         models: the repository.
         profile: `latency`: one request gets all cores; `throughput`: as many requests at once as there are cores.
         cores: to use.
+        backend: what runs the generator: one of `backend_choice.BACKENDS`, other than `auto`.
+        engines: folder that keeps TensorRT's compiled engines.
 
     Raises:
         UserError: a configuration cannot be read.
@@ -43,7 +56,7 @@ def configurations(models: Storage, profile: Profile, cores: int) -> dict[str, d
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     own = {
-        GENERATOR: {"instances": 1 if profile == LATENCY else cores, "threads": cores if profile == LATENCY else 1},
+        GENERATOR: {"instances": 1 if profile == LATENCY else cores, "threads": generator_threads(profile, cores)},
         "portrait": {"instances": max(1, cores // 2) if profile == LATENCY else cores, "threads": 1},
         "picture": {"instances": max(1, cores // 2), "threads": None},
     }
@@ -55,8 +68,28 @@ def configurations(models: Storage, profile: Profile, cores: int) -> dict[str, d
             if own[model]["threads"]:
                 key = "intra_op_thread_count" if model == GENERATOR else "threads"
                 config.parameters[key].string_value = str(own[model]["threads"])
-        if model == GENERATOR:
+        if model == GENERATOR and backend in (CUDA, TENSORRT):
+            _use_gpu(config, backend, engines)
+        elif model == GENERATOR:
+            config.backend = backend
             # Pictures drawn together take a core as long as one after the other, and keep the first waiting.
             config.ClearField("dynamic_batching")
         adapted[model] = json_format.MessageToDict(config, preserving_proto_field_name=True)
     return adapted
+
+
+def _use_gpu(config: ModelConfig, backend: str, engines: Path | None) -> None:
+    """Let NVIDIA's onnxruntime backend draw on the GPU: an instance for each, pictures that wait drawn together.
+
+    TensorRT computes in half precision. It compiles an engine for each size when the model is loaded, which takes minutes
+    the first time.
+    """
+    instances = config.instance_group[0]
+    instances.kind, instances.count = type(instances).KIND_GPU, 1
+    del config.parameters["intra_op_thread_count"]
+    if backend == TENSORRT:
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+        accelerator.parameters["precision_mode"] = "FP16"
+        if engines is not None:
+            accelerator.parameters["trt_engine_cache_enable"] = "1"
+            accelerator.parameters["trt_engine_cache_path"] = str(engines)

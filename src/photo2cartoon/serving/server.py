@@ -19,16 +19,18 @@ from photo2cartoon.portrait.sandbox import KEEP_MEMORY
 from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.progress import note
 from photo2cartoon.serving import slots
+from photo2cartoon.serving.backend_choice import ONNXRUNTIME, Backend, resolve_backend
 from photo2cartoon.serving.call import WARM_UP
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.connection import SECURE, TOKEN, certificate_name, connect, tls_options, token_option
 from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
 from photo2cartoon.serving.installation import find_triton
-from photo2cartoon.serving.plan import LATENCY, Profile, configurations, usable_cores
+from photo2cartoon.serving.plan import LATENCY, Profile, configurations, generator_threads, usable_cores
 from photo2cartoon.serving.storage import Folder, storage_at
 from photo2cartoon.serving.watch import Watch
 
 START_SECONDS, STOP_SECONDS = 120, 30
+ENGINES = "engines"  # of TensorRT, in the run folder
 WAITING = 16  # photographs in work or waiting, for each core; more are refused
 
 
@@ -61,6 +63,7 @@ class Server:
         waiting: photographs in work or waiting at most; None is `WAITING` for each core.
         tls: files of a certificate and its key, both PEM, for TLS on the gRPC port; None is without.
         token: that a request for cartoons has to send; None asks for none.
+        backend: what runs the generator; `auto` measures, see `backend_choice`.
 
     Raises:
         UserError: a port is taken, a version is missing, or the server does not start.
@@ -79,13 +82,14 @@ class Server:
         waiting: int | None = None,
         tls: tuple[Path, Path] | None = None,
         token: str | None = None,
+        backend: Backend = ONNXRUNTIME,
     ) -> None:
         self.repository, self.run_folder, self.ports = repository, run_folder.resolve(), ports
         self.weights, self.params = weights.resolve(), params.resolve() if params else None
         self.host, self.http = host, host == LOOPBACK if http is None else http
         self.profile, self.cores = profile, usable_cores()
         self.waiting = waiting or WAITING * self.cores
-        self.tls, self.token = tls, token
+        self.tls, self.token, self.backend = tls, token, backend
         self.key = ""
         self.log = self.run_folder / "triton.log"
         self.process: subprocess.Popen | None = None
@@ -136,7 +140,10 @@ class Server:
             _warn(triton.native, bool(self.token))
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self.key = server_key(self.run_folder)
-        configs = configurations(models, self.profile, self.cores)
+        graph = models.graph(models.versions()[-1])
+        threads = generator_threads(self.profile, self.cores)
+        backend = resolve_backend(self.backend, triton.native, graph, threads, self.run_folder)
+        configs = configurations(models, self.profile, self.cores, backend, self.run_folder / ENGINES)
         slots.Slots.create(self._places, self.waiting)
         if isinstance(models, Folder):
             # Byte code that is written while a model loads counts as a change of it: the ensemble's load would then load the

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, atomic_write, cache_folder, sha256_of
 from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
+from photo2cartoon.serving.connection import SECURE
 from photo2cartoon.urls import as_user_error, file_system, is_url
 
 CONNECT_SECONDS = 10.0
@@ -79,7 +80,7 @@ def must_be_usable(place: str, server: str = "") -> None:
         raise UserError("repository: is empty: name Triton's model repository, a folder or an object storage URL")
     if not is_url(place) or not storage_at(place).versions() or not server:
         return
-    host, _, port = server.rpartition(":")
+    host, _, port = server.removeprefix(SECURE).rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
