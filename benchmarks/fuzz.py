@@ -1,10 +1,11 @@
-"""Sends damaged, odd and faceless pictures to a server, and writes what came of them into docs/serving.md.
+"""Draws damaged, odd and faceless pictures by server, page and command, and writes what came of it into docs/serving.md.
 
     python -m benchmarks.fuzz --weights weights --pictures DIR --mutations 10000 --write
 
-DIR has pictures of any kind, for example `Tests/images` of Pillow's source distribution. Mutations are made from two portraits
-in every format that the server takes: bytes are flipped, parts cut, repeated, exchanged, and numbers set to extremes. The
-same seed makes the same ones.
+The command gets the pictures as a folder, so the time of a single one is not known; files without the suffix of a picture
+are not in it. DIR has pictures of any kind, for example `Tests/images` of Pillow's source distribution. Mutations are made
+from two portraits in every format that the server takes: bytes are flipped, parts cut, repeated, exchanged, and numbers set
+to extremes. The same seed makes the same ones.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import os
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +34,8 @@ from benchmarks.serving import _photographs as photographs
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.layout import MODEL_REPOSITORY
-from photo2cartoon.portrait.decode import MAX_BYTES, register_heif
+from photo2cartoon.portrait.decode import MAX_BYTES, SUFFIXES, register_heif
+from photo2cartoon.ports import free_ports
 from photo2cartoon.progress import bar
 from photo2cartoon.serving.aio import AsyncClient
 from photo2cartoon.serving.call import OK, code_of
@@ -41,39 +50,35 @@ BEGIN, END = "<!-- benchmarks.fuzz -->", "<!-- /benchmarks.fuzz -->"
 
 
 def main() -> None:
-    """Send everything, print the result, and write it if asked to."""
+    """Draw everything, print the result, and write it if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder that `p2c assets` filled")
     parser.add_argument("--pictures", type=Path, help="folder of pictures, good or bad")
     parser.add_argument("--mutations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--write", action="store_true", help=f"write the result into {PAGE}")
     options = parser.parse_args()
     files = sorted(path for path in options.pictures.rglob("*") if path.is_file()) if options.pictures else []
     files = [path for path in files if 0 < path.stat().st_size <= MAX_BYTES]
     if options.pictures and not files:
         raise UserError(f"{options.pictures}: holds no files")
-    with tempfile.TemporaryDirectory() as folder:
-        repository = Path(folder) / "models"
-        shutil.copytree(MODEL_REPOSITORY, repository, ignore=shutil.ignore_patterns("*.onnx"))
-        (repository / "generator/1").mkdir(exist_ok=True)
-        stamp(pretrained_graph("slim"), 1, repository / "generator/1/model.onnx")
-        server = Server(repository, Path(folder) / "run", Ports.free(), options.weights, None, profile=THROUGHPUT)
-        with server:
-            lines = []
-            for name, pictures, count in (
-                ("files", (path.read_bytes() for path in files), len(files)),
-                ("mutations", mutations(options.mutations, options.seed), options.mutations),
-            ):
-                before = memory(server.process.pid)
-                codes, slowest, seconds = asyncio.run(send(server.grpc, pictures, count, name))
-                after = memory(server.process.pid)
-                said = ", ".join(f"{code} {number}" for code, number in codes.most_common())
-                lines.append(
-                    f"| {name} | {count} | {said} | {slowest:.2f} s | {seconds:.0f} s | {before:.0f} | {after:.0f} |"
-                )
-    head = "| | sent | answers | slowest | in all | memory before, MB | after |\n|---|---|---|---|---|---|---|"
-    table = "\n".join([head, *lines])
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for way in options.ways:
+            folder = Path(temporary) / way
+            folder.mkdir()
+            with WAYS[way](folder, options.weights.resolve()) as (draw, process):
+                for name, pictures, count in (
+                    ("files", ((path.suffix, path.read_bytes()) for path in files), len(files)),
+                    ("mutations", mutations(options.mutations, options.seed), options.mutations),
+                ):
+                    if count:
+                        before, began = memory(process) if process else None, time.monotonic()
+                        codes, slowest = draw(pictures, count, f"{way}: {name}")
+                        after = memory(process) if process else None
+                        rows.append([way, name, codes, slowest, time.monotonic() - began, before, after])
+    table = "\n".join([HEAD, *map(row, rows)])
     print(table)
     if options.write:
         page = PAGE.read_text(encoding="utf-8")
@@ -81,19 +86,117 @@ def main() -> None:
         PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
-async def send(server: str, pictures: Iterable[bytes], count: int, name: str) -> tuple[Counter[str], float, float]:
+HEAD = "| | | in all | answers | slowest | took | memory before, MB | after |\n|---|---|---|---|---|---|---|---|"
+
+
+def row(values: list) -> str:
+    """Return a row of the table."""
+    way, name, codes, slowest, seconds, before, after = values
+    said = ", ".join(f"{code} {number}" for code, number in codes.most_common())
+    memories = " | ".join("" if number is None else f"{number:.0f}" for number in (before, after))
+    latest = "" if slowest is None else f"{slowest:.2f} s"
+    return f"| {way} | {name} | {sum(codes.values())} | {said} | {latest} | {seconds:.0f} s | {memories} |"
+
+
+@contextmanager
+def by_server(folder: Path, weights: Path) -> Iterator[tuple[Draw, int]]:
+    """Start Triton with the bundled slim model."""
+    repository = folder / "models"
+    shutil.copytree(MODEL_REPOSITORY, repository, ignore=shutil.ignore_patterns("*.onnx"))
+    (repository / "generator/1").mkdir(exist_ok=True)
+    stamp(pretrained_graph("slim"), 1, repository / "generator/1/model.onnx")
+    with Server(repository, folder / "run", Ports.free(), weights, None, profile=THROUGHPUT) as server:
+        yield lambda pictures, count, name: asyncio.run(send(server.grpc, pictures, count, name)), server.process.pid
+
+
+@contextmanager
+def by_page(folder: Path, weights: Path) -> Iterator[tuple[Draw, int]]:
+    """Start the page with the bundled slim model, and call it as its own script does."""
+    from gradio_client import Client, handle_file
+
+    command = [
+        sys.executable,
+        "-m",
+        "photo2cartoon",
+        "web",
+        "--model",
+        "slim",
+        "--weights",
+        str(weights),
+        "--port",
+        str(free_ports(1)[0]),
+    ]
+    process = subprocess.Popen(
+        command, cwd=folder, env=os.environ | {"TMPDIR": str(folder)}, stdout=subprocess.PIPE, text=True
+    )
+    client = Client(re.search(r"http://\S+", process.stdout.readline())[0], verbose=False, download_files=False)
+    known = {"No face": "no_face", "too small": "too_small", "too large": "too_large", "too long": "too_slow"}
+    known |= {"cannot be read": "unreadable"}
+
+    def one(content: tuple[str, bytes]) -> tuple[str, float]:
+        suffix, picture = content
+        path = folder / f"{threading.get_ident()}{suffix}"
+        path.write_bytes(picture)
+        asked = time.monotonic()
+        try:
+            client.predict(handle_file(str(path)), api_name="/cartoonize")
+            code = OK
+        except Exception as error:  # gradio's client has no class of its own for what a page says
+            code = next((code for words, code in known.items() if words in str(error)), f"error: {str(error)[:60]}")
+        return code, time.monotonic() - asked
+
+    def draw(pictures: Iterable[tuple[str, bytes]], count: int, name: str) -> tuple[Counter[str], float]:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(bar(pool.map(one, pictures), total=count, desc=name, unit="picture"))
+        return Counter(code for code, _ in answers), max(seconds for _, seconds in answers)
+
+    try:
+        yield draw, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def by_command(folder: Path, weights: Path) -> Iterator[tuple[Draw, None]]:
+    """Let `p2c cartoonize` draw a folder of the pictures."""
+
+    def draw(pictures: Iterable[tuple[str, bytes]], _: int, name: str) -> tuple[Counter[str], None]:
+        given = folder / name.rpartition(" ")[2]
+        given.mkdir()
+        for number, (suffix, picture) in enumerate(pictures):
+            (given / f"{number:05d}{suffix.lower()}").write_bytes(picture)
+        listed = sum(path.suffix in SUFFIXES for path in given.iterdir())
+        command = [sys.executable, "-m", "photo2cartoon", "cartoonize", str(given), "--model", "slim"]
+        command += ["--weights", str(weights), "--out", str(given.with_suffix(".out"))]
+        done = subprocess.run(command, capture_output=True, text=True)
+        codes = Counter(re.findall(r"^\S+: (unreadable|no face|too small|too large): ", done.stderr, re.MULTILINE))
+        codes = Counter({code.replace(" ", "_"): number for code, number in codes.items()})
+        codes[OK] = len(list(given.with_suffix(".out").rglob("*.png")))
+        if done.returncode or codes.total() != listed or "Traceback" in done.stderr:
+            codes[f"ended with {done.returncode}: {done.stderr.strip().splitlines()[-1][:60]}"] = listed - codes.total()
+        return codes, None
+
+    yield draw, None
+
+
+Draw = Callable[[Iterable[tuple[str, bytes]], int, str], tuple[Counter[str], float | None]]
+WAYS = {"server": by_server, "page": by_page, "command": by_command}
+
+
+async def send(server: str, pictures: Iterable[tuple[str, bytes]], count: int, name: str) -> tuple[Counter[str], float]:
     """Send pictures, `AT_ONCE` at a time, each in a call of its own.
 
     Returns:
-        How many got each code, or the class of an error; the seconds of the slowest call, and of all.
+        How many got each code, or the class of an error; the seconds of the slowest call.
     """
     codes: Counter[str] = Counter()
-    slowest, began = 0.0, time.monotonic()
+    slowest = 0.0
     waiting = iter(pictures)
 
     async def one(client: AsyncClient) -> None:
         nonlocal slowest
-        for picture in waiting:
+        for _, picture in waiting:
             asked = time.monotonic()
             try:
                 (answer,) = await client.cartoonize_all([picture])
@@ -106,11 +209,11 @@ async def send(server: str, pictures: Iterable[bytes], count: int, name: str) ->
     with bar(total=count, desc=name, unit="picture") as progress:
         async with AsyncClient(server) as client:
             await asyncio.gather(*(one(client) for _ in range(AT_ONCE)))
-    return codes, slowest, time.monotonic() - began
+    return codes, slowest
 
 
-def mutations(count: int, seed: int) -> Iterator[bytes]:
-    """Yield damaged variants of two portraits in all formats."""
+def mutations(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """Yield damaged variants of two portraits in all formats, with their suffixes."""
     register_heif()
     rng = np.random.default_rng(seed)
     sources = []
@@ -120,9 +223,10 @@ def mutations(count: int, seed: int) -> Iterator[bytes]:
             for form in ("JPEG", "PNG", "WEBP", "AVIF", "HEIF"):
                 out = io.BytesIO()
                 image.convert("RGB").save(out, form)
-                sources.append(out.getvalue())
+                sources.append((f".{form.lower()}", out.getvalue()))
     for _ in range(count):
-        content = bytearray(sources[rng.integers(len(sources))])
+        suffix, source = sources[rng.integers(len(sources))]
+        content = bytearray(source)
         for _ in range(rng.integers(1, 4)):
             # Half of the damage is in the first hundred bytes, where formats keep their sizes.
             end = min(len(content), 100) if rng.random() < 0.5 else len(content)
@@ -142,7 +246,7 @@ def mutations(count: int, seed: int) -> Iterator[bytes]:
                 content[first : first + 8] = rng.bytes(8)
             if not content:
                 content = bytearray(b"\0")
-        yield bytes(content)
+        yield suffix, bytes(content)
 
 
 def memory(server: int) -> float:

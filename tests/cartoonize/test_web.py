@@ -79,6 +79,11 @@ def test_it_draws_what_the_command_draws(ask, checkpoint, weights, group, p2c, t
     [
         (lambda: cv2.imencode(".png", np.full((300, 300, 3), 200, np.uint8))[1].tobytes(), "No face was found"),
         (lambda: cv2.imencode(".png", np.full((9, 9, 3), 200, np.uint8))[1].tobytes(), "too small"),
+        # The command reads it; of strangers, only the formats of cameras and browsers are decoded.
+        (
+            lambda: cv2.imencode(".bmp", np.full((300, 300, 3), 200, np.uint8))[1].tobytes(),
+            "not a picture of a known format",
+        ),
         (lambda: b"\xff\xd8 no picture at all", "cannot be read as a picture"),
     ],
 )

@@ -15,9 +15,10 @@ from photo2cartoon.files import atomic_write, png_names
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
 from photo2cartoon.portrait.background import PHOTOGRAPH, put_on
-from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.portrait.decode import SUFFIXES, decode_coarsely
 from photo2cartoon.portrait.options import DEFAULTS, DrawOptions
 from photo2cartoon.portrait.paste import paste
+from photo2cartoon.portrait.photograph import Decoder
 from photo2cartoon.progress import bar, note
 from photo2cartoon.provenance import encode
 from photo2cartoon.provenance.mark import Mark
@@ -48,12 +49,14 @@ class Cartoonizer:
         limits: the `portrait` section, which limits the size of images.
         maker: makes the portraits; None leaves everything to the model's server.
         options: whose cartoons, how large, and on what.
+        decoder: decodes the photographs; a `Sandbox` for those of strangers.
     """
 
     model: LoadedModel
     limits: PortraitParams
     maker: PortraitMaker | None = None
     options: DrawOptions = DEFAULTS
+    decoder: Decoder = decode_coarsely
 
     def __call__(self, photo: Path, form: str = encode.PNG) -> list[bytes]:
         """Make the cartoons of a file.
@@ -70,7 +73,7 @@ class Cartoonizer:
             UserError: the server does not answer, or the format cannot hold the cartoon.
         """
         call = Call(**asdict(self.options), format=form)
-        given = Photograph(photo, self.limits.max_pixels, self.limits.max_bytes)
+        given = Photograph(photo, self.limits.max_pixels, self.limits.max_bytes, self.decoder)
         if self.maker is None:
             return [face.cartoon for face in self.model.client.cartoonize(given.encoded, call)]
         mark = Mark(self.model.weights(), composite=self.options.paste)

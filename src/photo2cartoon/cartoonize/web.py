@@ -19,6 +19,7 @@ from photo2cartoon.portrait.background import COLOUR, PHOTOGRAPH, TRANSPARENT, W
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import SIZE, SIZES
 from photo2cartoon.portrait.options import ALL, LARGEST, DrawOptions
+from photo2cartoon.portrait.sandbox import Sandbox
 from photo2cartoon.serving.repository import list_versions
 
 if TYPE_CHECKING:
@@ -39,11 +40,14 @@ class DemoModels:
         choices: models by the name that the page shows; the first is the default.
         maker: makes portraits.
         portrait: the `portrait` section of params.yaml.
+
+    Photographs are decoded in a process of its own, as people may upload anything; with a server, there.
     """
 
     choices: dict[str, ModelChoice]
     maker: PortraitMaker
     portrait: PortraitParams
+    decoder: Sandbox = field(default_factory=Sandbox)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loaded: dict[str, LoadedModel] = field(default_factory=dict)
 
@@ -81,7 +85,8 @@ class DemoModels:
             UserError: the model is unknown, or the server does not answer.
         """
         model = self.load(name)
-        return Cartoonizer(model, self.portrait, None if model.client else self.maker, options)(photo)
+        maker = None if model.client else self.maker
+        return Cartoonizer(model, self.portrait, maker, options, self.decoder)(photo)
 
 
 def offer_models(choice: ModelChoice, weights: Path, portrait: PortraitParams) -> DemoModels:
@@ -205,6 +210,7 @@ def _advice(error: PictureError) -> str:
         "no face": "No face was found. Try one where the face looks at the camera, is lit, and not covered.",
         "too small": f"The face or the picture is too small ({error.detail}). Try a larger one.",
         "too large": f"The picture is too large: {error.detail}.",
+        "too slow": "This file takes too long to read. Try to save it as JPEG or PNG.",
         "unreadable": f"This file cannot be read as a picture: {error.detail}.",
     }
     return ways_out.get(error.reason, str(error))

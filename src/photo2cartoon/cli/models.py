@@ -201,7 +201,7 @@ def web(
     host: Annotated[
         str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the page.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
     examples: Annotated[Path, typer.Option(help="Folder of photographs; the first ones are offered as examples.")] = RAW
     / PHOTOS,
     params: ParamsFile = None,

@@ -108,12 +108,12 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
     ] = "127.0.0.1",
-    grpc_port: Annotated[int, typer.Option(help="gRPC port.")] = 8001,
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="gRPC port.")] = 8001,
     http: Annotated[
         bool | None, typer.Option("--http/--no-http", help="Answer HTTP beside gRPC. [default: on loopback only]")
     ] = None,
-    http_port: Annotated[int, typer.Option(help="HTTP port.")] = 8000,
-    metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 8002,
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="HTTP port.")] = 8000,
+    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prometheus metrics.")] = 8002,
     profile: Annotated[
         str, typer.Option(help="latency: a request gets all cores; throughput: each core has a request of its own.")
     ] = "latency",
