@@ -6,6 +6,8 @@ import json
 import shutil
 import threading
 
+import numpy as np
+import onnx
 import pytest
 
 from photo2cartoon.cartoonize.stylize import by_torch
@@ -100,3 +102,25 @@ def words(place):
         return (place / "cmdline").read_text(errors="replace").split("\0")
     except OSError:
         return []
+
+
+def tiny_graph(folder, version, first=0, earlier=False):
+    """Write the smallest ONNX file that names its version, and return its path.
+
+    With `first=4` it answers with nothing; `earlier` is the interface of an earlier release, without the colours.
+    """
+    ends = [
+        onnx.numpy_helper.from_array(np.array([end]), name)
+        for name, end in (("from", first), ("to", first + 3), ("axis", 3))
+    ]
+    node = onnx.helper.make_node("Slice", ["portrait", "from", "to", "axis"], ["cartoon"])
+    shapes = {"portrait": ["N", 256, 256, 4], "cartoon": ["N", 256, 256, 3]}
+    given, made = (onnx.helper.make_tensor_value_info(k, onnx.TensorProto.UINT8, v) for k, v in shapes.items())
+    colour = onnx.helper.make_tensor_value_info("colour", onnx.TensorProto.FLOAT, ["N", 1])
+    drawn = onnx.helper.make_graph([node], "colours", [given] if earlier else [given, colour], [made], ends)
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(drawn, ir_version=10, opset_imports=[opset])
+    onnx.helper.set_model_props(model, {"mlflow_version": str(version)})
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(folder / "generator.onnx"))
+    return folder / "generator.onnx"

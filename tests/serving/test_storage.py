@@ -11,11 +11,13 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
 from photo2cartoon.serving import repository
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback
+from photo2cartoon.serving.session import feed, open_session
 from photo2cartoon.serving.storage import must_be_usable, storage_at
 from photo2cartoon.tracking import registry
 from photo2cartoon.urls import file_system
 from tests.conftest import ROOT
 from tests.registered import register
+from tests.serving.conftest import tiny_graph
 
 MODEL = Select(model_name="stored")
 
@@ -32,28 +34,6 @@ def files(place):
     return {path.split(root, 1)[1].lstrip("/"): system.cat_file(path) for path in system.find(root)}
 
 
-def graph(folder, version, first=0, earlier=False):
-    """Write the smallest ONNX file that names its version, and return its path.
-
-    With `first=4` it answers with nothing; `earlier` is the interface of an earlier release, without the colours.
-    """
-    ends = [
-        onnx.numpy_helper.from_array(np.array([end]), name)
-        for name, end in (("from", first), ("to", first + 3), ("axis", 3))
-    ]
-    node = onnx.helper.make_node("Slice", ["portrait", "from", "to", "axis"], ["cartoon"])
-    shapes = {"portrait": ["N", 256, 256, 4], "cartoon": ["N", 256, 256, 3]}
-    given, made = (onnx.helper.make_tensor_value_info(k, onnx.TensorProto.UINT8, v) for k, v in shapes.items())
-    colour = onnx.helper.make_tensor_value_info("colour", onnx.TensorProto.FLOAT, ["N", 1])
-    drawn = onnx.helper.make_graph([node], "colours", [given] if earlier else [given, colour], [made], ends)
-    opset = onnx.helper.make_opsetid("", 18)
-    model = onnx.helper.make_model(drawn, ir_version=10, opset_imports=[opset])
-    onnx.helper.set_model_props(model, {"mlflow_version": str(version)})
-    folder.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, str(folder / "generator.onnx"))
-    return folder / "generator.onnx"
-
-
 @pytest.fixture(scope="module")
 def two_versions(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stored")
@@ -62,7 +42,9 @@ def two_versions(tmp_path_factory):
         (folder / str(number)).mkdir()
         (folder / str(number) / "card.txt").write_text(str(number))
         version = register("stored", folder / str(number), generator_sha256=str(number))
-        registry.add_files("stored", version, graph(folder / str(number) / "graph/data/model", version).parents[2], {})
+        registry.add_files(
+            "stored", version, tiny_graph(folder / str(number) / "graph/data/model", version).parents[2], {}
+        )
         versions.append(version)
     return versions
 
@@ -123,20 +105,25 @@ def test_a_place_in_use_is_not_initialised_again(place, tmp_path):
     assert files(place) == before
 
 
-def test_a_place_of_an_earlier_release_is_brought_up_to_date(place, two_versions, tmp_path):
-    """It had no model `gate`; its versions stay."""
+def test_a_place_of_an_earlier_release_is_brought_up_to_date(place, two_versions, tmp_path, capsys):
+    """It had no model `gate`; its versions stay, and return what this release's configuration asks for."""
     earlier = tmp_path / "earlier"
     (earlier / "generator").mkdir(parents=True)
     (earlier / "generator/config.pbtxt").write_text("of an earlier release")
-    (tmp_path / "graph").write_bytes(b"a graph")
+    (tmp_path / "graph").write_bytes(b"damaged")
     storage_at(place).add("generator/config.pbtxt", earlier / "generator/config.pbtxt")
-    storage_at(place).publish(7, tmp_path / "graph")
+    storage_at(place).publish(6, tmp_path / "graph")
+    storage_at(place).publish(7, tiny_graph(tmp_path, 7))
     registry.set_champion("stored", two_versions[0])
     with pytest.raises(UserError, match="of an earlier release and has no gate/config"):
         promote(place, MODEL)
     init_repository(place, ROOT / "triton_repo")
     assert files(place)["generator/config.pbtxt"] == (ROOT / "triton_repo/generator/config.pbtxt").read_bytes()
-    assert files(place)["gate/config.pbtxt"] and list_versions(place) == [7]
+    assert files(place)["gate/config.pbtxt"] and list_versions(place) == [6, 7]
+    portraits = np.zeros((2, 256, 256, 4), np.uint8)
+    session = open_session(storage_at(place).graph(7))
+    assert session.run(["version"], feed(portraits))[0].tolist() == [[7], [7]]
+    assert "generator/6: stays as it is, and cannot be served" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -193,7 +180,7 @@ def test_a_graph_that_draws_nothing_is_not_published(place, tmp_path):
     )
     for name, spoil, said in spoilt:
         version = register(name, tmp_path / "none", generator_sha256=name)
-        file = graph(tmp_path / name / "data/model", version, 0 if name == "earlier" else 4, name == "earlier")
+        file = tiny_graph(tmp_path / name / "data/model", version, 0 if name == "earlier" else 4, name == "earlier")
         if spoil:
             file.write_bytes(spoil)
         registry.add_files(name, version, file.parents[2], {})
@@ -201,6 +188,17 @@ def test_a_graph_that_draws_nothing_is_not_published(place, tmp_path):
         with pytest.raises(UserError, match=said):
             promote(place, Select(model_name=name))
         assert list_versions(place) == []
+
+
+def test_a_graph_that_takes_too_long_is_not_published(place, two_versions):
+    init_repository(place, ROOT / "triton_repo")
+    registry.set_champion("stored", two_versions[0])
+    with pytest.raises(
+        UserError, match=r"its graph takes 0.0 s for a portrait on this machine, select.max_seconds is 1e-09"
+    ):
+        promote(place, Select(model_name="stored", max_seconds=1e-9))
+    assert list_versions(place) == []
+    assert promote(place, Select(model_name="stored", max_seconds=None)) == two_versions[0]
 
 
 def test_a_server_that_refuses_a_version_keeps_the_one_before(place, two_versions, monkeypatch):

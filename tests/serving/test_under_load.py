@@ -3,18 +3,21 @@
 import concurrent.futures
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from photo2cartoon.errors import UserError
 from photo2cartoon.serving.client import Client
-from photo2cartoon.serving.messages import BusyError
+from photo2cartoon.serving.messages import BusyError, LateError
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.watch import processes
 from photo2cartoon.tracking import registry
-from tests.serving.conftest import MODEL, in_process, levels, under_load, words
+from tests.registered import register
+from tests.serving.conftest import MODEL, in_process, levels, tiny_graph, under_load, words
 
 
 def test_a_busy_server_refuses_at_once_and_draws_again(server, hopper):
@@ -81,6 +84,72 @@ def test_a_process_that_dies_in_the_middle_of_calls_loses_none(server, hopper, m
     while server.slots().taken():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_versions_that_are_no_good_are_never_served(server, versions, hopper, tmp_path):
+    """Damaged, drawing nothing, of another version, slow, or refused by the server: calls go on with the one before."""
+    good = versions[0][0]
+    registry.set_champion("served", good)
+    promote(server.repository, MODEL, server.grpc)
+    client, photo = Client(server.grpc), hopper.read_bytes()
+    expected = client.cartoonize(photo)
+
+    def spoilt(name, **form):
+        version = register("served", tmp_path / "none", generator_sha256=name)
+        file = tiny_graph(tmp_path / name / "data/model", form.pop("named", version), **form)
+        if name == "damaged":
+            file.write_bytes(file.read_bytes()[:200])
+        registry.add_files("served", version, file.parents[2], {})
+        return version
+
+    trials = (
+        (spoilt("damaged"), MODEL, "its graph cannot draw"),
+        (spoilt("empty", first=4), MODEL, "its graph draws nothing"),
+        (spoilt("another", named=999), MODEL, "exported as version 999: refused"),
+        (versions[1][0], MODEL.model_copy(update={"max_seconds": 1e-9}), "select.max_seconds is 1e-09"),
+        (spoilt("256 px only"), MODEL, "Triton at .*: load failed for model 'generator'"),
+    )
+    with under_load(server, photo) as answers:
+        for version, select, said in trials:
+            registry.set_champion("served", version)
+            with pytest.raises(UserError, match=said):
+                promote(server.repository, select, server.grpc)
+            assert list_versions(server.repository)[-1] == good
+            count = len(answers)
+            while len(answers) < count + 2:
+                time.sleep(0.05)
+    assert len({*answers, expected[0].cartoon}) == 1, "every answer is the good version's"
+    registry.set_champion("served", good)
+
+
+def test_a_restart_under_load_refuses_calls_and_breaks_none(server, hopper):
+    """Calls in work finish; calls meanwhile are told that the server is busy or away, and later ones are drawn."""
+    photo, answers, refused, stop = hopper.read_bytes(), [], [], threading.Event()
+
+    def call():
+        client = Client(server.grpc)
+        while not stop.is_set():
+            try:
+                answers.append(client.cartoonize(photo, timeout=3)[0].cartoon)
+            except (BusyError, LateError) as error:
+                refused.append(error)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(call) for _ in range(3)]
+        try:
+            while len(answers) < 3:
+                time.sleep(0.05)
+            server.stop()
+            before = len(answers)
+            server.start()
+            deadline = time.monotonic() + 20
+            while len(answers) < before + 6 and time.monotonic() < deadline:
+                time.sleep(0.05)
+        finally:
+            stop.set()
+        for each in calls:
+            each.result()
+    assert len(answers) >= before + 6 and refused and len(set(answers)) == 1
 
 
 @pytest.mark.long

@@ -236,6 +236,11 @@ class Select(Section):
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] = Field(
         "photo2cartoon", description="name of the registered model in MLflow"
     )
+    max_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        2.0,
+        description="seconds that a portrait of 256 px may take when a version is promoted, on the promoting machine; null: no"
+        " limit",
+    )
 
     @property
     def rank(self) -> tuple[str, ...]:

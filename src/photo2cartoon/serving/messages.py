@@ -121,7 +121,8 @@ def as_server_error(server: str, error: Exception, request: str = "") -> ServerE
         return ServerError(
             f"Triton at {server}: its certificate is not trusted: {AUTHORITY} names a file with its authority's"
         )
-    if "UNAVAILABLE" in status or "is not healthy" in error.message():
+    # A server that starts or ends answers, and has not loaded the model yet, or no longer.
+    if "UNAVAILABLE" in status or any(words in said for words in ("is not healthy", "Request for unknown model")):
         return BusyError(said)
     if "DEADLINE_EXCEEDED" in status:
         return LateError(said)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +37,32 @@ def init_repository(repository: Path | str, model: Path) -> None:
     target = storage_at(repository)
     if target.is_initialised() or not model.is_dir():
         return
+    _stamp_versions(target)
     files = [path for path in sorted(model.rglob("*")) if path.suffix in (".pbtxt", ".py") or path.name == ".gitkeep"]
     # Copy the generator's configuration last: its presence marks the repository as initialised.
     for path in sorted(files, key=lambda path: path.parent.name == GENERATOR):
         if path.is_file() and RETIRED not in path.parts:
             target.add(path.relative_to(model).as_posix(), path)
+
+
+def _stamp_versions(target: Storage) -> None:
+    """Let the versions of an earlier release return what this release's configuration asks for.
+
+    Raises:
+        UserError: the package onnx is not installed, as in the server's image.
+    """
+    for version in target.versions():
+        try:
+            with tempfile.TemporaryDirectory() as temporary:
+                stamp(target.graph(version), version, Path(temporary) / VERSION_GRAPH)
+                target.publish(version, Path(temporary) / VERSION_GRAPH)
+        except ImportError:
+            raise UserError(
+                f"{target}: its versions are of an earlier release; `p2c promote --init` on a machine with the whole"
+                " environment brings them up to date"
+            ) from None
+        except Exception as error:  # onnx's errors have no common class
+            note(f"{target}/{GENERATOR}/{version}: stays as it is, and cannot be served: {str(error).splitlines()[0]}")
 
 
 def promote(repository: Path | str, params: Select, server: str | None = None, key: str | None = None) -> int:
@@ -78,7 +101,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     control = Control(server, key) if server else None
     if control and before:
         control.check()
-    _publish(target, params.model_name, version)
+    _publish(target, params, version)
     newer = [number for number in target.versions() if number > version]
     for number in newer:
         target.retire(number)  # Triton serves the highest number
@@ -124,19 +147,19 @@ def rollback(repository: Path | str, params: Select, server: str | None = None, 
     return promote(repository, params, server, key)
 
 
-def _publish(target: Storage, model: str, version: int) -> None:
+def _publish(target: Storage, params: Select, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        graph = registry.download_graph(model, version, Path(temporary))
-        _check_drawing(graph, version)
-        _check_version(graph, model, version)
+        graph = registry.download_graph(params.model_name, version, Path(temporary))
+        _check_drawing(graph, version, params.max_seconds)
+        _check_version(graph, params.model_name, version)
         stamped = Path(temporary) / VERSION_GRAPH
         stamp(graph, version, stamped)
         if not target.holds(version, stamped):
             target.publish(version, stamped)
 
 
-def _check_drawing(graph: Path, version: int) -> None:
-    """Refuse a graph that cannot draw: it is damaged, has another interface, or answers with one colour."""
+def _check_drawing(graph: Path, version: int, max_seconds: float | None) -> None:
+    """Refuse a graph that cannot draw: it is damaged, has another interface, answers with one colour, or takes too long."""
     portrait = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 4), np.uint8)
     try:
         session = open_session(graph)
@@ -151,6 +174,21 @@ def _check_drawing(graph: Path, version: int) -> None:
         )
     if cartoon.shape != (1, SIZE, SIZE, 3) or cartoon.dtype != np.uint8 or cartoon.min() == cartoon.max():
         raise UserError(f"MLflow version {version}: its graph draws nothing: {cartoon.dtype} {list(cartoon.shape)}")
+    if max_seconds is not None and (seconds := _quickest(session, portrait, max_seconds)) > max_seconds:
+        raise UserError(
+            f"MLflow version {version}: its graph takes {seconds:.1f} s for a portrait on this machine, select.max_seconds is"
+            f" {max_seconds:g}"
+        )
+
+
+def _quickest(session: Any, portrait: np.ndarray, enough: float) -> float:
+    """Return the seconds of the quickest of three drawings, or of the first that takes at most `enough`."""
+    taken = []
+    while len(taken) < 3 and not (taken and min(taken) <= enough):
+        since = time.perf_counter()
+        draw(session, portrait)
+        taken.append(time.perf_counter() - since)
+    return min(taken)
 
 
 def _check_version(graph: Path, model: str, version: int) -> None:
