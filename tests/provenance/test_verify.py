@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from PIL import Image
 
 from photo2cartoon.cartoonize.video import CONTAINERS, cartoonize_video
@@ -26,11 +26,20 @@ from tests.films import shots, write
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
 
 
+KEYS = {
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
+    "Ed25519": ed25519.Ed25519PrivateKey.generate,
+    "RSA": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
 @pytest.fixture
-def certificate(tmp_path, monkeypatch):
+def certificate(tmp_path, monkeypatch, request):
     """A certificate of one's own, as an operator without one of a trust list makes it; named by the environment."""
     now = datetime.datetime.now(datetime.UTC)
-    root, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root, own = KEYS["P-256"](), KEYS[getattr(request, "param", "P-256")]()
 
     def name(common):
         attributes = (x509.NameOID.ORGANIZATION_NAME, "Studio"), (x509.NameOID.COMMON_NAME, common)
@@ -129,6 +138,14 @@ def test_signed_files_show_when_they_were_altered(tmp_path, form):
     content[-40] ^= 1  # in the last rows of the picture
     path.write_bytes(content)
     assert not verify(path).credentials.unaltered
+
+
+@pytest.mark.parametrize("certificate", KEYS, indirect=True)
+@pytest.mark.usefixtures("certificate")
+def test_every_kind_of_key_signs(tmp_path):
+    path = tmp_path / "cartoon.png"
+    path.write_bytes(encode(PICTURE, "png", Mark("version 3")))
+    assert verify(path).credentials.unaltered
 
 
 @pytest.mark.usefixtures("certificate")
