@@ -32,8 +32,8 @@ def usable_cores() -> int:
     return cores
 
 
-def generator_threads(profile: Profile, cores: int) -> int:
-    """Return the threads of an instance of the generator."""
+def instance_threads(profile: Profile, cores: int) -> int:
+    """Return the threads of an instance of the models that can use several."""
     return cores if profile == LATENCY else 1
 
 
@@ -56,8 +56,11 @@ def configurations(
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
     own = {
-        GENERATOR: {"instances": 1 if profile == LATENCY else cores, "threads": generator_threads(profile, cores)},
-        "portrait": {"instances": max(1, cores // 2) if profile == LATENCY else cores, "threads": 1},
+        GENERATOR: {"instances": 1 if profile == LATENCY else cores, "threads": instance_threads(profile, cores)},
+        "portrait": {
+            "instances": max(1, cores // 2) if profile == LATENCY else cores,
+            "threads": instance_threads(profile, cores),
+        },
         "picture": {"instances": max(1, cores // 2), "threads": None},
     }
     adapted = {}

@@ -25,7 +25,7 @@ from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.connection import SECURE, TOKEN, certificate_name, connect, tls_options, token_option
 from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
 from photo2cartoon.serving.installation import find_triton
-from photo2cartoon.serving.plan import LATENCY, Profile, configurations, generator_threads, usable_cores
+from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instance_threads, usable_cores
 from photo2cartoon.serving.storage import Folder, storage_at
 from photo2cartoon.serving.watch import Watch
 
@@ -141,7 +141,7 @@ class Server:
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self.key = server_key(self.run_folder)
         graph = models.graph(models.versions()[-1])
-        threads = generator_threads(self.profile, self.cores)
+        threads = instance_threads(self.profile, self.cores)
         backend = resolve_backend(self.backend, triton.native, graph, threads, self.run_folder)
         configs = configurations(models, self.profile, self.cores, backend, self.run_folder / ENGINES)
         slots.Slots.create(self._places, self.waiting)
