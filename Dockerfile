@@ -79,7 +79,7 @@ WORKDIR /app
 COPY --from=packages --chown=1000 /app /app
 COPY --chown=1000 triton_repo triton_repo
 USER 1000
-ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 P2C_LOG=-
 VOLUME /models
 EXPOSE 8001 8002
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \

@@ -129,7 +129,10 @@ def by_page(folder: Path, weights: Path) -> Iterator[tuple[Draw, int]]:
     process = subprocess.Popen(
         command, cwd=folder, env=os.environ | {"TMPDIR": str(folder)}, stdout=subprocess.PIPE, text=True
     )
-    client = Client(re.search(r"http://\S+", process.stdout.readline())[0], verbose=False, download_files=False)
+    address = re.search(r"http://\S+", process.stdout.readline())
+    if address is None:
+        raise UserError("the page does not start")
+    client = Client(address[0], verbose=False, download_files=False)
     known = {"No face": "no_face", "too small": "too_small", "too large": "too_large", "too long": "too_slow"}
     known |= {"cannot be read": "unreadable"}
 
@@ -142,7 +145,10 @@ def by_page(folder: Path, weights: Path) -> Iterator[tuple[Draw, int]]:
             client.predict(handle_file(str(path)), api_name="/cartoonize")
             code = OK
         except Exception as error:  # gradio's client has no class of its own for what a page says
-            code = next((code for words, code in known.items() if words in str(error)), f"error: {str(error)[:60]}")
+            code = next(
+                (code for words, code in known.items() if words in str(error)),
+                f"{type(error).__name__}: {str(error)[:60]}",
+            )
         return code, time.monotonic() - asked
 
     def draw(pictures: Iterable[tuple[str, bytes]], count: int, name: str) -> tuple[Counter[str], float]:
@@ -235,7 +241,7 @@ def mutations(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
             if kind == 0:
                 content[first] ^= 1 << rng.integers(8)
             elif kind == 1:
-                content[first : first + 4] = rng.choice([b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff"])
+                content[first : first + 4] = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff")[rng.integers(3)]
             elif kind == 2:
                 del content[last:]
             elif kind == 3:

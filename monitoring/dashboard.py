@@ -70,7 +70,7 @@ SERVICE = [
         {
             "{{step}}": f"{rate('p2c_step_duration_seconds_sum', 'step')} / {rate('p2c_step_duration_seconds_count', 'step')}",
             "generator": f"{rate('nv_inference_compute_infer_duration_us', where=GENERATOR)} / 1e6"
-            f" / {rate('nv_inference_exec_count', where=GENERATOR)}",
+            f" / {rate('nv_inference_request_success', where=GENERATOR)}",
         },
         "s",
         "The generator's by Triton, the other steps' by their own clocks. Waiting is in none of them.",

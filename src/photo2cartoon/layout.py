@@ -52,7 +52,7 @@ GRAPH, PARITY, PARITY_GRID = "generator.onnx", "parity.json", "parity.png"
 REGISTERED_GRAPH = f"data/model/{GRAPH}"  # in a version's folder in MLflow, as `mlflow.pyfunc` reads it
 
 # Triton's model repository: models, and what is in the generator's folder.
-ENSEMBLE, GENERATOR, GATE = "photo2cartoon", "generator", "gate"
+ENSEMBLE, GATE, PORTRAIT, GENERATOR, PICTURE = "photo2cartoon", "gate", "portrait", "generator", "picture"
 CONFIG, VERSION_GRAPH, RETIRED = "config.pbtxt", "model.onnx", ".retired"
 CONTROL_KEY = "control.key"  # of a server's model control, in its run folder
 

@@ -34,4 +34,4 @@ def test_without_a_table_there_is_none(faces, tmp_path):
     assert summarise(None) == summarise(tmp_path) == {}
     old = (faces / "pictures.csv").read_text().splitlines()
     (tmp_path / "pictures.csv").write_text("\n".join(",".join(line.split(",")[:5]) for line in old))
-    assert summarise(tmp_path).keys() <= {"refused"}, "written by an earlier release"
+    assert summarise(tmp_path) == {}, "written by an earlier release"

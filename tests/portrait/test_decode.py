@@ -208,3 +208,13 @@ def _display_p3() -> bytes:
     head = struct.pack(">I4sI4s4s4s", start + len(body), b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
     head += b"\0" * 12 + b"acsp" + b"\0" * 28 + s15(0.9642, 1.0, 0.8249)
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def test_a_damaged_avif_is_unreadable(hopper):
+    """Its decoder has an error of another class than the others'."""
+    out = io.BytesIO()
+    Image.open(hopper).save(out, "AVIF")
+    whole = out.getvalue()
+    first = whole.index(b"mdat") + 4
+    with pytest.raises(PictureError, match="unreadable: damaged picture"):
+        decode(whole[:first] + b"\xff" * 8 + whole[first + 8 :])

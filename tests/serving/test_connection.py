@@ -31,15 +31,16 @@ def certificates(tmp_path_factory):
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
 
-    def certificate(subject, key, extension):
+    def certificate(subject, key, extension, days=1):
         made = x509.CertificateBuilder().issuer_name(issuer).subject_name(subject).public_key(key.public_key())
-        made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
-        made = made.not_valid_after(now + datetime.timedelta(days=1)).add_extension(extension, critical=True)
+        made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=3))
+        made = made.not_valid_after(now + datetime.timedelta(days=days)).add_extension(extension, critical=True)
         return made.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     names = x509.SubjectAlternativeName([x509.DNSName("*.cartoons.example"), x509.DNSName("localhost")])
     (folder / "authority.pem").write_bytes(certificate(issuer, keys[0], x509.BasicConstraints(True, None)))
     (folder / "server.pem").write_bytes(certificate(x509.Name([]), keys[1], names))
+    (folder / "expired.pem").write_bytes(certificate(x509.Name([]), keys[1], names, days=-1))
     for name, key in zip(("authority.key", "server.key"), keys, strict=True):
         encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         (folder / name).write_bytes(key.private_bytes(*encoding))
@@ -65,7 +66,7 @@ def address(server, certificates, monkeypatch):
     return f"grpcs://localhost:{server.ports.grpc}"
 
 
-def test_with_certificate_and_token_cartoons_are_drawn(server, address, p2c, tmp_path):
+def test_with_certificate_and_token_cartoons_are_drawn(server, address, certificates, p2c, tmp_path):
     import asyncio
 
     async def draw():
@@ -77,6 +78,8 @@ def test_with_certificate_and_token_cartoons_are_drawn(server, address, p2c, tmp
     p2c("cartoonize", WARM_UP, "--server", address, "--out", "cartoon.png")
     assert (tmp_path / "cartoon.png").stat().st_size > 10_000
     promote(server.repository, MODEL, address)
+    own = {"P2C_TLS_CERTIFICATE": str(certificates / "server.pem"), AUTHORITY: "", TOKEN: ""}
+    p2c("ready", "--server", f"127.0.0.1:{server.ports.grpc}", **own)
     (line,) = (words for words in _command_lines() if f"--grpc-port={server.ports.grpc}" in words)
     assert "--grpc-use-ssl=true" in line and processes(server.process.pid)["gate"] == 1
 
@@ -106,7 +109,14 @@ def test_clients_are_told_what_they_lack(server, address, certificates, monkeypa
     monkeypatch.delenv(AUTHORITY)
     assert "its certificate is not trusted: P2C_TRITON_CA names" in refusal()
     monkeypatch.setenv(AUTHORITY, str(certificates / "nothing.pem"))
-    assert refusal() == f"{certificates}/nothing.pem: cannot be read"
+    assert refusal() == f"{certificates}/nothing.pem: is no file that can be read"
+    monkeypatch.setenv(AUTHORITY, str(certificates))
+    assert refusal() == f"{certificates}: is no file that can be read"
+    monkeypatch.setenv(AUTHORITY, str(certificates / "authority.pem"))
+    monkeypatch.setenv(TOKEN, "weak")
+    assert refusal() == f"{TOKEN}: has to be at least 16 letters, digits, - or _; `openssl rand -hex 16` prints such"
+    monkeypatch.setenv(TOKEN, SECRET + "\n")  # as secrets made from files have it
+    assert Client(address).cartoonize(WARM_UP.read_bytes())
     with pytest.raises(ServerError):  # no TLS
         Client(f"localhost:{server.ports.grpc}").cartoonize(WARM_UP.read_bytes(), timeout=1)
     infer = urllib.request.Request(f"http://127.0.0.1:{server.ports.http}/v2/models/photo2cartoon/infer", b"{}")
@@ -121,6 +131,7 @@ def test_files_that_cannot_be_used_are_named_before_anything_starts(certificates
         ((tmp_path / "none", key), "none: cannot be read: No such file"),
         ((tmp_path / "text", key), "text: is no PEM certificate with a name"),
         ((certificates / "authority.pem", certificates / "authority.key"), "is no PEM certificate with a name"),
+        ((certificates / "expired.pem", key), r"expired.pem: expired on \d{4}-\d\d-\d\d"),
         ((certificate, tmp_path / "none"), "none: cannot be read: No such file"),
         ((certificate, certificates / "authority.key"), "authority.key: is no PEM key of .*server.pem"),
     ):

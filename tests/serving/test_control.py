@@ -47,6 +47,12 @@ def test_a_key_is_made_once_and_weak_ones_are_refused(tmp_path, monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     key = server_key(tmp_path)
     assert len(key) == 32 and server_key(tmp_path) == key and (tmp_path / "control.key").stat().st_mode & 0o77 == 0
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(UserError, match="binary: the key cannot be read"):
+        find_key(tmp_path / "binary")
+    (tmp_path / "lines").write_text("a-key-of\ntwo-lines")
+    with pytest.raises(UserError, match="lines: is no key: it has characters that cannot be sent"):
+        find_key(tmp_path / "lines")
     for weak in ("", "short", "a key with spaces in it", "k:e=y,that-triton-would-split"):
         monkeypatch.setenv(VARIABLE, weak)
         with pytest.raises(UserError, match="has to be at least 16 letters, digits, - or _"):

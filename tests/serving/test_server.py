@@ -145,8 +145,15 @@ def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repositor
     ports = Ports.free()
     command = [sys.executable, "-m", "photo2cartoon", "serve", "--repository", repository, "--weights", weights]
     command += [f"--{name}-port={port}" for name, port in vars(ports).items()] + ["--run-folder", tmp_path / "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    assert f"gRPC 127.0.0.1:{ports.grpc}" in process.stdout.readline()
+    if how == "terminate":  # as in the image
+        command += ["--log", "-"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = [line := process.stdout.readline()]
+    while f"gRPC 127.0.0.1:{ports.grpc}" not in line:
+        assert line, "".join(lines)
+        lines.append(line := process.stdout.readline())
+    calls = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [call["result"] for call in calls] == ["answered"] * (how == "terminate"), "the picture of the start"
     getattr(process, how)()
     assert process.wait(20) == (0 if how == "terminate" else -9)  # well before it would have to be killed
     for _ in range(100):

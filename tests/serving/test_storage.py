@@ -106,24 +106,31 @@ def test_a_place_in_use_is_not_initialised_again(place, tmp_path):
 
 
 def test_a_place_of_an_earlier_release_is_brought_up_to_date(place, two_versions, tmp_path, capsys):
-    """It had no model `gate`; its versions stay, and return what this release's configuration asks for."""
+    """Its configurations ask for less; its versions stay, and return what this release's configuration asks for."""
     earlier = tmp_path / "earlier"
     (earlier / "generator").mkdir(parents=True)
     (earlier / "generator/config.pbtxt").write_text("of an earlier release")
     (tmp_path / "graph").write_bytes(b"damaged")
-    storage_at(place).add("generator/config.pbtxt", earlier / "generator/config.pbtxt")
+    for model in ("generator", "gate"):
+        storage_at(place).add(f"{model}/config.pbtxt", earlier / "generator/config.pbtxt")
+    storage_at(place).publish(5, tiny_graph(tmp_path / "5", 5, earlier=True))
     storage_at(place).publish(6, tmp_path / "graph")
     storage_at(place).publish(7, tiny_graph(tmp_path, 7))
     registry.set_champion("stored", two_versions[0])
-    with pytest.raises(UserError, match="of an earlier release and has no gate/config"):
+    with pytest.raises(UserError, match="is of an earlier release; --init puts"):
         promote(place, MODEL)
     init_repository(place, ROOT / "triton_repo")
     assert files(place)["generator/config.pbtxt"] == (ROOT / "triton_repo/generator/config.pbtxt").read_bytes()
-    assert files(place)["gate/config.pbtxt"] and list_versions(place) == [6, 7]
+    assert files(place)["gate/config.pbtxt"] and list_versions(place) == [5, 6, 7]
     portraits = np.zeros((2, 256, 256, 4), np.uint8)
     session = open_session(storage_at(place).graph(7))
     assert session.run(["version"], feed(portraits))[0].tolist() == [[7], [7]]
-    assert "generator/6: stays as it is, and cannot be served" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "generator/6: stays as it is, and cannot be served" in said
+    assert "generator/5: stays as it is, and cannot be served: the graph takes portrait, not portrait, colour" in said
+    before = files(place)
+    init_repository(place, ROOT / "triton_repo")
+    assert files(place) == before
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker
 from photo2cartoon.portrait.background import COLOUR, PHOTOGRAPH, TRANSPARENT, WHITE
-from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.portrait.decode import COMMON_SUFFIXES
 from photo2cartoon.portrait.maker import SIZE, SIZES
 from photo2cartoon.portrait.options import ALL, LARGEST, DrawOptions
 from photo2cartoon.portrait.sandbox import Sandbox
@@ -141,7 +141,7 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
         return gradio.Image(None if several else files[0], visible=not several), gallery
 
     names = list(models.choices)
-    tried = sorted(path for path in examples.iterdir() if path.suffix.lower() in SUFFIXES) if examples else []
+    tried = sorted(path for path in examples.iterdir() if path.suffix.lower() in COMMON_SUFFIXES) if examples else []
     with gradio.Blocks(title="photo2cartoon", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
         gradio.Markdown(
             "# photo2cartoon\nA photograph of people becomes cartoons of the same people. "

@@ -12,6 +12,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import MODEL_REPOSITORY, TRITON_RUN, WEIGHTS
 
 ServerOption = Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")]
+CERTIFICATE = "P2C_TLS_CERTIFICATE"
 KeyFile = Annotated[
     Path | None,
     typer.Option(help="File with the key of that server. [default: P2C_TRITON_KEY, or var/triton/control.key]"),
@@ -91,11 +92,16 @@ def versions(
 @app.command(rich_help_panel=MODELS)
 def ready(
     server: Annotated[str, typer.Option(help="HOST:PORT of the server's gRPC endpoint.")] = "127.0.0.1:8001",
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(envvar=CERTIFICATE, help="The server's certificate, which need not be for this name."),
+    ] = None,
 ) -> None:
     """Exit with 0 if a server is ready and has drawn a picture, for health checks and probes."""
     from photo2cartoon.serving.client import Client
+    from photo2cartoon.serving.connection import connect_here
 
-    if not Client(server).has_drawn():
+    if not Client(server, connect_here(server, tls_certificate)).has_drawn():
         raise UserError(f"Triton at {server}: has not drawn a picture yet")
     typer.echo(f"Triton at {server}: ready")
 
@@ -129,9 +135,14 @@ def serve(
         typer.Option(min=1, help="Refuse photographs beyond this number in work or waiting. [default: 16 per core]"),
     ] = None,
     tls_certificate: Annotated[
-        Path | None, typer.Option(help="PEM certificate for TLS on the gRPC port; clients call grpcs://HOST:PORT.")
+        Path | None,
+        typer.Option(
+            envvar=CERTIFICATE, help="PEM certificate for TLS on the gRPC port; clients call grpcs://HOST:PORT."
+        ),
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM key of --tls-certificate, without a password.")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(envvar="P2C_TLS_KEY", help="PEM key of --tls-certificate, without a password.")
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(help="File with a token that requests have to send. [default: P2C_TRITON_TOKEN; no token]"),
@@ -139,6 +150,12 @@ def serve(
     run_folder: Annotated[
         Path, typer.Option(help="Folder for backends, log, and the key of model control.")
     ] = TRITON_RUN,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            envvar="P2C_LOG", help="File of the log, or - for the output. [default: triton.log in --run-folder]"
+        ),
+    ] = None,
 ) -> None:
     """Serve the promoted model with Triton until Ctrl-C or SIGTERM, on loopback by default."""
     import signal
@@ -172,13 +189,13 @@ def serve(
     signal.signal(signal.SIGINT, stop)
     ports = Ports(grpc_port, http_port, metrics_port)
     with Server(
-        repository, run_folder, ports, weights, params, host, http, profile, waiting, tls, token, backend
+        repository, run_folder, ports, weights, params, host, http, profile, waiting, tls, token, backend, log
     ) as server:
         place = server.grpc.removeprefix(SECURE).split(":")[0]
         typer.echo(
             f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{place}:{metrics_port}/metrics\n"
-            f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    (log: {server.log}; Ctrl-C stops)"
+            f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    ({server.where}; Ctrl-C stops)"
         )
         while server.process.poll() is None:
             time.sleep(0.3)
-        raise UserError(f"Triton ended by itself (log: {server.log})")
+        raise UserError(f"Triton ended by itself ({server.where})")

@@ -30,6 +30,6 @@ def summarise(data: Path | None) -> dict[str, list[float] | float]:
         values = [float(getattr(row, name)) for row in rows if getattr(row, name)]
         if values:
             summary[name] = [round(float(value), 4) for value in np.quantile(values, QUANTILES)]
-    if searched:
+    if any(row.faces for row in rows):
         summary[REFUSED] = round(sum(row.result != "kept" for row in searched) / len(searched), 4)
     return summary

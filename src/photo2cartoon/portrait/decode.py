@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif"})
 COMMON = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF")  # what strangers may send; Pillow opens MPO as JPEG
+COMMON_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"})
 DECODED = (*COMMON, "BMP", "TIFF", "GIF")
+SUFFIXES = COMMON_SUFFIXES | {".bmp", ".tif", ".tiff", ".gif"}
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64_000_000
 MIN_SIDE = 16
@@ -105,7 +106,7 @@ def decode_coarsely(
             raise PictureError("unreadable", "not a picture of a known format") from None
         except MemoryError:
             raise PictureError("too large", "decoding takes more memory than there is") from None
-        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError) as error:
+        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, RuntimeError) as error:
             raise PictureError("unreadable", f"damaged picture ({error})") from None
 
 

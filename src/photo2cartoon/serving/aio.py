@@ -13,6 +13,8 @@ from photo2cartoon.serving.messages import (
     Answer,
     BusyError,
     FaceCartoon,
+    LateError,
+    ServerError,
     answers_of,
     as_server_error,
     new_request,
@@ -54,6 +56,7 @@ class AsyncClient:
 
         given, request = photo_input(self._grpc, photos), new_request()
         own = {"request_id": request, "parameters": (call or Call()).parameters()}
+        refused: ServerError = LateError(f"Triton at {self.server}: no time was left for a call")
         for pause, left in pauses(timeout):
             await asyncio.sleep(pause)
             try:

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -33,13 +34,14 @@ class Times(NamedTuple):
     openvino: float
 
 
-def resolve_backend(wish: Backend, native: bool, graph: Path, threads: int, run_folder: Path) -> str:
+def resolve_backend(wish: Backend, native: bool, graph: Callable[[], Path], threads: int, run_folder: Path) -> str:
     """Return what shall run the generator: the wish, or for `auto` what draws faster.
 
     Args:
         wish: one of `BACKENDS`.
         native: whether the server is NVIDIA's, with backends of its own; `auto` is onnxruntime there.
-        graph, threads, run_folder: as for `choose_backend`.
+        graph: returns the newest version's; it may be far away.
+        threads, run_folder: as for `choose_backend`.
 
     Raises:
         UserError: the server does not have it.
@@ -50,7 +52,7 @@ def resolve_backend(wish: Backend, native: bool, graph: Path, threads: int, run_
         raise UserError("serve: --backend openvino needs the package openvino")
     if wish != AUTO:
         return wish
-    return ONNXRUNTIME if native else choose_backend(graph, threads, run_folder)
+    return ONNXRUNTIME if native else choose_backend(graph(), threads, run_folder)
 
 
 def choose_backend(graph: Path, threads: int, run_folder: Path) -> str:
@@ -67,11 +69,12 @@ def choose_backend(graph: Path, threads: int, run_folder: Path) -> str:
     key = hashlib.sha256(f"{sha256_of(graph)} {threads} {_version()} {_processor()}".encode()).hexdigest()
     remembered = read_json(place) if place.is_file() else {}
     if remembered.get("key") != key:
-        remembered = {"key": key, "times": measure(graph, threads)}
+        times = measure(graph, threads)
+        if times is None:
+            return ONNXRUNTIME
+        remembered = {"key": key, "times": times}
         with atomic_write(place) as partial:
             partial.write_text(json.dumps(remembered))
-    if not remembered["times"]:
-        return ONNXRUNTIME
     return pick(Times(*remembered["times"]))
 
 
@@ -91,7 +94,7 @@ def pick(times: Times) -> str:
 
 
 def measure(graph: Path, threads: int) -> Times | None:
-    """Measure both in a process of their own, which gives their memory back; None if one of them cannot draw."""
+    """Measure both in a process of their own, which gives their memory back; None if OpenVINO cannot be used."""
     command = [sys.executable, "-m", __name__, str(graph), str(threads)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)
@@ -122,12 +125,14 @@ def _measure(graph: str, threads: int) -> Times:
     """Let both draw in turns, as their backends do."""
     import openvino
 
-    from photo2cartoon.serving.openvino_backend import options, sample
-    from photo2cartoon.serving.session import open_session
+    from photo2cartoon.serving.openvino_backend import check, options, sample
+    from photo2cartoon.serving.session import INPUTS, open_session
 
-    core, given = openvino.Core(), dict(zip(("portrait", "colour"), sample(), strict=True))
+    core, given = openvino.Core(), dict(zip(INPUTS, sample(), strict=True))
     request = core.compile_model(graph, "CPU", options(core, threads)).create_infer_request()
     session = open_session(Path(graph), threads)
+    request.infer(given)
+    check(request.get_tensor("cartoon").data, session.run(["cartoon"], given)[0])
     taken: dict[str, list[float]] = {ONNXRUNTIME: [], OPENVINO: []}
     for _ in range(TURNS + 2):
         for name, run in (

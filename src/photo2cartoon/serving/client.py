@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from photo2cartoon.layout import ENSEMBLE, GENERATOR
+from photo2cartoon.layout import ENSEMBLE, GENERATOR, PICTURE
 from photo2cartoon.portrait.background import COLOUR
 from photo2cartoon.portrait.maker import MOST_FACES
 from photo2cartoon.serving.call import Call
@@ -18,6 +18,8 @@ from photo2cartoon.serving.messages import (
     Answer,
     BusyError,
     FaceCartoon,
+    LateError,
+    ServerError,
     answers_of,
     as_server_error,
     new_request,
@@ -126,7 +128,8 @@ class Client:
         try:
             if not self._client.is_model_ready(ENSEMBLE, client_timeout=READY_SECONDS):
                 return False
-            said = self._client.get_inference_statistics(ENSEMBLE, client_timeout=READY_SECONDS)
+            # Of the last step: the counts of the ensemble and of the generator begin anew with each version.
+            said = self._client.get_inference_statistics(PICTURE, client_timeout=READY_SECONDS)
         except InferenceServerException as error:
             raise as_server_error(self.server, error) from None
         return any(model.inference_stats.success.count for model in said.model_stats)
@@ -135,6 +138,7 @@ class Client:
         from tritonclient.utils import InferenceServerException
 
         request = new_request()
+        refused: ServerError = LateError(f"Triton at {self.server}: no time was left for a call")
         for pause, left in pauses(timeout):
             time.sleep(pause)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import ssl
 from pathlib import Path
@@ -28,15 +29,15 @@ def connect(
         token: that the server asks for; None is P2C_TRITON_TOKEN, if there is one.
 
     Raises:
-        UserError: the address is no such one, or the file cannot be read.
+        UserError: the address is no such one, the file cannot be read, or the token is weak, see `check_secret`.
     """
     if module is None:
         from tritonclient import grpc as module
     address, options = server.removeprefix(SECURE), {}
     if server.startswith(SECURE):
         authority = authority or os.environ.get(AUTHORITY) or ssl.get_default_verify_paths().cafile
-        if authority and not os.access(authority, os.R_OK):
-            raise UserError(f"{authority}: cannot be read")
+        if authority and not (Path(authority).is_file() and os.access(authority, os.R_OK)):
+            raise UserError(f"{authority}: is no file that can be read")
         options = {"ssl": True, "root_certificates": authority}
         if name:
             options["channel_args"] = [("grpc.ssl_target_name_override", name)]
@@ -44,7 +45,8 @@ def connect(
         client = module.InferenceServerClient(address, **options)
     except ValueError as error:
         raise UserError(f"{server}: not HOST:PORT: {error}") from None
-    if token := token or os.environ.get(TOKEN):
+    if token := (token or os.environ.get(TOKEN, "")).strip():
+        check_secret(TOKEN, token)
         client.register_plugin(_Token(token))
     return client
 
@@ -53,6 +55,23 @@ def token_option(protocol: str, token: str) -> str:
     """Return Triton's option that restricts inference to whoever sends a token, for `grpc` or `http`."""
     kind = {"grpc": "grpc-restricted-protocol", "http": "http-restricted-api"}[protocol]
     return f"--{kind}=inference:{_HEADER}={token}"
+
+
+def connect_here(server: str, certificate: Path | None, token: str | None = None) -> Any:
+    """Open a client of a server on this machine, whatever name its certificate is for.
+
+    Args:
+        server: as for `connect`; with a certificate also HOST:PORT.
+        certificate: the server's own; None is a server without TLS.
+        token: as for `connect`.
+
+    Raises:
+        UserError: as for `connect` and `certificate_name`.
+    """
+    if certificate is None:
+        return connect(server, token=token)
+    secure = SECURE + server.removeprefix(SECURE)
+    return connect(secure, None, certificate_name(certificate), str(certificate), token)
 
 
 def tls_options(files: tuple[Path, Path] | None) -> list[str]:
@@ -80,7 +99,7 @@ def read_token(file: Path | None) -> str | None:
     Raises:
         UserError: the file cannot be read, or the token is weak, see `check_secret`.
     """
-    token = os.environ.get(TOKEN) or None
+    token = os.environ.get(TOKEN, "").strip() or None
     if file is not None:
         try:
             token = file.read_text().strip()
@@ -109,7 +128,7 @@ def certificate_name(certificate: Path) -> str:
     """Return the first name that a certificate is for.
 
     Raises:
-        UserError: the file cannot be read, is no certificate, or has no name.
+        UserError: the file cannot be read, is no certificate, has expired, or has no name.
     """
     from cryptography import x509
 
@@ -120,6 +139,8 @@ def certificate_name(certificate: Path) -> str:
         raise UserError(f"{certificate}: cannot be read: {error.strerror}") from None
     except (ValueError, x509.ExtensionNotFound):
         raise UserError(f"{certificate}: is no PEM certificate with a name (subjectAltName)") from None
+    if found.not_valid_after_utc < datetime.datetime.now(datetime.UTC):
+        raise UserError(f"{certificate}: expired on {found.not_valid_after_utc:%Y-%m-%d}")
     listed = names.get_values_for_type(x509.DNSName) or [str(ip) for ip in names.get_values_for_type(x509.IPAddress)]
     if not listed:
         raise UserError(f"{certificate}: is no PEM certificate with a name (subjectAltName)")

@@ -29,7 +29,7 @@ def server_key(run_folder: Path) -> str:
     Raises:
         UserError: the key is weak, see `check_secret`.
     """
-    given = os.environ.get(VARIABLE)
+    given = os.environ[VARIABLE].strip() if VARIABLE in os.environ else None
     if given is None and (run_folder / CONTROL_KEY).is_file():
         given = (run_folder / CONTROL_KEY).read_text().strip()
     if given is None:
@@ -48,14 +48,22 @@ def find_key(file: Path | None = None) -> str:
         UserError: the file cannot be read.
     """
     if file is None and VARIABLE in os.environ:
-        return os.environ[VARIABLE]
+        return _printable(VARIABLE, os.environ[VARIABLE])
     place = file or TRITON_RUN / CONTROL_KEY
     try:
-        return place.read_text().strip()
-    except OSError as error:
+        return _printable(str(place), place.read_text())
+    except (OSError, UnicodeDecodeError) as error:
         if file is None:
             return ""  # a server without restrictions needs none
-        raise UserError(f"{file}: the key cannot be read: {error.strerror}") from None
+        raise UserError(f"{file}: the key cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _printable(place: str, key: str) -> str:
+    """Return a key that can be sent. Errors never show one."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"{place}: is no key: it has characters that cannot be sent")
+    return key
 
 
 def restrictions(key: str, http: bool) -> list[str]:

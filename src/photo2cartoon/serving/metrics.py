@@ -5,6 +5,7 @@ Neither contains a picture, a part of one, or an address.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ FAMILIES = {
     ),
     "p2c_photographs_total": Family(COUNTER, "Photographs by the code of their answer: ok, or why not drawn.", ("code",)),
     "p2c_cartoons_total": Family(COUNTER, "Cartoons by version of the generator and format.", ("version", "format")),
-    "p2c_faces": Family(HISTOGRAM, "Faces found in a photograph.", (), (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 10.5, 15.5)),
+    "p2c_faces": Family(HISTOGRAM, "Faces found in a photograph that was drawn.", (), (1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 10.5, 15.5)),
     "p2c_portrait_width": Family(
         HISTOGRAM, "Width of a face in its photograph, pixels.", (), (64, 80, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
     ),
@@ -109,5 +110,6 @@ class Metrics:
 
 
 def log_line(**values: object) -> None:
-    """Write a line of JSON to the server's log, with the time in seconds since 1970."""
-    print(json.dumps({"time": round(time.time(), 3), **values}), flush=True)
+    """Write a line of JSON to the server's log, with the time in seconds since 1970; not if the disk is full."""
+    with contextlib.suppress(OSError):
+        print(json.dumps({"time": round(time.time(), 3), **values}), flush=True)

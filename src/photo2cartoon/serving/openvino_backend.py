@@ -35,6 +35,16 @@ def sample():
     return np.dstack([rgb, alpha]).astype(np.uint8)[None], np.full((1, 1), 0.9, np.float32)
 
 
+def check(drawn, expected, largest=LARGEST):
+    """Refuse a drawing that differs too much from the expected one."""
+    difference = np.abs(drawn.astype(int) - expected)
+    if difference.mean() > MEAN or difference.max() > largest:
+        raise ValueError(
+            f"OpenVINO's drawing differs from onnxruntime's by {difference.mean():.2f} levels on average and"
+            f" {difference.max()} at most, allowed are {MEAN} and {largest}: p2c serve --backend onnxruntime"
+        )
+
+
 class TritonPythonModel:
     """Runs `model.onnx` from a version's folder."""
 
@@ -68,9 +78,4 @@ class TritonPythonModel:
     def _compare(self, graph, largest):
         given = dict(zip(self.inputs, sample(), strict=True))
         session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-        difference = np.abs(self._run(given)[self.outputs[0]].astype(int) - session.run(self.outputs[:1], given)[0])
-        if difference.mean() > MEAN or difference.max() > largest:
-            raise ValueError(
-                f"OpenVINO's drawing differs from onnxruntime's by {difference.mean():.2f} levels on average and"
-                f" {difference.max()} at most, allowed are {MEAN} and {largest}: p2c serve --backend onnxruntime"
-            )
+        check(self._run(given)[self.outputs[0]], session.run(self.outputs[:1], given)[0], largest)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from photo2cartoon.layout import ENSEMBLE, GENERATOR
+from photo2cartoon.layout import ENSEMBLE, GATE, GENERATOR, PICTURE, PORTRAIT
 from photo2cartoon.serving.backend_choice import CUDA, ONNXRUNTIME, TENSORRT
 from photo2cartoon.serving.storage import Storage
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LATENCY, THROUGHPUT = "latency", "throughput"
 Profile = Literal["latency", "throughput"]
 # In the order of loading.
-MODELS = (GENERATOR, "portrait", "picture", "gate", ENSEMBLE)
+MODELS = (GENERATOR, PORTRAIT, PICTURE, GATE, ENSEMBLE)
 
 
 def usable_cores() -> int:
@@ -57,11 +57,11 @@ def configurations(
 
     own = {
         GENERATOR: {"instances": 1 if profile == LATENCY else cores, "threads": instance_threads(profile, cores)},
-        "portrait": {
+        PORTRAIT: {
             "instances": max(1, cores // 2) if profile == LATENCY else cores,
             "threads": instance_threads(profile, cores),
         },
-        "picture": {"instances": max(1, cores // 2), "threads": None},
+        PICTURE: {"instances": max(1, cores // 2), "threads": None},
     }
     adapted = {}
     for model in MODELS:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
+from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.params import Select
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.progress import note
@@ -61,8 +61,11 @@ def _stamp_versions(target: Storage) -> None:
                 f"{target}: its versions are of an earlier release; `p2c promote --init` on a machine with the whole"
                 " environment brings them up to date"
             ) from None
+        except UserError:
+            raise
         except Exception as error:  # onnx's errors have no common class
-            note(f"{target}/{GENERATOR}/{version}: stays as it is, and cannot be served: {str(error).splitlines()[0]}")
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            note(f"{target}/{GENERATOR}/{version}: stays as it is, and cannot be served: {said}")
 
 
 def promote(repository: Path | str, params: Select, server: str | None = None, key: str | None = None) -> int:
@@ -87,8 +90,8 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     target = storage_at(repository)
     if not target.is_initialised():
         raise UserError(
-            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}, or is of an earlier release and has"
-            f" no {GATE}/{CONFIG}; --init puts them there"
+            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}, or is of an earlier release;"
+            " --init puts this release's there"
         )
     champion = registry.find_alias(params.model_name, registry.CHAMPION)
     if champion is None:
@@ -166,7 +169,8 @@ def _check_drawing(graph: Path, version: int, max_seconds: float | None) -> None
         inputs = [item.name for item in session.get_inputs()]
         cartoon = draw(session, portrait) if inputs == INPUTS else None
     except Exception as error:  # onnxruntime's errors have no common class
-        raise UserError(f"MLflow version {version}: its graph cannot draw: {str(error).splitlines()[0]}") from None
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"MLflow version {version}: its graph cannot draw: {said}") from None
     if cartoon is None:
         raise UserError(
             f"MLflow version {version}: its graph takes {', '.join(inputs)}, not {', '.join(INPUTS)}: an earlier release"

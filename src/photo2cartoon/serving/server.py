@@ -22,7 +22,7 @@ from photo2cartoon.serving import slots
 from photo2cartoon.serving.backend_choice import ONNXRUNTIME, Backend, resolve_backend
 from photo2cartoon.serving.call import WARM_UP
 from photo2cartoon.serving.client import Client
-from photo2cartoon.serving.connection import SECURE, TOKEN, certificate_name, connect, tls_options, token_option
+from photo2cartoon.serving.connection import SECURE, TOKEN, connect_here, tls_options, token_option
 from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
 from photo2cartoon.serving.installation import find_triton
 from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instance_threads, usable_cores
@@ -30,6 +30,7 @@ from photo2cartoon.serving.storage import Folder, storage_at
 from photo2cartoon.serving.watch import Watch
 
 START_SECONDS, STOP_SECONDS = 120, 30
+OUTPUT = "-"
 ENGINES = "engines"  # of TensorRT, in the run folder
 WAITING = 16  # photographs in work or waiting, for each core; more are refused
 
@@ -64,6 +65,7 @@ class Server:
         tls: files of a certificate and its key, both PEM, for TLS on the gRPC port; None is without.
         token: that a request for cartoons has to send; None asks for none.
         backend: what runs the generator; `auto` measures, see `backend_choice`.
+        log: file of the server's log; `-` is this process's output; None is `triton.log` in the run folder.
 
     Raises:
         UserError: a port is taken, a version is missing, or the server does not start.
@@ -83,6 +85,7 @@ class Server:
         tls: tuple[Path, Path] | None = None,
         token: str | None = None,
         backend: Backend = ONNXRUNTIME,
+        log: str | None = None,
     ) -> None:
         self.repository, self.run_folder, self.ports = repository, run_folder.resolve(), ports
         self.weights, self.params = weights.resolve(), params.resolve() if params else None
@@ -91,7 +94,7 @@ class Server:
         self.waiting = waiting or WAITING * self.cores
         self.tls, self.token, self.backend = tls, token, backend
         self.key = ""
-        self.log = self.run_folder / "triton.log"
+        self.log = self.run_folder / "triton.log" if log is None else None if log == OUTPUT else Path(log).resolve()
         self.process: subprocess.Popen | None = None
         self._watch: Watch | None = None
 
@@ -102,8 +105,12 @@ class Server:
 
     def connection(self) -> Any:
         """Open a connection to the running server from this machine, whatever name its certificate is for."""
-        own = {"name": certificate_name(self.tls[0]), "authority": str(self.tls[0])} if self.tls else {}
-        return connect(self.grpc, token=self.token, **own)
+        return connect_here(self.grpc, self.tls and self.tls[0], self.token)
+
+    @property
+    def where(self) -> str:
+        """Where the log is, in words."""
+        return f"log: {self.log}" if self.log else "log: above"
 
     @property
     def _prefix(self) -> str:
@@ -136,15 +143,16 @@ class Server:
                 _check_free(self.host, name, port)
         if self.tls and self.http and self.host != LOOPBACK:
             raise UserError("serve: Triton has no TLS for HTTP: leave out --http, or put a TLS proxy in front")
+        tls = tls_options(self.tls)
         if self.host != LOOPBACK:
             _warn(triton.native, bool(self.token))
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self.key = server_key(self.run_folder)
-        graph = models.graph(models.versions()[-1])
         threads = instance_threads(self.profile, self.cores)
-        backend = resolve_backend(self.backend, triton.native, graph, threads, self.run_folder)
+        backend = resolve_backend(
+            self.backend, triton.native, lambda: models.graph(models.versions()[-1]), threads, self.run_folder
+        )
         configs = configurations(models, self.profile, self.cores, backend, self.run_folder / ENGINES)
-        slots.Slots.create(self._places, self.waiting)
         if isinstance(models, Folder):
             # Byte code that is written while a model loads counts as a change of it: the ensemble's load would then load the
             # model again, with its file's configuration.
@@ -168,7 +176,7 @@ class Server:
             ),
             *restrictions(self.key, self.http),
             *(token_option(kind, self.token) for kind in ("grpc", *(["http"] * self.http)) if self.token),
-            *tls_options(self.tls),
+            *tls,
         ]
         environment = {
             **KEEP_MEMORY,  # Triton's stubs would spend a fifth of a portrait's time on fresh pages
@@ -179,16 +187,9 @@ class Server:
         }
         for secret in (VARIABLE, TOKEN):  # the models have no use for them
             environment.pop(secret, None)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
         try:
+            slots.Slots.create(self._places, self.waiting)
+            self._launch(command, environment)
             self._wait()
             control = Control(self.grpc, self.key, self.connection())
             for model, config in configs.items():
@@ -204,23 +205,38 @@ class Server:
             self.stop()
             raise
 
+    def _launch(self, command: list[str], environment: dict[str, str]) -> None:
+        with contextlib.ExitStack() as stack:
+            log = None
+            if self.log is not None:
+                self.log.write_bytes(b"")
+                log = stack.enter_context(self.log.open("ab"))  # appended to, so that it can be rotated by copying
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT if log else None,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+
     def _wait(self) -> None:
         from tritonclient.utils import InferenceServerException
 
         deadline, client = time.monotonic() + START_SECONDS, self.connection()
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise UserError(f"Triton ended while starting: {self._last_error()} (log: {self.log})")
+                raise UserError(f"Triton ended while starting: {self._last_error()} ({self.where})")
             try:
                 if client.is_server_live():
                     return
             except InferenceServerException:
                 pass
             time.sleep(0.2)
-        raise UserError(f"Triton was not ready after {START_SECONDS} s (log: {self.log})")
+        raise UserError(f"Triton was not ready after {START_SECONDS} s ({self.where})")
 
     def _last_error(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
+        lines = self.log.read_text(errors="replace").splitlines() if self.log else ["see above"]
         errors = [line for line in lines if line.startswith("E") or line.startswith("error")]
         return (errors or lines or ["no output"])[-1].split("] ", 1)[-1].strip('"')
 
@@ -229,15 +245,14 @@ class Server:
         if self._watch:
             self._watch.stop()
             self._watch = None
-        if self.process is None:
-            return
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
         for leftover in Path("/dev/shm").glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
         self.process = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from photo2cartoon.portrait.numbers import QUANTILES, REFUSED, SUMMARISED
+from photo2cartoon.serving.session import INPUTS
 
 if TYPE_CHECKING:
     import onnx
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SUMMARY = "training_photographs"  # metadata of a graph: what `dataset.summary.summarise` returned, as JSON
 # The values of the output `training`, in order: number and quantile; the last is the share of refused photographs.
 TRAINING = tuple((number, quantile) for number in SUMMARISED for quantile in QUANTILES)
+STAMPED = VERSION, TRAINING_OUTPUT = "version", "training"  # the outputs
 _PREFIX = "photo2cartoon_"
 
 
@@ -29,13 +31,19 @@ def stamp(graph: Path, version: int, out: Path) -> None:
         graph: an ONNX graph.
         version: the number, which is the version's in MLflow.
         out: receives the graph; the same bytes for the same graph and number.
+
+    Raises:
+        ValueError: the graph does not take `INPUTS`.
     """
     import onnx
 
     model = onnx.load(str(graph))
+    inputs = [value.name for value in model.graph.input]
+    if inputs != INPUTS:
+        raise ValueError(f"the graph takes {', '.join(inputs)}, not {', '.join(INPUTS)}")
     texts = {item.key: item.value for item in model.metadata_props}
-    _set_output(model, "version", np.array([[version]], np.int32))
-    _set_output(model, "training", _training(json.loads(texts.get(SUMMARY, "{}"))))
+    _set_output(model, VERSION, np.array([[version]], np.int32))
+    _set_output(model, TRAINING_OUTPUT, _training(json.loads(texts.get(SUMMARY, "{}"))))
     onnx.save(model, str(out))
 
 

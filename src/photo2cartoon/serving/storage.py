@@ -15,6 +15,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.files import atomic_dir, atomic_write, cache_folder, sha256_of
 from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.serving.connection import SECURE
+from photo2cartoon.serving.stamp import STAMPED
 from photo2cartoon.urls import as_user_error, file_system, is_url
 
 CONNECT_SECONDS = 10.0
@@ -27,7 +28,7 @@ class Storage(Protocol):
         """List the generator versions that a server would see, oldest first; it serves the last."""
 
     def is_initialised(self) -> bool:
-        """Return whether the configurations are present, and none is missing that an earlier release did not have."""
+        """Return whether the configurations are present, and are this release's."""
 
     def add(self, name: str, path: Path) -> None:
         """Store a configuration file under its name inside the repository."""
@@ -87,6 +88,11 @@ def must_be_usable(place: str, server: str = "") -> None:
         raise UserError(f"Triton at {server}: does not answer ({error})") from None
 
 
+def _is_current(storage: Storage) -> bool:
+    """Return whether the generator's configuration asks for all that this release's versions return."""
+    return all(f'"{output}"' in storage.config(GENERATOR) for output in STAMPED)
+
+
 class Folder:
     """Model repository in a folder, which may be a mounted volume."""
 
@@ -101,7 +107,7 @@ class Folder:
         return sorted(int(path.name) for path in found if (path / VERSION_GRAPH).is_file())
 
     def is_initialised(self) -> bool:
-        return all((self.path / model / CONFIG).is_file() for model in (GENERATOR, GATE))
+        return all((self.path / model / CONFIG).is_file() for model in (GENERATOR, GATE)) and _is_current(self)
 
     def add(self, name: str, path: Path) -> None:
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +184,8 @@ class Bucket:
     def is_initialised(self) -> bool:
         with as_user_error(self.url, "cannot be read"):
             self._system.invalidate_cache()
-            return all(self._system.exists(self._in(f"{model}/{CONFIG}")) for model in (GENERATOR, GATE))
+            there = all(self._system.exists(self._in(f"{model}/{CONFIG}")) for model in (GENERATOR, GATE))
+        return there and _is_current(self)
 
     def add(self, name: str, path: Path) -> None:
         with as_user_error(self.url, "cannot be written"):

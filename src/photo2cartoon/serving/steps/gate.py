@@ -12,7 +12,7 @@ from photo2cartoon.serving.call import MOST_PHOTOS, Admitted, Call
 from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
 
-LONGEST_NAME = 64  # of a request in the log
+LONGEST_NAME, LONGEST_DETAIL = 64, 200  # in the log: both have words of the caller
 
 
 class TritonPythonModel:
@@ -48,5 +48,5 @@ class TritonPythonModel:
 
     def _refusal(self, name, result, text, code):
         self.metrics.count("p2c_calls_total", result)
-        log_line(request=name, result=result, detail=text)
+        log_line(request=name, result=result, detail=text[:LONGEST_DETAIL])
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

@@ -16,6 +16,8 @@ from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
 from photo2cartoon.serving.stamp import TRAINING
 
+SHOW_SECONDS = 10
+
 
 class TritonPythonModel:
     """Makes the answer of a call."""
@@ -24,7 +26,7 @@ class TritonPythonModel:
         """Open the places, to give back those of a call."""
         self.slots = Slots.of_server()
         self.metrics = Metrics(pb_utils)
-        self.shown = None  # version whose training photographs the metrics describe
+        self.shown = None, 0.0  # version whose training photographs the metrics describe, and since when
 
     def execute(self, requests):
         """Answer each request separately."""
@@ -83,13 +85,13 @@ class TritonPythonModel:
         )
 
     def _show_training(self, version, values):
-        """Show the photographs that a version was trained on, once."""
-        if version == self.shown:
+        """Show the photographs that a version was trained on; again now and then, as other processes may show another's."""
+        if version == self.shown[0] and time.monotonic() - self.shown[1] < SHOW_SECONDS:
             return
         for (number, quantile), value in zip(TRAINING, values, strict=False):
             self.metrics.set("p2c_training", number, quantile, number=float(value))
         self.metrics.set("p2c_training_refused", number=float(values[-1]))
-        self.shown = version
+        self.shown = version, time.monotonic()
 
 
 def _pictures(given, call, plan):

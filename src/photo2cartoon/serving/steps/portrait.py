@@ -105,8 +105,8 @@ class TritonPythonModel:
     def _observe(self, code, made):
         """Count a photograph by the code of its answer, and measure its portraits."""
         self.metrics.count("p2c_photographs_total", code)
-        if code in (OK, "no_face"):
-            self.metrics.observe("p2c_faces", made[0].faces if made else 0)
+        if made:
+            self.metrics.observe("p2c_faces", made[0].faces)
         for portrait in made:
             for name, number in numbers_of(portrait)._asdict().items():
                 self.metrics.observe(f"p2c_portrait_{name}", number)
