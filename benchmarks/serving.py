@@ -29,20 +29,21 @@ import numpy as np
 
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.export.pretrained import pretrained_graph
-from photo2cartoon.layout import MODEL_REPOSITORY
+from photo2cartoon.layout import ENSEMBLE, MODEL_REPOSITORY
 from photo2cartoon.portrait import Photograph, PortraitMaker, decode
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.progress import bar
 from photo2cartoon.provenance.encode import PNG, encode
 from photo2cartoon.provenance.mark import Mark
 from photo2cartoon.serving.aio import AsyncClient
+from photo2cartoon.serving.messages import photo_input
 from photo2cartoon.serving.plan import LATENCY, THROUGHPUT, usable_cores
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.serving.session import draw, open_session
 from photo2cartoon.serving.stamp import stamp
 
 CLIENTS = (1, 2, 4, 8, 16)
-SIDE = 1024
+SIDE, REFUSALS = 1024, 200
 PAGE = Path("docs/serving.md")
 BEGIN, END = "<!-- benchmarks.serving -->", "<!-- /benchmarks.serving -->"
 
@@ -101,7 +102,9 @@ def main() -> None:
                 name = f"Triton, {profile}, {clients} client{'s' if clients > 1 else ''}"
                 ways[name] = _served(server.grpc, clients, photos)
         table = measure(ways, options.rounds, options.seconds)
+        p50, p99 = np.percentile(_refused(servers[LATENCY], photos[0]), [50, 99]) * 1000
     text = f"{_machine()}, `{options.model}`, {options.rounds} rounds of {options.seconds:g} s:\n\n{table}"
+    text += f"\n\nA call that a server is too busy for gets its refusal after {p50:.1f} ms (p50) to {p99:.1f} ms (p99)."
     print(text)
     if options.write:
         page = PAGE.read_text(encoding="utf-8")
@@ -144,6 +147,23 @@ def _served(server: str, clients: int, photos: Sequence[bytes]) -> Callable[[flo
             return Times(taken, [len(taken) / (time.perf_counter() - began)])
 
     return lambda seconds: asyncio.run(all_of_them(seconds))
+
+
+def _refused(server: Server, photo: bytes) -> list[float]:
+    """Return the seconds of calls, one after another, while all of a server's places are taken."""
+    from tritonclient import grpc
+
+    places, client = server.slots(), grpc.InferenceServerClient(server.grpc)
+    taken = places.take(len(places))
+    seconds = []
+    for _ in range(REFUSALS):
+        began = time.perf_counter()
+        with contextlib.suppress(grpc.InferenceServerException):
+            client.infer(ENSEMBLE, photo_input(grpc, [photo]))
+            raise AssertionError("a server without places has drawn")
+        seconds.append(time.perf_counter() - began)
+    places.free(taken)
+    return seconds
 
 
 @contextlib.contextmanager
