@@ -167,3 +167,7 @@ def test_every_command_explains_itself(p2c):
     for verb in verbs:
         text = p2c(verb, "--help").stdout
         assert f"Usage: p2c {verb}" in text or f"{verb} [OPTIONS]" in text
+
+
+def test_the_version_is_printed(p2c):
+    assert re.fullmatch(r"photo2cartoon \d+\.\d+\.\d+, commit \S+\n", p2c("--version").stdout)

@@ -16,6 +16,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from photo2cartoon.tracking.lineage import lineage
+
+        said = lineage()
+        typer.echo(f"photo2cartoon {said['photo2cartoon']}, commit {said['git_commit']}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print version and commit, and end."),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
 STAGES, MODELS, HELP = "Stages of the pipeline (`dvc repro` runs all but promote)", "Use models", "More"
 
 ParamsFile = Annotated[Path | None, typer.Option("--params", help="Parameters file. [default: ./params.yaml]")]
