@@ -24,9 +24,9 @@ from photo2cartoon.serving.call import WARM_UP
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.connection import SECURE, TOKEN, connect_here, tls_options, token_option
 from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
-from photo2cartoon.serving.installation import find_triton
+from photo2cartoon.serving.installation import Triton, find_triton
 from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instance_threads, usable_cores
-from photo2cartoon.serving.storage import Folder, storage_at
+from photo2cartoon.serving.storage import Folder, Storage, storage_at
 from photo2cartoon.serving.watch import Watch
 
 START_SECONDS, STOP_SECONDS = 120, 30
@@ -157,27 +157,7 @@ class Server:
             # Byte code that is written while a model loads counts as a change of it: the ensemble's load would then load the
             # model again, with its file's configuration.
             compileall.compile_dir(models.path, quiet=2)
-        command = [
-            str(triton.root / "bin/tritonserver"),
-            f"--model-repository={models.for_triton()}",
-            f"--backend-directory={triton.backends(self.run_folder / 'backends')}",
-            f"--cache-directory={triton.root / 'caches'}",
-            "--model-control-mode=explicit",
-            f"--backend-config=python,shm-region-prefix-name={self._prefix}",
-            "--exit-timeout-secs=20",
-            f"--grpc-address={self.host}",
-            f"--grpc-port={self.ports.grpc}",
-            f"--metrics-address={self.host}",
-            f"--metrics-port={self.ports.metrics}",
-            *(
-                ("--http-address=" + self.host, f"--http-port={self.ports.http}")
-                if self.http
-                else ("--allow-http=false",)
-            ),
-            *restrictions(self.key, self.http),
-            *(token_option(kind, self.token) for kind in ("grpc", *(["http"] * self.http)) if self.token),
-            *tls,
-        ]
+        command = self._command(triton, models, tls)
         environment = {
             **KEEP_MEMORY,  # Triton's stubs would spend a fifth of a portrait's time on fresh pages
             **triton.environment(),
@@ -205,12 +185,38 @@ class Server:
             self.stop()
             raise
 
+    def _command(self, triton: Triton, models: Storage, tls: list[str]) -> list[str]:
+        return [
+            str(triton.root / "bin/tritonserver"),
+            f"--model-repository={models.for_triton()}",
+            f"--backend-directory={triton.backends(self.run_folder / 'backends')}",
+            f"--cache-directory={triton.root / 'caches'}",
+            "--model-control-mode=explicit",
+            f"--backend-config=python,shm-region-prefix-name={self._prefix}",
+            "--exit-timeout-secs=20",
+            f"--grpc-address={self.host}",
+            f"--grpc-port={self.ports.grpc}",
+            f"--metrics-address={self.host}",
+            f"--metrics-port={self.ports.metrics}",
+            *(
+                ("--http-address=" + self.host, f"--http-port={self.ports.http}")
+                if self.http
+                else ("--allow-http=false",)
+            ),
+            *restrictions(self.key, self.http),
+            *(token_option(kind, self.token) for kind in ("grpc", *(["http"] * self.http)) if self.token),
+            *tls,
+        ]
+
     def _launch(self, command: list[str], environment: dict[str, str]) -> None:
         with contextlib.ExitStack() as stack:
             log = None
             if self.log is not None:
-                self.log.write_bytes(b"")
-                log = stack.enter_context(self.log.open("ab"))  # appended to, so that it can be rotated by copying
+                try:
+                    self.log.write_bytes(b"")
+                    log = stack.enter_context(self.log.open("ab"))  # appended to, so that it can be rotated by copying
+                except OSError as error:
+                    raise UserError(f"{self.log}: the log cannot be written: {error.strerror}") from None
             self.process = subprocess.Popen(
                 command,
                 stdout=log,
