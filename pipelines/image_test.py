@@ -18,6 +18,7 @@ import yaml
 
 from photo2cartoon.demo import photograph
 from photo2cartoon.errors import UserError, exit_on_user_error
+from photo2cartoon.layout import LOCAL
 from photo2cartoon.ports import free_ports
 from pipelines.containers import build, engine, run
 from pipelines.run_local import PROJECT
@@ -71,9 +72,11 @@ def pipeline(folder: Path) -> None:
         done = subprocess.run(
             command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        (folder / f"pipeline-{int(fails)}.log").write_text(done.stdout)
         if fails != bool(done.returncode) or (fails and "Inner task failed: 'train'" not in done.stdout):
-            raise UserError(f"the pipeline ended with {done.returncode}: {done.stdout[-1500:]}")
+            log = PROJECT / LOCAL / "image-test.log"
+            log.parent.mkdir(exist_ok=True)
+            log.write_text(done.stdout)
+            raise UserError(f"the pipeline ended with {done.returncode}; all that it printed is in {log}")
     if not (folder / "models/generator/1/model.onnx").is_file():
         raise UserError("the pipeline promoted nothing")
 
