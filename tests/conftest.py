@@ -20,8 +20,13 @@ ROOT = Path(__file__).parents[1]
 
 
 # Each of these takes minutes. `make test` starts them first to keep every worker busy until the end.
-LONGEST = ("test_distributed.py", "test_pipeline.py", "test_cartoon_weights.py", "test_unpaired.py")
-SERVED = "versions"  # fixture of tests/serving that takes a minute: one worker runs all tests that use it
+LONGEST = (
+    "test_distributed.py",
+    "test_pipeline.py",
+    "test_cartoon_weights.py",
+    "test_under_load.py",
+    "test_unpaired.py",
+)
 
 
 def pytest_configure():
@@ -32,13 +37,7 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """Let one worker run the tests of a file, or of a costly fixture (`--dist loadgroup`), those that take longest first."""
-    for item in items:
-        group = SERVED if SERVED in item.fixturenames and item.path.parent.name == "serving" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(
-        key=lambda item: (item.get_closest_marker("xdist_group").args[0] != SERVED, item.path.name not in LONGEST)
-    )
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
