@@ -131,6 +131,7 @@ def by_page(folder: Path, weights: Path) -> Iterator[tuple[Draw, int]]:
     )
     address = re.search(r"http://\S+", process.stdout.readline())
     if address is None:
+        process.kill()
         raise UserError("the page does not start")
     client = Client(address[0], verbose=False, download_files=False)
     known = {"No face": "no_face", "too small": "too_small", "too large": "too_large", "too long": "too_slow"}

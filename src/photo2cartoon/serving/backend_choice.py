@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,7 @@ class Times(NamedTuple):
 
 
 def resolve_backend(wish: Backend, native: bool, graph: Callable[[], Path], threads: int, run_folder: Path) -> str:
-    """Return what shall run the generator: the wish, or for `auto` what draws faster.
+    """Return the backend of the generator: the requested one, or for `auto` the faster one.
 
     Args:
         wish: one of `BACKENDS`.
@@ -115,9 +114,7 @@ def _version() -> str:
 
 def _processor() -> str:
     """Return what names this machine's processor, with its instruction sets."""
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else [platform.processor()]
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
     return " ".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
 
 

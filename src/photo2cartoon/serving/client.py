@@ -128,7 +128,7 @@ class Client:
         try:
             if not self._client.is_model_ready(ENSEMBLE, client_timeout=READY_SECONDS):
                 return False
-            # Of the last step: the counts of the ensemble and of the generator begin anew with each version.
+            # Ask the last step: Triton resets the counts of the ensemble and the generator when a version is loaded.
             said = self._client.get_inference_statistics(PICTURE, client_timeout=READY_SECONDS)
         except InferenceServerException as error:
             raise as_server_error(self.server, error) from None

@@ -33,7 +33,9 @@ def subscribe(name: str, address: str) -> str:
 def unsubscribe(name: str) -> None:
     """Remove the webhook of this name, if MLflow has it."""
     mlflow = connect()
-    with contextlib.suppress(mlflow.MlflowException, NotImplementedError, OSError):
+    with contextlib.suppress(
+        mlflow.MlflowException, NotImplementedError, OSError
+    ):  # as in `subscribe`: nothing to remove
         client = mlflow.MlflowClient()
         for webhook in client.list_webhooks(max_results=100):
             if webhook.name == name:
