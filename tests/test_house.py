@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "src/photo2cartoon"
 # Rooms from top to bottom: a room imports only from rooms below it. docs/architecture.md shows the same list.
 ROOMS = (
-    "__main__", "cli", "demo", "cartoonize", "evaluation", "importing", "training", "export", "scoring", "serving", "dataset",
-    "checkpoint", "networks", "portrait", "provenance", "pretrained", "assets", "tracking",
+    "__main__", "cli", "demo", "cartoonize", "evaluation", "importing", "training", "export", "scoring", "rollout", "serving",
+    "dataset", "checkpoint", "networks", "portrait", "provenance", "pretrained", "assets", "tracking",
 )  # fmt: skip
 LEAVES = ("params", "pictures", "progress", "urls", "files", "ports", "layout", "errors", "__init__")
 # Names that a room never imports, directly or indirectly: our own by module, others by package.

@@ -223,7 +223,7 @@ def test_an_empty_registry_is_named(p2c, tmp_path):
 def test_while_mlflow_is_away_what_is_served_stays(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    follower = Follower(tmp_path, Select(), None)
+    follower = Follower(str(tmp_path), MODEL, lambda: promote(tmp_path, Select()))
     for _ in range(2):
         follower.look()
     said = capsys.readouterr().err

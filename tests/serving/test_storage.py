@@ -13,7 +13,7 @@ from photo2cartoon.serving import repository
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback
 from photo2cartoon.serving.session import feed, open_session
 from photo2cartoon.serving.storage import must_be_usable, storage_at
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import registry, version_files
 from photo2cartoon.urls import file_system
 from tests.conftest import ROOT
 from tests.registered import register
@@ -42,7 +42,7 @@ def two_versions(tmp_path_factory):
         (folder / str(number)).mkdir()
         (folder / str(number) / "card.txt").write_text(str(number))
         version = register("stored", folder / str(number), generator_sha256=str(number))
-        registry.add_files(
+        version_files.add_files(
             "stored", version, tiny_graph(folder / str(number) / "graph/data/model", version).parents[2], {}
         )
         versions.append(version)
@@ -190,7 +190,7 @@ def test_a_graph_that_draws_nothing_is_not_published(place, tmp_path):
         file = tiny_graph(tmp_path / name / "data/model", version, 0 if name == "earlier" else 4, name == "earlier")
         if spoil:
             file.write_bytes(spoil)
-        registry.add_files(name, version, file.parents[2], {})
+        version_files.add_files(name, version, file.parents[2], {})
         registry.set_champion(name, version)
         with pytest.raises(UserError, match=said):
             promote(place, Select(model_name=name))
@@ -214,14 +214,14 @@ def test_a_server_that_refuses_a_version_keeps_the_one_before(place, two_version
     init_repository(place, ROOT / "triton_repo")
     asked = []
 
-    def refuse(control, model):
+    def refuse(fleet, model):
         asked.append(model)
-        raise repository.RefusedError(f"Triton at {control.server}: version refused")
+        raise repository.RefusedError(f"Triton at {fleet.server}: version refused")
 
     registry.set_champion("stored", second)
     promote(place, MODEL)
-    monkeypatch.setattr(repository.Control, "check", lambda _: None)
-    monkeypatch.setattr(repository.Control, "reload", refuse)
+    monkeypatch.setattr(repository.Fleet, "check", lambda _: None)
+    monkeypatch.setattr(repository.Fleet, "reload", refuse)
     registry.set_champion("stored", first)
     with pytest.raises(UserError, match="version refused"):
         promote(place, MODEL, "127.0.0.1:9")

@@ -15,7 +15,7 @@ from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.messages import BusyError, LateError
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.watch import processes
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import registry, version_files
 from tests.registered import register
 from tests.serving.conftest import MODEL, in_process, levels, parent, tiny_graph, under_load, words
 
@@ -99,7 +99,7 @@ def test_versions_that_are_no_good_are_never_served(server, versions, hopper, tm
         file = tiny_graph(tmp_path / name / "data/model", form.pop("named", version), **form)
         if name == "damaged":
             file.write_bytes(file.read_bytes()[:200])
-        registry.add_files("served", version, file.parents[2], {})
+        version_files.add_files("served", version, file.parents[2], {})
         return version
 
     trials = (

@@ -10,12 +10,27 @@ import typer
 from photo2cartoon.cli.common import MODELS, STAGES, ParamsFile, Repository, WeightsFolder, app, load_params
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import MODEL_REPOSITORY, TRITON_RUN, WEIGHTS
+from photo2cartoon.urls import is_url
 
 ServerOption = Annotated[str | None, typer.Option(help="Also load it into the Triton server at HOST:PORT.")]
 CERTIFICATE = "P2C_TLS_CERTIFICATE"
+KSERVE = "KServe"
 KeyFile = Annotated[
     Path | None,
     typer.Option(help="File with the key of that server. [default: P2C_TRITON_KEY, or var/triton/control.key]"),
+]
+
+
+KServe = Annotated[
+    str | None,
+    typer.Option(
+        help="Deploy to this InferenceService of KServe instead; --repository is an object storage URL then.",
+        rich_help_panel=KSERVE,
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(help="Namespace of the InferenceService. [default: the pod's, or kubectl's]", rich_help_panel=KSERVE),
 ]
 
 
@@ -36,28 +51,68 @@ def promote(
         str | None,
         typer.Option(help="With --follow: http://HOST:PORT at which MLflow reaches this process, to act at once."),
     ] = None,
+    kserve: KServe = None,
+    namespace: Namespace = None,
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=99,
+            help="Percent of the calls that the version gets first. Without it: all, when its pods are ready.",
+            rich_help_panel=KSERVE,
+        ),
+    ] = None,
+    window: Annotated[
+        float, typer.Option(min=30, help="Seconds for which a canary is observed.", rich_help_panel=KSERVE)
+    ] = 600,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(
+            envvar="P2C_PROMETHEUS",
+            help="Address of the Prometheus that scrapes the servers: a canary is judged by its numbers.",
+            rich_help_panel=KSERVE,
+        ),
+    ] = None,
     furnish: Annotated[bool, typer.Option("--furnish", hidden=True)] = False,
 ) -> None:
-    """Deploy the version that has the alias 'champion' in MLflow."""
+    """Deploy the version that has the alias 'champion' in MLflow.
+
+    To a model repository, and with --server into a running Triton; or with --kserve to an InferenceService, where a canary
+    gets a share of the calls and then, if errors, times and photographs hold (`rollout` in params.yaml), all of them.
+    """
     from photo2cartoon.progress import note
     from photo2cartoon.serving import repository as serving
     from photo2cartoon.serving.control import find_key
+    from photo2cartoon.serving.fleet import Fleet
 
     if furnish:
         note("--furnish is called --init now; the old name works for one more release")
     if webhook and not follow:
         raise UserError("promote: --webhook is used with --follow")
-    if init or furnish:
-        serving.init_repository(repository, MODEL_REPOSITORY)
     section = load_params(params).select
-    key = find_key(key_file)
+    if kserve:
+        if server or init or furnish:
+            raise UserError("promote: --server and --init are not used with --kserve")
+        deploy, place = _to_kserve(kserve, namespace, repository, params, canary, window, prometheus, not follow)
+        catch_up = None
+    elif canary or namespace:
+        raise UserError("promote: --canary and --namespace are used with --kserve")
+    else:
+        if init or furnish:
+            serving.init_repository(repository, MODEL_REPOSITORY)
+        key = find_key(key_file)
+        deploy, place = (lambda: serving.promote(repository, section, server, key)), str(repository)
+        catch_up = Fleet(server, key).catch_up if server else None
     if follow:
         from photo2cartoon.serving.follow import follow as run
 
-        run(repository, section, server, every, webhook, key)
+        run(place, section.model_name, deploy, every, webhook, catch_up)
         return
-    version = serving.promote(repository, section, server, key)
-    typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
+    version = deploy()
+    if kserve:
+        typer.echo(f"{place}: version {version} has all calls")
+    else:
+        typer.echo(f"{repository}/generator/{version}: in place{f', loaded by {server}' if server else ''}")
 
 
 @app.command(rich_help_panel=MODELS)
@@ -66,13 +121,41 @@ def rollback(
     repository: Repository = MODEL_REPOSITORY,
     server: ServerOption = None,
     key_file: KeyFile = None,
+    kserve: KServe = None,
+    namespace: Namespace = None,
 ) -> None:
     """Roll back to the previous champion."""
+    if kserve:
+        from photo2cartoon.rollout.inference_service import InferenceService
+        from photo2cartoon.rollout.kserve import rollback as run
+
+        target = InferenceService(kserve, namespace)
+        version = run(target, _in_object_storage(repository), load_params(params))
+        typer.echo(f"{target}: version {version} has all calls again")
+        return
     from photo2cartoon.serving.control import find_key
     from photo2cartoon.serving.repository import rollback as stage
 
     version = stage(repository, load_params(params).select, server, find_key(key_file))
     typer.echo(f"{repository}/generator/{version}: back in place{f', loaded by {server}' if server else ''}")
+
+
+def _to_kserve(name, namespace, repository, params, canary, window, prometheus, again):
+    """Return what deploys to an InferenceService, and its name."""
+    from photo2cartoon.rollout.inference_service import InferenceService
+    from photo2cartoon.rollout.kserve import promote as run
+
+    if canary and not prometheus:
+        raise UserError("promote: --canary needs --prometheus (or P2C_PROMETHEUS): by its numbers a canary is judged")
+    values, place = load_params(params), _in_object_storage(repository)
+    target = InferenceService(name, namespace)
+    return (lambda: run(target, place, values, canary, window, prometheus, again)), str(target)
+
+
+def _in_object_storage(repository: Path | str) -> str:
+    if not is_url(repository):
+        raise UserError("--kserve: KServe downloads models from object storage: --repository s3://BUCKET/PATH")
+    return str(repository)
 
 
 @app.command(rich_help_panel=MODELS)
@@ -166,7 +249,7 @@ def serve(
     from photo2cartoon.serving.backend_choice import BACKENDS
     from photo2cartoon.serving.connection import SECURE, read_token
     from photo2cartoon.serving.plan import LATENCY, THROUGHPUT
-    from photo2cartoon.serving.repository import init_repository
+    from photo2cartoon.serving.repository import init_repository, with_configurations
     from photo2cartoon.serving.server import Ports, Server
 
     if profile not in (LATENCY, THROUGHPUT):
@@ -179,6 +262,7 @@ def serve(
     values = load_params(params)
     own = values.assets.folder
     ensure(required_assets(values.portrait), weights, Path(own) if own else None)
+    repository = with_configurations(repository, MODEL_REPOSITORY, run_folder / "repository")
     init_repository(repository, MODEL_REPOSITORY)
 
     def stop(*_: object) -> None:

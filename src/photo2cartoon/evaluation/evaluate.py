@@ -33,7 +33,7 @@ from photo2cartoon.params import Evaluate, Select
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.scorer import Scorer
-from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking import registry, runs, version_files
 from photo2cartoon.tracking.curves import write_curves
 
 SHOWN = 8
@@ -116,7 +116,7 @@ def _find_champion(model: str, size: int) -> _Champion | None:
         folder = Path(temporary)
         try:
             for name in (CARTOON_GENERATOR, CARD):
-                registry.download(model, version, name, folder)
+                version_files.download(model, version, name, folder)
             generator, own = checkpoint.load_generator(folder), checkpoint.read_card(folder).train.size
         except UserError as error:
             note(f"evaluate: the champion is not scored: {error}")

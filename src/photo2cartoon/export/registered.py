@@ -16,7 +16,7 @@ from photo2cartoon.files import atomic_write, read_json, sha256_of, write_json
 from photo2cartoon.layout import CARD, CARTOON_GENERATOR, PARITY, PARITY_GRID, SELECTION
 from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.progress import note
-from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking import registry, runs, version_files
 from photo2cartoon.tracking.client import tracking_uri
 
 
@@ -61,7 +61,7 @@ def add_graph(
             shutil.copyfile(report.with_suffix(".png"), folder / PARITY_GRID)
             stage.run.image((folder / PARITY_GRID).read_bytes(), "parity", 0)
         registry.set_tags(selection["model"], selection["version"], {registry.EXPORTED_WITH: "being replaced"})
-        registry.add_files(selection["model"], selection["version"], folder, tags)
+        version_files.add_files(selection["model"], selection["version"], folder, tags)
         stage.run.metrics({"parity/mean_difference": mean, "parity/max_difference": largest}, 0)
         stage.whole.note(
             "Export", f"{params.variant}, {mean:.3f} levels of 255 from torch on average, {largest:.0f} at most"
@@ -94,7 +94,7 @@ def fetch_generator(model: str, version: int, out: Path) -> dict[str, Any]:
     if found is None:
         raise UserError(f"MLflow at {tracking_uri()} has no version {version} of '{model}'; `p2c versions` lists them")
     for name in (CARTOON_GENERATOR, CARD):
-        registry.download(model, version, name, out)
+        version_files.download(model, version, name, out)
     tags = {registry.GENERATOR_HASH: sha256_of(out / CARTOON_GENERATOR)}
     registry.set_tags(model, version, tags)
     selection = {
@@ -125,8 +125,8 @@ def fetch_graph(params: Export, model: str, version: int, out: Path) -> dict[str
     if registry.read_tags(model, version).get(registry.EXPORTED_WITH) != _settings(params):
         return None
     with contextlib.suppress(UserError), tempfile.TemporaryDirectory() as folder:
-        parity = read_json(registry.download(model, version, PARITY, Path(folder)))
-        graph = registry.download_graph(model, version, Path(folder))
+        parity = read_json(version_files.download(model, version, PARITY, Path(folder)))
+        graph = version_files.download_graph(model, version, Path(folder))
         with atomic_write(out) as partial:
             shutil.copyfile(graph, partial)
         return parity

@@ -273,6 +273,19 @@ class Export(Section):
     portraits: Positive = Field(8, description="number of portraits on which torch and onnxruntime are compared")
 
 
+class Rollout(Section):
+    """What a canary has to hold to get all calls (`p2c promote --kserve NAME --canary 10`)."""
+
+    min_calls: Positive = Field(50, description="calls that the canary has to answer in its window")
+    max_failures: Share = Field(0.01, description="share of the calls that may fail")
+    max_slowdown: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        1.5, description="95 percent of the calls may take this many times as long as the stable version's"
+    )
+    max_refused: Share = Field(
+        0.05, description="share of the photographs that may be refused beyond the stable version's share"
+    )
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -285,3 +298,4 @@ class Params(Section):
     evaluate: Evaluate = Evaluate()
     select: Select = Select()
     export: Export = Export()
+    rollout: Rollout = Rollout()

@@ -128,6 +128,15 @@ class Control:
             config = None  # not loaded yet
         self.load(model, config)
 
+    def served(self, model: str) -> int | None:
+        """Return the newest version of a model that the server has loaded, or None.
+
+        Raises:
+            UserError: it does not answer, or has not loaded the model.
+        """
+        versions = self._call(self.client.get_model_metadata, model, as_json=True).get("versions", [])
+        return max(map(int, versions), default=None)
+
     def restart(self, model: str) -> None:
         """Start a loaded model's processes anew; the old ones answer until the new ones are ready.
 

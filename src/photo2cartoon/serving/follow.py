@@ -8,37 +8,41 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Select
 from photo2cartoon.ports import LOOPBACK
 from photo2cartoon.progress import note
-from photo2cartoon.serving.repository import promote
 from photo2cartoon.tracking import registry, webhooks
 
 RETRY_SECONDS = 60.0  # between tries of a version that could not be deployed
 
 
+class FinalError(UserError):
+    """A version cannot be deployed, and another try would not change that."""
+
+
 def follow(
-    repository: Path | str,
-    params: Select,
-    server: str | None,
+    place: str,
+    model: str,
+    deploy: Callable[[], int],
     every: float,
     webhook: str | None = None,
-    key: str | None = None,
+    catch_up: Callable[[int], None] | None = None,
 ) -> None:
     """Deploy what `champion` points at, now and whenever it is moved, until SIGTERM or Ctrl-C.
 
-    A version that `promote` refuses is not served, and what was served stays: tags of the version and of the registered
+    A version that `deploy` refuses is not served, and what was served stays: tags of the version and of the registered
     model say why, until the alias is moved or the version can be deployed. Without a champion, and while MLflow does not
     answer, what is served stays as well.
 
     Args:
-        repository, params, server, key: as for `promote`.
+        place: what serves, for messages.
+        model: name of the registered model.
+        deploy: deploys the champion and returns its version; raises UserError if it cannot.
         every: seconds between looks at MLflow.
         webhook: address at which MLflow's server reaches this process, so that it looks at once; None only polls.
+        catch_up: called at every look with the version that is deployed, for servers that came later.
 
     Raises:
         UserError: the webhook's address cannot be listened at.
@@ -51,9 +55,9 @@ def follow(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    follower = Follower(repository, params, server, key)
-    with _listening(webhook, params.model_name, moved.set) if webhook else contextlib.nullcontext():
-        note(f"promote: follows '{registry.CHAMPION}' of {params.model_name}; Ctrl-C stops")
+    follower = Follower(place, model, deploy, catch_up)
+    with _listening(webhook, model, moved.set) if webhook else contextlib.nullcontext():
+        note(f"promote: follows '{registry.CHAMPION}' of {model}; Ctrl-C stops")
         while not stop.is_set():
             moved.clear()
             follower.look()
@@ -64,45 +68,50 @@ class Follower:
     """The state of `follow`: what was deployed last, and what could not be.
 
     Args:
-        repository, params, server, key: as for `promote`.
+        place, model, deploy, catch_up: as for `follow`.
     """
 
-    def __init__(self, repository: Path | str, params: Select, server: str | None, key: str | None = None) -> None:
-        self.repository, self.params, self.server, self.key = repository, params, server, key
+    def __init__(
+        self, place: str, model: str, deploy: Callable[[], int], catch_up: Callable[[int], None] | None = None
+    ) -> None:
+        self.place, self.model, self._deploy, self._catch_up = place, model, deploy, catch_up
         self._deployed: str | None = None
         self._failed: str | None = None
+        self._final = False
         self._tries = 0.0
         self._said: str | None = None
 
     def look(self) -> None:
         """Look at the alias once, and deploy its version if it is not deployed yet."""
         try:
-            state = registry.champion_state(self.params.model_name)
+            state = registry.champion_state(self.model)
         except UserError as error:
             self._say(f"promote: {error}; what is served stays")
             return
         if state is None:
-            self._say(f"promote: {self.params.model_name} has no champion; what is served stays")
+            self._say(f"promote: {self.model} has no champion; what is served stays")
             return
         if state == self._deployed and not self._failed:
+            if self._catch_up:
+                self._catch_up(int(state.split()[0]))
             return
-        if state == self._failed and time.monotonic() - self._tries < RETRY_SECONDS:
+        if state == self._failed and (self._final or time.monotonic() - self._tries < RETRY_SECONDS):
             return
         self._tries, self._deployed = time.monotonic(), None
         try:
-            version = promote(self.repository, self.params, self.server, self.key)
+            version = self._deploy()
         except UserError as error:
-            self._failed = state
+            self._failed, self._final = state, isinstance(error, FinalError)
             self._say(f"promote: {error}; what was served before stays")
             with contextlib.suppress(UserError):
-                registry.mark_refused(self.params.model_name, str(error))
+                registry.mark_refused(self.model, str(error))
             return
         with contextlib.suppress(UserError):
             # If somebody has moved the alias meanwhile, the next look deploys again.
-            now = registry.champion_state(self.params.model_name)
+            now = registry.champion_state(self.model)
             self._deployed = now if now is not None and now.split()[0] == str(version) else None
         self._failed = None
-        self._say(f"promote: version {version} is in service in {self.repository}")
+        self._say(f"promote: version {version} is in service in {self.place}")
 
     def _say(self, text: str) -> None:
         if text != self._said:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -15,11 +17,12 @@ from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.params import Select
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.progress import note
-from photo2cartoon.serving.control import Control, RefusedError
+from photo2cartoon.serving.control import RefusedError
+from photo2cartoon.serving.fleet import Fleet
 from photo2cartoon.serving.session import INPUTS, draw, open_session
 from photo2cartoon.serving.stamp import stamp
-from photo2cartoon.serving.storage import Storage, storage_at
-from photo2cartoon.tracking import registry
+from photo2cartoon.serving.storage import Folder, Storage, storage_at
+from photo2cartoon.tracking import registry, version_files
 
 
 def list_versions(repository: Path | str) -> list[int]:
@@ -43,6 +46,26 @@ def init_repository(repository: Path | str, model: Path) -> None:
     for path in sorted(files, key=lambda path: path.parent.name == GENERATOR):
         if path.is_file() and RETIRED not in path.parts:
             target.add(path.relative_to(model).as_posix(), path)
+
+
+def with_configurations(repository: Path | str, model: Path, folder: Path) -> Path | str:
+    """Return a repository that can be served: itself, or for a read-only folder of versions a copy with configurations.
+
+    Args:
+        repository: as KServe mounts it, for example, with `generator/7/model.onnx` alone.
+        model: repository to take the configurations from.
+        folder: to make the copy in; versions are linked.
+    """
+    if isinstance(repository, str) or not repository.is_dir() or os.access(repository, os.W_OK):
+        return repository
+    own = Folder(repository)
+    if own.is_initialised() or not own.versions():
+        return repository
+    shutil.rmtree(folder, ignore_errors=True)
+    init_repository(folder, model)
+    for version in own.versions():
+        (folder / GENERATOR / str(version)).symlink_to(own.graph(version).parent.resolve())
+    return folder
 
 
 def _stamp_versions(target: Storage) -> None:
@@ -76,8 +99,9 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     Args:
         repository: a folder or an object storage URL that holds the configurations.
         params: the `select` section, for the model's name.
-        server: HOST:PORT of a running Triton that should load the version immediately. Before the first version of a
-            repository there is nothing to serve, so a server that does not answer then gets a note.
+        server: HOST:PORT of a running Triton that should load the version immediately, or of several behind one name.
+            Before the first version of a repository there is nothing to serve, so a server that does not answer then
+            gets a note.
         key: of the server's model control; None looks for it (`control.find_key`).
 
     Returns:
@@ -93,26 +117,19 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
             f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}, or is of an earlier release;"
             " --init puts this release's there"
         )
-    champion = registry.find_alias(params.model_name, registry.CHAMPION)
-    if champion is None:
-        raise UserError(
-            f"MLflow's model '{params.model_name}' has no version with the alias 'champion': `dvc repro` makes one (for a"
-            " model that came with `dvc pull`: `dvc repro --force --single-item select`), or set the alias in MLflow's page"
-            " (`make mlflow`)"
-        )
-    version, before = int(champion.version), target.versions()
-    control = Control(server, key) if server else None
-    if control and before:
-        control.check()
+    version, before = registry.require_champion(params.model_name), target.versions()
+    fleet = Fleet(server, key) if server else None
+    if fleet and before:
+        fleet.check()
     _publish(target, params, version)
     newer = [number for number in target.versions() if number > version]
     for number in newer:
         target.retire(number)  # Triton serves the highest number
-    if control:
+    if fleet:
         try:
-            control.reload(GENERATOR)
+            fleet.reload(GENERATOR)
         except RefusedError:
-            _undo(target, version, before, newer, control)
+            _undo(target, version, before, newer, fleet)
             raise
         except UserError as error:
             if before:
@@ -124,7 +141,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     return version
 
 
-def _undo(target: Storage, version: int, before: list[int], retired: list[int], control: Control) -> None:
+def _undo(target: Storage, version: int, before: list[int], retired: list[int], fleet: Fleet) -> None:
     """Bring back what the repository held before a version that the server refuses."""
     for number in retired:
         target.restore(number)
@@ -132,7 +149,7 @@ def _undo(target: Storage, version: int, before: list[int], retired: list[int], 
         target.withdraw(version)
     if before:
         with contextlib.suppress(UserError):
-            control.reload(GENERATOR)
+            fleet.reload(GENERATOR)
 
 
 def rollback(repository: Path | str, params: Select, server: str | None = None, key: str | None = None) -> int:
@@ -141,24 +158,39 @@ def rollback(repository: Path | str, params: Select, server: str | None = None, 
     Raises:
         UserError: there is no previous version.
     """
-    previous = registry.find_alias(params.model_name, registry.PREVIOUS)
-    if previous is None:
-        raise UserError(f"MLflow's model '{params.model_name}' has no version with the alias 'previous' to go back to")
-    if server:
-        Control(server, key).check()  # before anything is changed
-    registry.set_champion(params.model_name, int(previous.version))
+    if server and registry.find_alias(params.model_name, registry.PREVIOUS) is not None:
+        Fleet(server, key).check()  # before anything is changed
+    registry.swap_with_previous(params.model_name)
     return promote(repository, params, server, key)
 
 
 def _publish(target: Storage, params: Select, version: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        graph = registry.download_graph(params.model_name, version, Path(temporary))
-        _check_drawing(graph, version, params.max_seconds)
-        _check_version(graph, params.model_name, version)
-        stamped = Path(temporary) / VERSION_GRAPH
-        stamp(graph, version, stamped)
+        stamped = prepare(params, version, Path(temporary))
         if not target.holds(version, stamped):
             target.publish(version, stamped)
+
+
+def prepare(params: Select, version: int, folder: Path) -> Path:
+    """Write the graph of a version of MLflow as servers load it.
+
+    Args:
+        params: the `select` section.
+        version: of the registered model.
+        folder: to write to.
+
+    Returns:
+        The graph, the same bytes for the same exported graph.
+
+    Raises:
+        UserError: the version was never exported, its graph draws nothing or takes too long, or MLflow does not answer.
+    """
+    graph = version_files.download_graph(params.model_name, version, folder)
+    _check_drawing(graph, version, params.max_seconds)
+    _check_version(graph, params.model_name, version)
+    stamped = folder / VERSION_GRAPH
+    stamp(graph, version, stamped)
+    return stamped
 
 
 def _check_drawing(graph: Path, version: int, max_seconds: float | None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
+from photo2cartoon.layout import DRAWN
 from photo2cartoon.portrait.sandbox import KEEP_MEMORY
 from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.progress import note
@@ -29,7 +30,7 @@ from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instanc
 from photo2cartoon.serving.storage import Folder, Storage, storage_at
 from photo2cartoon.serving.watch import Watch
 
-START_SECONDS, STOP_SECONDS = 120, 30
+START_SECONDS, STOP_SECONDS = 300, 30
 OUTPUT = "-"
 ENGINES = "engines"  # of TensorRT, in the run folder
 WAITING = 16  # photographs in work or waiting, for each core; more are refused
@@ -147,6 +148,7 @@ class Server:
         if self.host != LOOPBACK:
             _warn(triton.native, bool(self.token))
         self.run_folder.mkdir(parents=True, exist_ok=True)
+        (self.run_folder / DRAWN).unlink(missing_ok=True)
         self.key = server_key(self.run_folder)
         threads = instance_threads(self.profile, self.cores)
         backend = resolve_backend(
@@ -175,6 +177,7 @@ class Server:
             for model, config in configs.items():
                 control.load(model, config)
             Client(self.grpc, self.connection()).cartoonize(WARM_UP.read_bytes())
+            (self.run_folder / DRAWN).touch()
             instances = {
                 model: config["instance_group"][0]["count"]
                 for model, config in configs.items()
@@ -236,8 +239,9 @@ class Server:
             try:
                 if client.is_server_live():
                     return
-            except InferenceServerException:
-                pass
+            except InferenceServerException as error:
+                if "handshake failed" in str(error).lower():
+                    raise UserError(f"{self.tls[0]}: fails its own check: {str(error).rsplit(': ', 1)[-1]}") from None
             time.sleep(0.2)
         raise UserError(f"Triton was not ready after {START_SECONDS} s ({self.where})")
 
@@ -248,6 +252,7 @@ class Server:
 
     def stop(self) -> None:
         """Let requests in progress finish, then end the server and every process that it started."""
+        (self.run_folder / DRAWN).unlink(missing_ok=True)
         if self._watch:
             self._watch.stop()
             self._watch = None

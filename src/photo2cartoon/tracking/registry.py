@@ -1,15 +1,13 @@
-"""MLflow model registry: versions, their files, and the aliases candidate, champion and previous."""
+"""MLflow model registry: versions, their tags, and the aliases candidate, champion and previous."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import GRAPH, REGISTERED_GRAPH
 from photo2cartoon.tracking.client import answering, connect, unreachable
 from photo2cartoon.tracking.runs import Run
 
@@ -130,15 +128,16 @@ def set_tags(model: str, version: int, tags: Mapping[str, str]) -> None:
             client.set_model_version_tag(model, str(version), key, value)
 
 
-def add_files(model: str, version: int, folder: Path, tags: Mapping[str, str]) -> None:
-    """Add the files of a folder, and tags, to a version: the exported graph and its report."""
+def delete_tag(model: str, version: int, key: str) -> None:
+    """Remove a tag of a version, if it has it.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
     client = connect().MlflowClient()
-    found = client.get_model_version(model, str(version))
-    if found.source.startswith(LOGGED):
-        client.log_model_artifacts(found.source.removeprefix(LOGGED), str(folder))
-    else:  # registered by an earlier release, among the files of a run
-        client.log_artifacts(found.run_id, str(folder), found.source.split("/artifacts/", 1)[1])
-    set_tags(model, version, tags)
+    with answering():
+        if key in client.get_model_version(model, str(version)).tags:
+            client.delete_model_version_tag(model, str(version), key)
 
 
 def find_alias(model: str, alias: str) -> Any | None:
@@ -165,6 +164,35 @@ def champion_version(model: str) -> int | None:
     """
     champion = find_alias(model, CHAMPION)
     return None if champion is None else int(champion.version)
+
+
+def require_champion(model: str) -> int:
+    """Return the version that the alias `champion` points at.
+
+    Raises:
+        UserError: there is none, or MLflow cannot be reached.
+    """
+    version = champion_version(model)
+    if version is None:
+        raise UserError(
+            f"MLflow's model '{model}' has no version with the alias 'champion': `dvc repro` makes one (for a model that"
+            " came with `dvc pull`: `dvc repro --force --single-item select`), or set the alias in MLflow's page (`make"
+            " mlflow`)"
+        )
+    return version
+
+
+def swap_with_previous(model: str) -> int:
+    """Make the version with the alias `previous` the champion, and return it.
+
+    Raises:
+        UserError: there is none, or MLflow cannot be reached.
+    """
+    previous = find_alias(model, PREVIOUS)
+    if previous is None:
+        raise UserError(f"MLflow's model '{model}' has no version with the alias 'previous' to go back to")
+    set_champion(model, int(previous.version))
+    return int(previous.version)
 
 
 def champion_state(model: str) -> str | None:
@@ -257,37 +285,3 @@ def set_champion(model: str, version: int) -> None:
     if before is not None and int(before.version) != version:
         set_alias(model, PREVIOUS, int(before.version))
     set_alias(model, CHAMPION, version)
-
-
-def download(model: str, version: int, name: str, folder: Path) -> Path:
-    """Download a file of a version.
-
-    Raises:
-        UserError: the version has no such file, or MLflow cannot be reached.
-    """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    try:
-        place = client.get_model_version(model, str(version)).source
-        if place.startswith(LOGGED):
-            place = client.get_logged_model(place.removeprefix(LOGGED)).artifact_location
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{place}/{name}", dst_path=str(folder)))
-    except (mlflow.MlflowException, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{model} version {version} has no {name} in MLflow ({first}); `p2c export --version {version}` puts it there"
-        ) from None
-
-
-def download_graph(model: str, version: int, folder: Path) -> Path:
-    """Download the graph of a version.
-
-    Raises:
-        UserError: the version was never exported, or MLflow cannot be reached.
-    """
-    try:
-        return download(model, version, REGISTERED_GRAPH, folder)
-    except UserError as error:
-        with contextlib.suppress(UserError):
-            return download(model, version, GRAPH, folder)  # where the previous release put it
-        raise error from None

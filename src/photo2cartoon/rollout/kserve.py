@@ -1,0 +1,180 @@
+"""Promotes a version to an InferenceService: a canary gets a share of the calls for a while, then all of them or none."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import tempfile
+import time
+from pathlib import Path
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.files import sha256_of
+from photo2cartoon.params import Params
+from photo2cartoon.progress import note
+from photo2cartoon.rollout.inference_service import InferenceService
+from photo2cartoon.rollout.numbers import Prometheus
+from photo2cartoon.rollout.verdict import Verdict, decide, early
+from photo2cartoon.serving.follow import FinalError
+from photo2cartoon.serving.repository import prepare
+from photo2cartoon.serving.storage import storage_at
+from photo2cartoon.tracking import registry
+
+ROLLOUT = "rollout"  # tag of a version: what became of its canary, with the numbers
+ROLLED_BACK = "rolled_back_from"  # tag of a version: the InferenceService that it was rolled back from
+CHECK_SECONDS = 15.0
+_PREDICTOR = re.compile(r"v(\d+)-[0-9a-f]{8}")
+
+
+class RolledBackError(FinalError):
+    """The canary did not hold; the stable version has all calls again."""
+
+
+def promote(
+    target: InferenceService,
+    repository: str,
+    params: Params,
+    percent: int | None = None,
+    window: float = 600.0,
+    prometheus: str | None = None,
+    again: bool = True,
+) -> int:
+    """Bring the version that `champion` points at to an InferenceService, without losing a call.
+
+    Args:
+        target: the InferenceService.
+        repository: object storage URL; version 7 is written to `REPOSITORY/7-HASH`, and never changed.
+        params: sections `select` and `rollout`.
+        percent: share of the calls that the canary gets during the window; None starts it without calls and gives it all
+            when its pods are ready.
+        window: seconds for which a canary is observed.
+        prometheus: address of the Prometheus that scrapes the servers; needed for a canary.
+        again: whether a version that was rolled back from this InferenceService is tried again.
+
+    Returns:
+        The version, which has all calls.
+
+    Raises:
+        RolledBackError: the canary did not hold, or was rolled back before and `again` is false.
+        UserError: there is no champion, its graph draws nothing, or storage, cluster, Prometheus or MLflow do not answer.
+            The stable version keeps its calls.
+    """
+    model = params.select.model_name
+    version = registry.require_champion(model)
+    tags = registry.read_tags(model, version)
+    if not again and str(target) in tags.get(ROLLED_BACK, "").split():
+        raise RolledBackError(f"version {version} was rolled back: {tags.get(ROLLOUT)}")
+    before, uri = target.stable()
+    observed = Prometheus(prometheus) if percent is not None and prometheus else None
+    if percent is not None and observed is None:
+        raise UserError("promote: a canary is judged by Prometheus' numbers: name its address")
+    if observed and uri is not None:
+        observed.check()
+    predictor, place = _publish(repository, params, version)
+    if uri != place:
+        try:
+            words = (
+                _first(target, predictor, place)
+                if uri is None
+                else _next(target, predictor, place, before, params, percent, window, observed)
+            )
+        except RolledBackError as error:
+            with contextlib.suppress(UserError):
+                registry.set_tags(model, version, {ROLLOUT: f"{target}: {error}", ROLLED_BACK: str(target)})
+                registry.mark_refused(model, str(error))
+            raise
+        registry.set_tags(model, version, {ROLLOUT: f"{target}: all calls; {words}"})
+    else:
+        target.end_canary()
+    registry.delete_tag(model, version, ROLLED_BACK)
+    registry.mark_served(model, version, str(target))
+    former = int(found[1]) if (found := _PREDICTOR.fullmatch(before)) else version
+    if former != version and registry.get_version(model, former):
+        registry.set_alias(model, registry.PREVIOUS, former)
+    return version
+
+
+def rollback(target: InferenceService, repository: str, params: Params) -> int:
+    """Bring back the previous champion, as soon as its pods are ready.
+
+    Raises:
+        UserError: there is no previous version, and as for `promote`.
+    """
+    registry.swap_with_previous(params.select.model_name)
+    return promote(target, repository, params)
+
+
+def _publish(repository: str, params: Params, version: int) -> tuple[str, str]:
+    """Store a version's graph, and return the name of its predictor and its place; another export has others."""
+    with tempfile.TemporaryDirectory() as temporary:
+        graph = prepare(params.select, version, Path(temporary))
+        mark = sha256_of(graph)[:8]
+        place = f"{repository.rstrip('/')}/{version}-{mark}"
+        storage = storage_at(place)
+        if not storage.holds(version, graph):
+            storage.publish(version, graph)
+    return f"v{version}-{mark}", place
+
+
+def _first(target: InferenceService, predictor: str, place: str) -> str:
+    note(f"promote: {target} has no version yet: {predictor} gets all calls")
+    target.set_stable(predictor, place)
+    target.wait_ready(predictor, target.replicas())
+    return "the first version"
+
+
+def _next(
+    target: InferenceService,
+    predictor: str,
+    place: str,
+    before: str,
+    params: Params,
+    percent: int | None,
+    window: float,
+    observed: Prometheus | None,
+) -> str:
+    """Bring a version in place of another, and return the numbers it was decided by, in words."""
+    replicas = target.replicas()
+    try:
+        share = percent or 0
+        start = max(1, math.ceil(replicas * share / 100))
+        note(f"promote: {target}: pods of {predictor} start")
+        target.set_canary(predictor, place, 0, start)
+        words = "without a canary"
+        if observed is not None:
+            target.set_canary(predictor, place, share, start)
+            note(f"promote: {target}: {predictor} gets {share} percent of the calls for {window:.0f} s")
+            verdict = _observe(target, predictor, before, params, window, observed)
+            if not verdict.holds:
+                raise RolledBackError(f"rolled back from {target}: {verdict.words}")
+            words = verdict.words
+            note(f"promote: {target}: {predictor} holds: {words}")
+        # The stable pods become fewer as the canary's become more: one at a time.
+        for number in range(start, replicas + 1):
+            at_least = share if number < replicas else 100
+            target.set_canary(predictor, place, max(at_least, 100 * number // replicas), number)
+        target.set_stable(predictor, place)
+        target.wait_ready(predictor, replicas)
+        return words
+    except BaseException:
+        if target.stable()[0] != predictor:
+            note(f"promote: {target}: {before or 'the stable version'} gets all calls again")
+            target.end_canary()
+        raise
+
+
+def _observe(
+    target: InferenceService, predictor: str, before: str, params: Params, window: float, observed: Prometheus
+) -> Verdict:
+    """Observe a canary for a window, or until it has failed too often."""
+    since = time.monotonic()
+    while True:
+        left = window - (time.monotonic() - since)
+        time.sleep(max(0.0, min(CHECK_SECONDS, left)))
+        passed = time.monotonic() - since
+        canary = observed.numbers(target.namespace, target.pods(predictor), passed)
+        over = passed >= window
+        if over or early(canary, params.rollout):
+            stable = observed.numbers(target.namespace, target.pods(before), passed)
+            return decide(canary, stable, params.rollout)
