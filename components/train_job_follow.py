@@ -218,7 +218,7 @@ def _refused(error: BaseException) -> UserError:
             said = json.loads(cause.body)["message"]
         except (TypeError, ValueError, KeyError):
             said = cause.reason
-        hint = "; pipelines/kubernetes.yaml has the role" if cause.status == 403 else ""
+        hint = "; kubernetes/components/train-job has the role" if cause.status == 403 else ""
         return UserError(f"train-job: the cluster answered {cause.status}: {said}{hint}")
     reason = f": {str(cause).strip().splitlines()[0]}" if cause else ""
     return UserError(f"train-job: {str(error).splitlines()[0]}{reason}")

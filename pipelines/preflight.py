@@ -42,7 +42,7 @@ def _needed(cluster: Cluster, api: Any, namespace: str) -> Iterator[tuple[Callab
         remedy = f"kubectl create secret docker-registry {name} -n {namespace} --docker-server=…"
         yield lambda name=name: core.read_namespaced_secret(name, namespace), f"pull secret '{name}'", remedy
     for name in filter(None, (cluster.checkpoints_pvc, cluster.repository_pvc)):
-        remedy = f"kubectl apply -n {namespace} -f pipelines/kubernetes-volumes.yaml"
+        remedy = f"kubectl apply -n {namespace} -f kubernetes/components/claim/volumes.yaml"
         read = lambda name=name: core.read_namespaced_persistent_volume_claim(name, namespace)  # noqa: E731
         yield read, f"persistent volume claim '{name}'", remedy
     if cluster.train_job:

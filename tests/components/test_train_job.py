@@ -152,7 +152,7 @@ def test_a_cluster_is_given_that_manifest(cluster, tmp_path):
     Cluster.refuses = True
     done = command(tmp_path, "--nodes", "2", "--gpus", "4", KUBECONFIG=str(cluster))
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    told = "train-job: the cluster answered 403: quota exceeded; pipelines/kubernetes.yaml has the role\n"
+    told = "train-job: the cluster answered 403: quota exceeded; kubernetes/components/train-job has the role\n"
     assert done.stderr == told
     printed = yaml.safe_load(command(tmp_path, "--nodes", "2", "--gpus", "4", "--print").stdout)
     assert Cluster.made == printed
@@ -250,8 +250,8 @@ class Trainer(Cluster):
 
 
 def allowed(method, path):
-    """Whether a role of pipelines/kubernetes.yaml allows a request to the Kubernetes API."""
-    documents = list(yaml.safe_load_all((ROOT / "pipelines/kubernetes.yaml").read_text()))
+    """Whether a role of kubernetes/components/train-job allows a request to the Kubernetes API."""
+    documents = list(yaml.safe_load_all((ROOT / "kubernetes/components/train-job/roles.yaml").read_text()))
     rules = [rule for each in documents if each["kind"] in ("Role", "ClusterRole") for rule in each["rules"]]
     parts = path.strip("/").split("/")
     group, rest = (parts[1], parts[3:]) if parts[0] == "apis" else ("", parts[2:])

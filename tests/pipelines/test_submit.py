@@ -260,7 +260,11 @@ def test_what_is_missing_in_the_cluster_is_named_before_anything_is_sent(kubeflo
     for name, what, remedy in (
         ("keys", "secret 'keys'", "kubectl create secret generic keys -n kubeflow --from-literal=key=…"),
         ("registry", "pull secret 'registry'", "kubectl create secret docker-registry registry -n kubeflow"),
-        ("training", "persistent volume claim 'training'", "kubectl apply -n kubeflow -f pipelines/kubernetes-volumes"),
+        (
+            "training",
+            "persistent volume claim 'training'",
+            "kubectl apply -n kubeflow -f kubernetes/components/claim/volumes",
+        ),
         ("torch-distributed", runtime, "install Kubeflow Trainer"),
     ):
         kubeflow.missing = name

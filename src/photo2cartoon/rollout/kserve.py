@@ -64,7 +64,7 @@ def promote(
     version = registry.require_champion(model)
     tags = registry.read_tags(model, version)
     if not again and str(target) in tags.get(ROLLED_BACK, "").split():
-        raise RolledBackError(f"version {version} was rolled back: {tags.get(ROLLOUT)}")
+        raise RolledBackError(f"version {version} was {tags.get(ROLLOUT)}; `p2c promote --kserve` tries it again")
     before, uri = target.stable()
     observed = Prometheus(prometheus) if percent is not None and prometheus else None
     if percent is not None and observed is None:
@@ -81,7 +81,7 @@ def promote(
             )
         except RolledBackError as error:
             with contextlib.suppress(UserError):
-                registry.set_tags(model, version, {ROLLOUT: f"{target}: {error}", ROLLED_BACK: str(target)})
+                registry.set_tags(model, version, {ROLLOUT: str(error), ROLLED_BACK: str(target)})
                 registry.mark_refused(model, str(error))
             raise
         registry.set_tags(model, version, {ROLLOUT: f"{target}: all calls; {words}"})
@@ -150,10 +150,12 @@ def _next(
                 raise RolledBackError(f"rolled back from {target}: {verdict.words}")
             words = verdict.words
             note(f"promote: {target}: {predictor} holds: {words}")
-        # The stable pods become fewer as the canary's become more: one at a time.
+        # The stable pods become fewer as the canary's become more, so both follow one another: a pod, then its share.
         for number in range(start, replicas + 1):
-            at_least = share if number < replicas else 100
-            target.set_canary(predictor, place, max(at_least, 100 * number // replicas), number)
+            if number > start:
+                target.set_canary(predictor, place, share, number)
+            share = max(share, 100 * number // replicas)
+            target.set_canary(predictor, place, share, number)
         target.set_stable(predictor, place)
         target.wait_ready(predictor, replicas)
         return words

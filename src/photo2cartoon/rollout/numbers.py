@@ -23,7 +23,7 @@ class Numbers:
         p95: 95 percent of the calls took at most this, seconds; NaN without calls.
         photographs: photographs in those calls.
         refused: share of the photographs that were not drawn; NaN without any.
-        medians: of the incoming portraits, by name: width, brightness, skin, turn, faces.
+        medians: of the incoming portraits, by name: width, brightness, skin, turn, faces; NaN without any.
         training: 5 and 95 percent of the same numbers in the photographs of the version's training.
     """
 
@@ -72,7 +72,8 @@ class Prometheus:
             return self._number(f"sum(increase({metric}{{{', '.join((of, *where))}}}{window}))")
 
         def quantile(share: float, metric: str) -> float:
-            return self._number(f"histogram_quantile({share}, sum by (le) (increase({metric}_bucket{{{of}}}{window})))")
+            query = f"histogram_quantile({share}, sum by (le) (increase({metric}_bucket{{{of}}}{window})))"
+            return self._number(query, math.nan)
 
         failures = counted("nv_inference_request_failure", f'model=~"{STEPS}"')
         photographs = counted("p2c_photographs_total")
@@ -96,10 +97,10 @@ class Prometheus:
             },
         )
 
-    def _number(self, query: str) -> float:
-        """Return the only value of a query; 0 for a sum of nothing."""
+    def _number(self, query: str, nothing: float = 0.0) -> float:
+        """Return the only value of a query, or what it is without any series."""
         found = self._query(query)
-        return found[0][1] if found else 0.0
+        return found[0][1] if found else nothing
 
     def _query(self, query: str) -> list[tuple[dict[str, str], float]]:
         import requests
