@@ -16,8 +16,12 @@ KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"
 MODULES = {
     "github.com/kserve/kserve@v0.20.0": (
         "h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug=",
-        "config/crd/full/serving.kserve.io_{}.yaml",
-        ("inferenceservices", "servingruntimes"),
+        "config/crd/full/{}.yaml",
+        (
+            "serving.kserve.io_inferenceservices",
+            "serving.kserve.io_servingruntimes",
+            "clusterstoragecontainer/serving.kserve.io_clusterstoragecontainers",
+        ),
     ),
     "github.com/prometheus-operator/prometheus-operator@v0.92.1": (
         "h1:rHWuFo6SVya4FBSCNg2DCzyc4xAv54zk3eDTzp5mQZc=",
