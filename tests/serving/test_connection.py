@@ -31,9 +31,9 @@ def certificates(tmp_path_factory):
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
 
-    def certificate(subject, key, extension, days=1):
+    def certificate(subject, key, extension, days=1, since=-3):
         made = x509.CertificateBuilder().issuer_name(issuer).subject_name(subject).public_key(key.public_key())
-        made = made.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=3))
+        made = made.serial_number(x509.random_serial_number()).not_valid_before(now + datetime.timedelta(days=since))
         made = made.not_valid_after(now + datetime.timedelta(days=days)).add_extension(extension, critical=True)
         return made.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -41,6 +41,7 @@ def certificates(tmp_path_factory):
     (folder / "authority.pem").write_bytes(certificate(issuer, keys[0], x509.BasicConstraints(True, None)))
     (folder / "server.pem").write_bytes(certificate(x509.Name([]), keys[1], names))
     (folder / "expired.pem").write_bytes(certificate(x509.Name([]), keys[1], names, days=-1))
+    (folder / "future.pem").write_bytes(certificate(x509.Name([]), keys[1], names, days=2, since=1))
     for name, key in zip(("authority.key", "server.key"), keys, strict=True):
         encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         (folder / name).write_bytes(key.private_bytes(*encoding))
@@ -140,6 +141,12 @@ def test_files_that_cannot_be_used_are_named_before_anything_starts(certificates
     http_too = Server(repository, tmp_path, Ports.free(), weights, None, "0.0.0.0", http=True, tls=(certificate, key))
     with pytest.raises(UserError, match="Triton has no TLS for HTTP"):
         http_too.start()
+
+
+def test_a_certificate_that_fails_its_own_check_ends_the_start_at_once(certificates, repository, weights, tmp_path):
+    tls = certificates / "future.pem", certificates / "server.key"
+    with pytest.raises(UserError, match=r"future.pem: fails its own check: .*not yet valid"):
+        Server(repository, tmp_path, Ports.free(), weights, None, tls=tls).start()
 
 
 def test_a_token_is_read_from_a_file_or_the_environment(tmp_path, monkeypatch, p2c):

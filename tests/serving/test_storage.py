@@ -1,7 +1,10 @@
 """A model repository behaves the same in a folder and in object storage; unreachable storage is reported clearly."""
 
+import os
+import shutil
 import socket
 import uuid
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +13,7 @@ import pytest
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
 from photo2cartoon.serving import repository
-from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback
+from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback, with_configurations
 from photo2cartoon.serving.session import feed, open_session
 from photo2cartoon.serving.storage import must_be_usable, storage_at
 from photo2cartoon.tracking import registry, version_files
@@ -226,3 +229,24 @@ def test_a_server_that_refuses_a_version_keeps_the_one_before(place, two_version
     with pytest.raises(UserError, match="version refused"):
         promote(place, MODEL, "127.0.0.1:9")
     assert list_versions(place) == [second] and len(asked) == 2  # the server was told to look again
+
+
+def test_a_read_only_folder_of_versions_is_served_with_this_releases_configurations(
+    tmp_path, two_versions, monkeypatch
+):
+    """As KServe mounts a version: `generator/1/model.onnx` alone."""
+    registry.set_champion("stored", two_versions[0])
+    whole, mounted = tmp_path / "whole", tmp_path / "mounted"
+    init_repository(whole, ROOT / "triton_repo")
+    promote(whole, MODEL)
+    shutil.copytree(whole / "generator/1", mounted / "generator/1")
+    assert with_configurations(mounted, ROOT / "triton_repo", tmp_path / "copy") == mounted  # it can be written to
+    monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == mounted and mode == os.W_OK))
+    made = with_configurations(mounted, ROOT / "triton_repo", tmp_path / "copy")
+    assert made == tmp_path / "copy" and storage_at(made).is_initialised() and list_versions(made) == [1]
+    assert storage_at(made).graph(1).read_bytes() == storage_at(whole).graph(1).read_bytes()
+    (made / "generator/1").unlink()  # a link
+    assert {name: content for name, content in files(whole).items() if not name.startswith("generator/1")} == files(
+        made
+    )
+    assert with_configurations(mounted, ROOT / "triton_repo", tmp_path / "copy") == made  # again, after a restart

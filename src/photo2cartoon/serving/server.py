@@ -6,6 +6,7 @@ import compileall
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -240,8 +241,8 @@ class Server:
                 if client.is_server_live():
                     return
             except InferenceServerException as error:
-                if "handshake failed" in str(error).lower():
-                    raise UserError(f"{self.tls[0]}: fails its own check: {str(error).rsplit(': ', 1)[-1]}") from None
+                if failed := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", str(error)):
+                    raise UserError(f"{self.tls[0]}: fails its own check: {failed[1]}") from None
             time.sleep(0.2)
         raise UserError(f"Triton was not ready after {START_SECONDS} s ({self.where})")
 
