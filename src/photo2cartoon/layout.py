@@ -54,7 +54,7 @@ REGISTERED_GRAPH = f"data/model/{GRAPH}"  # in a version's folder in MLflow, as 
 # Triton's model repository: models, and what is in the generator's folder.
 ENSEMBLE, GATE, PORTRAIT, GENERATOR, PICTURE = "photo2cartoon", "gate", "portrait", "generator", "picture"
 CONFIG, VERSION_GRAPH, RETIRED = "config.pbtxt", "model.onnx", ".retired"
-DRAWN = "drawn"  # in a server's run folder while it runs and has drawn a picture: for probes
+READY = "ready"  # in a server's run folder while it runs and has drawn a picture: for probes
 CONTROL_KEY = "control.key"  # of a server's model control, in its run folder
 
 # `measure` and the test phase

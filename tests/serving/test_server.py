@@ -15,7 +15,7 @@ import pytest
 
 from photo2cartoon.dataset.summary import summarise
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import DRAWN
+from photo2cartoon.layout import READY
 from photo2cartoon.params import Select
 from photo2cartoon.portrait import Photograph
 from photo2cartoon.portrait.numbers import QUANTILES, numbers_of
@@ -157,10 +157,10 @@ def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repositor
         lines.append(line := process.stdout.readline())
     calls = [json.loads(line) for line in lines if line.startswith("{")]
     assert [call["result"] for call in calls] == ["answered"] * (how == "terminate"), "the picture of the start"
-    assert (tmp_path / "run" / DRAWN).is_file()  # for probes
+    assert (tmp_path / "run" / READY).is_file()  # for probes
     getattr(process, how)()
     assert process.wait(20) == (0 if how == "terminate" else -9)  # well before it would have to be killed
-    assert (tmp_path / "run" / DRAWN).exists() is (how == "kill")
+    assert (tmp_path / "run" / READY).exists() is (how == "kill")
     for _ in range(100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", ports.grpc)) != 0:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import DRAWN
+from photo2cartoon.layout import READY
 from photo2cartoon.portrait.sandbox import KEEP_MEMORY
 from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.progress import note
@@ -149,7 +149,7 @@ class Server:
         if self.host != LOOPBACK:
             _warn(triton.native, bool(self.token))
         self.run_folder.mkdir(parents=True, exist_ok=True)
-        (self.run_folder / DRAWN).unlink(missing_ok=True)
+        (self.run_folder / READY).unlink(missing_ok=True)
         self.key = server_key(self.run_folder)
         threads = instance_threads(self.profile, self.cores)
         backend = resolve_backend(
@@ -178,7 +178,7 @@ class Server:
             for model, config in configs.items():
                 control.load(model, config)
             Client(self.grpc, self.connection()).cartoonize(WARM_UP.read_bytes())
-            (self.run_folder / DRAWN).touch()
+            (self.run_folder / READY).touch()
             instances = {
                 model: config["instance_group"][0]["count"]
                 for model, config in configs.items()
@@ -253,7 +253,7 @@ class Server:
 
     def stop(self) -> None:
         """Let requests in progress finish, then end the server and every process that it started."""
-        (self.run_folder / DRAWN).unlink(missing_ok=True)
+        (self.run_folder / READY).unlink(missing_ok=True)
         if self._watch:
             self._watch.stop()
             self._watch = None
