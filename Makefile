@@ -25,7 +25,7 @@ demo: $(STAMP)  ## from nothing to a served cartoon: run every stage, promote, c
 	@p2c demo
 
 .PHONY: test
-test: $(STAMP)  ## lint and run all tests except the long ones (15 to 20 minutes on 2 cores)
+test: $(STAMP)  ## lint and run all tests except the long ones (20 minutes on 2 cores)
 	@ruff check -q . && ruff format -q --check .
 	@python -m pytest -n 2 --dist loadfile
 
