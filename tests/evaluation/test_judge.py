@@ -56,19 +56,22 @@ def test_the_page_asks_and_mlflow_gets_the_votes(trained, faces, tmp_path):
     process = subprocess.Popen(
         [str(word) for word in command], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ
     )
-    address = re.search(r"http://\S+", process.stdout.readline())[0]
-    client = Client(address, verbose=False, download_files=tmp_path / "got")
-    *_, number = client.predict(api_name="/show")
-    *_, number = client.predict(number, api_name="/left")
-    with chromium(tmp_path / "profile") as page:
-        page.open(address)
-        page.wait_for("Which drawing is better?")
-        page.wait_for("1 votes so far")
-        page.click("button", "Right is better")
-        page.wait_for("2 votes so far")
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 0 and re.search(r"step-000002: \d of 2 \(", printed)
+    try:
+        address = re.search(r"http://\S+", process.stdout.readline())[0]
+        client = Client(address, verbose=False, download_files=tmp_path / "got")
+        *_, number = client.predict(api_name="/show")
+        *_, number = client.predict(number, api_name="/left")
+        with chromium(tmp_path / "profile") as page:
+            page.open(address)
+            page.wait_for("Which drawing is better?")
+            page.wait_for("1 votes so far")
+            page.click("button", "Right is better")
+            page.wait_for("2 votes so far")
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=60)
+        assert process.returncode == 0 and re.search(r"step-000002: \d of 2 \(", printed)
+    finally:
+        process.kill()  # also where the browser is missing, and the test is skipped
     votes = [json.loads(line) for line in (tmp_path / "votes.jsonl").read_text().splitlines()]
     assert [vote["number"] for vote in votes] == [0, 1]
     mlflow = connect().MlflowClient()
