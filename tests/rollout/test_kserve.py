@@ -45,7 +45,11 @@ class Cluster(JsonAnswers, BaseHTTPRequestHandler):
         elif self.path.endswith("/inferenceservices/cartoons"):
             canaries = self.server.spec.get("canary") or []
             states = [
-                {"name": each["predictor"]["name"], "ready": True, "trafficPercent": each["trafficPercent"]}
+                {
+                    "name": each["predictor"]["name"],
+                    "ready": self.server.ready,
+                    "trafficPercent": each["trafficPercent"],
+                }
                 for each in canaries
             ]
             self.answer({
@@ -104,7 +108,7 @@ def cluster(monkeypatch, tmp_path):
     (tmp_path / "config").write_text("")
     with served(Cluster) as server:
         server.spec = {"predictor": {"minReplicas": 1, "model": {"modelFormat": {"name": "photo2cartoon"}}}}
-        server.seen = []
+        server.seen, server.ready = [], True
         (tmp_path / "config").write_text(kubeconfig(server.host))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
         monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
@@ -162,6 +166,20 @@ def test_a_canary_that_fails_loses_its_calls_before_its_pods(cluster, serving_fi
     monkeypatch.setattr(Observed, "canary", GOOD)
     assert promote(target, place) == two_versions[1]
     assert kserve.ROLLED_BACK not in registry.read_tags(MODEL, two_versions[1])
+
+
+def test_a_canary_whose_pods_died_goes_as_well(cluster, serving_first, monkeypatch):
+    target, place = serving_first
+
+    def die(*_):
+        cluster.ready = False
+        return replace(GOOD, failures=3)
+
+    monkeypatch.setattr(Observed, "numbers", die)
+    monkeypatch.setattr(inference_service, "READY_SECONDS", 0)
+    with pytest.raises(kserve.RolledBackError):
+        promote(target, place)
+    assert cluster.seen[-2:] == [("v1", ("v2", 0, 1)), ("v1",)]
 
 
 def test_pods_are_replaced_one_at_a_time(cluster, serving_first):

@@ -19,8 +19,8 @@ _NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 class InferenceService:
     """One InferenceService, in Standard mode.
 
-    Its stable predictor is called `v7` for version 7 of the model, and so are its Deployment and Service
-    (`NAME-v7-predictor`): a canary that becomes stable keeps its pods.
+    Its stable predictor is called `v7-HASH` for version 7 of the model, and so are its Deployment and Service
+    (`NAME-v7-HASH-predictor`): a canary that becomes stable keeps its pods.
 
     Args:
         name: of the InferenceService.
@@ -109,17 +109,17 @@ class InferenceService:
         """
         self.wait(lambda: self._available(predictor) >= replicas and self._is_ready(), f"'{predictor}' is not ready")
 
-    def wait(self, holds: Callable[[], bool], failure: str, seconds: float = READY_SECONDS) -> None:
+    def wait(self, holds: Callable[[], bool], failure: str) -> None:
         """Wait until something holds.
 
         Raises:
-            UserError: it does not within the time.
+            UserError: it does not within ten minutes.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + READY_SECONDS
         while not holds():
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"{self}: {failure} after {seconds:.0f} s; `kubectl get pods -n {self.namespace}` shows why"
+                    f"{self}: {failure} after {READY_SECONDS:.0f} s; `kubectl get pods -n {self.namespace}` shows why"
                 )
             time.sleep(LOOK_SECONDS)
 
@@ -142,9 +142,9 @@ class InferenceService:
         return min(found.status.available_replicas or 0, found.status.updated_replicas or 0)
 
     def _percent(self, predictor: str) -> int | None:
-        """Return the share that KServe has given to a canary that is ready."""
+        """Return the share that KServe has given to a canary, also to one whose pods fail."""
         found = self.read().get("status", {}).get("canaryStatuses") or []
-        return next((each["trafficPercent"] for each in found if each["name"] == predictor and each["ready"]), None)
+        return next((each["trafficPercent"] for each in found if each["name"] == predictor), None)
 
     def _is_ready(self) -> bool:
         conditions = self.read().get("status", {}).get("conditions", [])
