@@ -112,17 +112,19 @@ def words(place):
         return []
 
 
-def tiny_graph(folder, version, first=0, earlier=False):
+def tiny_graph(folder, version, first=0, earlier=False, size=None):
     """Write the smallest ONNX file that names its version, and return its path.
 
-    With `first=4` it answers with nothing; `earlier` is the interface of an earlier release, without the colours.
+    With `first=4` it answers with nothing; `earlier` is the interface of an earlier release, without the colours; `size`
+    is the only side that it draws, in pixels.
     """
     ends = [
         onnx.numpy_helper.from_array(np.array([end]), name)
         for name, end in (("from", first), ("to", first + 3), ("axis", 3))
     ]
     node = onnx.helper.make_node("Slice", ["portrait", "from", "to", "axis"], ["cartoon"])
-    shapes = {"portrait": ["N", 256, 256, 4], "cartoon": ["N", 256, 256, 3]}
+    sides = [size or "H", size or "W"]
+    shapes = {"portrait": ["N", *sides, 4], "cartoon": ["N", *sides, 3]}
     given, made = (onnx.helper.make_tensor_value_info(k, onnx.TensorProto.UINT8, v) for k, v in shapes.items())
     colour = onnx.helper.make_tensor_value_info("colour", onnx.TensorProto.FLOAT, ["N", 1])
     drawn = onnx.helper.make_graph([node], "colours", [given] if earlier else [given, colour], [made], ends)

@@ -57,6 +57,8 @@ def test_every_server_draws_with_the_new_version(server, second, repository, ver
     monkeypatch.setenv(VARIABLE, KEY)
     (first, _), (newer, _) = versions
     name = f"cartoons-each:{server.ports.grpc}"
+    registry.set_champion("served", first)
+    promote(repository, MODEL, name)
     assert drawing(server, second) == [str(first)] * 2
     registry.set_champion("served", newer)
     assert promote(repository, MODEL, name) == newer

@@ -1,14 +1,17 @@
 """A server uses its machine, listens where it is told, and names what keeps it from starting."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +31,7 @@ from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.serving.stamp import TRAINING
 from photo2cartoon.serving.storage import storage_at
 from photo2cartoon.serving.watch import processes
-from tests.serving.conftest import MODEL
+from tests.serving.conftest import MODEL, parent
 
 
 def test_instances_and_threads_are_the_machines(server):
@@ -144,7 +147,7 @@ def test_promoting_without_a_champion_or_an_export_says_what_to_do(repository, t
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
-def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repository, weights, tmp_path, how):
+def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repository, weights, hopper, tmp_path, how):
     ports = Ports.free()
     command = [sys.executable, "-m", "photo2cartoon", "serve", "--repository", repository, "--weights", weights]
     command += [f"--{name}-port={port}" for name, port in vars(ports).items()] + ["--run-folder", tmp_path / "run"]
@@ -158,6 +161,16 @@ def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repositor
     calls = [json.loads(line) for line in lines if line.startswith("{")]
     assert [call["result"] for call in calls] == ["answered"] * (how == "terminate"), "the picture of the start"
     assert (tmp_path / "run" / READY).is_file()  # for probes
+    if how == "terminate":
+        (triton,) = (place for place in Path("/proc").iterdir() if parent(place) == process.pid)
+        os.kill(int(triton.name), signal.SIGSEGV)
+        said = [process.stdout.readline()]
+        while "Triton serves again" not in said[-1]:
+            assert said[-1], "".join(said)
+            said.append(process.stdout.readline())
+        assert "Triton ended by itself (SIGSEGV); it is started again" in "".join(said)
+        assert (tmp_path / "run" / READY).is_file()
+        assert Client(f"127.0.0.1:{ports.grpc}").cartoonize(hopper.read_bytes())
     getattr(process, how)()
     assert process.wait(20) == (0 if how == "terminate" else -9)  # well before it would have to be killed
     assert (tmp_path / "run" / READY).exists() is (how == "kill")

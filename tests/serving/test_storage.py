@@ -211,7 +211,8 @@ def test_a_graph_that_takes_too_long_is_not_published(place, two_versions):
     assert promote(place, Select(model_name="stored", max_seconds=None)) == two_versions[0]
 
 
-def test_a_server_that_refuses_a_version_keeps_the_one_before(place, two_versions, monkeypatch):
+@pytest.mark.parametrize("error", [repository.RefusedError, UserError])
+def test_a_server_that_refuses_a_version_or_ends_keeps_the_one_before(place, two_versions, monkeypatch, error):
     """Also when the champion goes back to an older version: the newer ones, moved aside for it, return."""
     first, second = two_versions
     init_repository(place, ROOT / "triton_repo")
@@ -219,7 +220,7 @@ def test_a_server_that_refuses_a_version_keeps_the_one_before(place, two_version
 
     def refuse(fleet, model):
         asked.append(model)
-        raise repository.RefusedError(f"Triton at {fleet.server}: version refused")
+        raise error(f"Triton at {fleet.server}: version refused")
 
     registry.set_champion("stored", second)
     promote(place, MODEL)

@@ -242,7 +242,6 @@ def serve(
 ) -> None:
     """Serve the promoted model with Triton until Ctrl-C or SIGTERM, on loopback by default."""
     import signal
-    import time
 
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.portrait.maker import required_assets
@@ -251,6 +250,7 @@ def serve(
     from photo2cartoon.serving.plan import LATENCY, THROUGHPUT
     from photo2cartoon.serving.repository import init_repository, with_configurations
     from photo2cartoon.serving.server import Ports, Server
+    from photo2cartoon.serving.supervise import supervise
 
     if profile not in (LATENCY, THROUGHPUT):
         raise UserError(f"serve: --profile '{profile}': known are {LATENCY} and {THROUGHPUT}")
@@ -280,6 +280,4 @@ def serve(
             f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{place}:{metrics_port}/metrics\n"
             f"Try: p2c cartoonize PHOTO --server {server.grpc} --out cartoon.png    ({server.where}; Ctrl-C stops)"
         )
-        while server.process.poll() is None:
-            time.sleep(0.3)
-        raise UserError(f"Triton ended by itself ({server.where})")
+        supervise(server)

@@ -15,7 +15,7 @@ import numpy as np
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.params import Select
-from photo2cartoon.portrait.maker import SIZE
+from photo2cartoon.portrait.maker import SIZES
 from photo2cartoon.progress import note
 from photo2cartoon.serving.control import RefusedError
 from photo2cartoon.serving.fleet import Fleet
@@ -108,8 +108,8 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
         The promoted version, now the newest in the repository.
 
     Raises:
-        UserError: there is no champion, it was never exported, its graph draws nothing, or the server refuses it; the
-            repository then holds what it held before.
+        UserError: there is no champion, it was never exported, its graph draws nothing, or the server refuses it or ends;
+            the repository then holds what it held before.
     """
     target = storage_at(repository)
     if not target.is_initialised():
@@ -128,11 +128,10 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     if fleet:
         try:
             fleet.reload(GENERATOR)
-        except RefusedError:
-            _undo(target, version, before, newer, fleet)
-            raise
         except UserError as error:
-            if before:
+            # Also if the servers no longer answer: the version may have ended them, and would do so again when they start.
+            if before or isinstance(error, RefusedError):
+                _undo(target, version, before, newer, fleet)
                 raise
             note(f"promote: the first version is in place; a server loads it when it starts ({error})")
     registry.mark_served(params.model_name, version, str(target))
@@ -142,7 +141,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
 
 
 def _undo(target: Storage, version: int, before: list[int], retired: list[int], fleet: Fleet) -> None:
-    """Bring back what the repository held before a version that the server refuses."""
+    """Bring back what the repository held before a version that could not be loaded."""
     for number in retired:
         target.restore(number)
     if version not in before:
@@ -194,23 +193,29 @@ def prepare(params: Select, version: int, folder: Path) -> Path:
 
 
 def _check_drawing(graph: Path, version: int, max_seconds: float | None) -> None:
-    """Refuse a graph that cannot draw: it is damaged, has another interface, answers with one colour, or takes too long."""
-    portrait = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 4), np.uint8)
+    """Refuse a graph that cannot draw: it is damaged, has another interface, answers with one colour, or takes too long.
+
+    Every size that a call may ask for is tried: Triton 2.51 may crash when a model that it loads cannot be warmed up.
+    """
+    random = np.random.default_rng(0)
+    portraits = [random.integers(0, 256, (2, size, size, 4), np.uint8) for size in SIZES]
     try:
         session = open_session(graph)
         inputs = [item.name for item in session.get_inputs()]
-        cartoon = draw(session, portrait) if inputs == INPUTS else None
+        cartoons = [draw(session, each) for each in portraits] if inputs == INPUTS else None
     except Exception as error:  # onnxruntime's errors have no common class
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"MLflow version {version}: its graph cannot draw: {said}") from None
-    if cartoon is None:
+    if cartoons is None:
         raise UserError(
             f"MLflow version {version}: its graph takes {', '.join(inputs)}, not {', '.join(INPUTS)}: an earlier release"
             f" exported it; `p2c export --version {version}` does so again"
         )
-    if cartoon.shape != (1, SIZE, SIZE, 3) or cartoon.dtype != np.uint8 or cartoon.min() == cartoon.max():
-        raise UserError(f"MLflow version {version}: its graph draws nothing: {cartoon.dtype} {list(cartoon.shape)}")
-    if max_seconds is not None and (seconds := _quickest(session, portrait, max_seconds)) > max_seconds:
+    for each, cartoon in zip(portraits, cartoons, strict=True):
+        if cartoon.shape != (*each.shape[:3], 3) or cartoon.dtype != np.uint8 or cartoon.min() == cartoon.max():
+            raise UserError(f"MLflow version {version}: its graph draws nothing: {cartoon.dtype} {list(cartoon.shape)}")
+    one = portraits[0][:1]
+    if max_seconds is not None and (seconds := _quickest(session, one, max_seconds)) > max_seconds:
         raise UserError(
             f"MLflow version {version}: its graph takes {seconds:.1f} s for a portrait on this machine, select.max_seconds is"
             f" {max_seconds:g}"

@@ -99,6 +99,7 @@ class Server:
         self.log = self.run_folder / "triton.log" if log is None else None if log == OUTPUT else Path(log).resolve()
         self.process: subprocess.Popen | None = None
         self._watch: Watch | None = None
+        self._log_is_begun = False
 
     @property
     def grpc(self) -> str:
@@ -217,7 +218,9 @@ class Server:
             log = None
             if self.log is not None:
                 try:
-                    self.log.write_bytes(b"")
+                    if not self._log_is_begun:
+                        self.log.write_bytes(b"")
+                    self._log_is_begun = True
                     log = stack.enter_context(self.log.open("ab"))  # appended to, so that it can be rotated by copying
                 except OSError as error:
                     raise UserError(f"{self.log}: the log cannot be written: {error.strerror}") from None

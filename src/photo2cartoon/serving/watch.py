@@ -44,6 +44,8 @@ class Watch:
     def _run(self) -> None:
         restarted = False
         while not self._stop.wait(EVERY_SECONDS):
+            if not _is_alive(self._server):
+                return
             now = processes(self._server)
             missing = {model for model, count in self._expected.items() if now[model] < count}
             if restarted:
@@ -58,6 +60,13 @@ class Watch:
                     note(f"serve: {error}")
                 restarted = True
             self._suspected = missing
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def processes(server: int) -> Counter[str]:

@@ -1,0 +1,52 @@
+"""Starts Triton again when it ends by itself, as after a crash."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from photo2cartoon.errors import UserError
+from photo2cartoon.progress import note
+
+if TYPE_CHECKING:
+    from photo2cartoon.serving.server import Server
+
+LOOK_SECONDS = 0.2
+MOST_ENDS, WITHIN_SECONDS = 5, 600  # ends within a time that are too many: what ends it will do so again
+
+
+def supervise(server: Server) -> None:
+    """Keep a started server running; only an exception, such as that of a signal, ends it.
+
+    Clients get UNAVAILABLE while Triton starts, and the project's own try again. The log keeps what was written before.
+
+    Args:
+        server: a running server.
+
+    Raises:
+        UserError: Triton ended, or could not be started, five times within ten minutes.
+    """
+    ends: deque[float] = deque(maxlen=MOST_ENDS)
+    while True:
+        while (code := server.process.poll() if server.process else None) is None and server.process:
+            time.sleep(LOOK_SECONDS)
+        ends.append(time.monotonic())
+        if len(ends) == MOST_ENDS and ends[-1] - ends[0] < WITHIN_SECONDS:
+            raise UserError(
+                f"Triton ended by itself {MOST_ENDS} times within {WITHIN_SECONDS // 60} min ({server.where})"
+            )
+        if code is not None:
+            note(f"serve: Triton ended by itself ({_reason(code)}); it is started again ({server.where})")
+        server.stop()
+        try:
+            server.start()
+        except UserError as error:
+            note(f"serve: {error}; it is started again")
+        else:
+            note("serve: Triton serves again")
+
+
+def _reason(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
