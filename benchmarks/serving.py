@@ -79,14 +79,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="duration of each measurement in a round")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE}")
     options = parser.parse_args()
-    photos = _photographs(options.photos)
+    photos = photographs(options.photos)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         graph = Path(folder) / "graph.onnx"
         stamp(pretrained_graph(options.model), 1, graph)
-        repository = Path(folder) / "models"
-        shutil.copytree(MODEL_REPOSITORY, repository, ignore=shutil.ignore_patterns("[0-9]*.onnx"))
-        (repository / "generator/1").mkdir(exist_ok=True)
-        shutil.copyfile(graph, repository / "generator/1/model.onnx")
+        repository = model_repository(graph, Path(folder) / "models")
         servers = {
             profile: stack.enter_context(
                 Server(repository, Path(folder) / profile, Ports.free(), options.weights, None, profile=profile)
@@ -100,16 +97,29 @@ def main() -> None:
         for profile, server in servers.items():
             for clients in CLIENTS:
                 name = f"Triton, {profile}, {clients} client{'s' if clients > 1 else ''}"
-                ways[name] = _served(server.grpc, clients, photos)
+                ways[name] = served([server.grpc], clients, photos)
         table = measure(ways, options.rounds, options.seconds)
         p50, p99 = np.percentile(_refused(servers[LATENCY], photos[0]), [50, 99]) * 1000
-    text = f"{_machine()}, `{options.model}`, {options.rounds} rounds of {options.seconds:g} s:\n\n{table}"
+    text = f"{machine()}, `{options.model}`, {options.rounds} rounds of {options.seconds:g} s:\n\n{table}"
     text += f"\n\nA call that a server is too busy for gets its refusal after {p50:.1f} ms (p50) to {p99:.1f} ms (p99)."
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_between(PAGE, BEGIN, END, text)
+
+
+def write_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two marks of a page."""
+    content = page.read_text(encoding="utf-8")
+    before, rest = content.split(begin)
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def model_repository(graph: Path, folder: Path) -> Path:
+    """Make a model repository with one version, and return it."""
+    shutil.copytree(MODEL_REPOSITORY, folder, ignore=shutil.ignore_patterns("[0-9]*.onnx"))
+    (folder / "generator/1").mkdir(exist_ok=True)
+    shutil.copyfile(graph, folder / "generator/1/model.onnx")
+    return folder
 
 
 def measure(ways: dict[str, Callable[[float], Times]], rounds: int, seconds: float) -> str:
@@ -129,8 +139,8 @@ def measure(ways: dict[str, Callable[[float], Times]], rounds: int, seconds: flo
     return "\n".join(lines)
 
 
-def _served(server: str, clients: int, photos: Sequence[bytes]) -> Callable[[float], Times]:
-    """Return what lets a number of clients call a server one after another for some seconds."""
+def served(servers: Sequence[str], clients: int, photos: Sequence[bytes]) -> Callable[[float], Times]:
+    """Return what lets a number of clients of each server call it one after another for some seconds."""
 
     async def one(client: AsyncClient, first: int, until: float, taken: list[float]) -> None:
         number = first
@@ -141,9 +151,11 @@ def _served(server: str, clients: int, photos: Sequence[bytes]) -> Callable[[flo
 
     async def all_of_them(seconds: float) -> Times:
         taken: list[float] = []
-        async with AsyncClient(server) as client:
+        async with contextlib.AsyncExitStack() as stack:
+            connected = [await stack.enter_async_context(AsyncClient(server)) for server in servers]
             began = time.perf_counter()
-            await asyncio.gather(*(one(client, first, began + seconds, taken) for first in range(clients)))
+            calls = (one(client, first, began + seconds, taken) for client in connected for first in range(clients))
+            await asyncio.gather(*calls)
             return Times(taken, [len(taken) / (time.perf_counter() - began)])
 
     return lambda seconds: asyncio.run(all_of_them(seconds))
@@ -211,7 +223,7 @@ def _draw_when_asked(pipe: Any, first: int, threads: int, graph: Path, weights: 
         pipe.send((taken, time.perf_counter() - start))
 
 
-def _photographs(folder: Path | None) -> list[bytes]:
+def photographs(folder: Path | None) -> list[bytes]:
     """Return JPEGs whose longer side has `SIDE` pixels."""
     if folder:
         paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES][:32]
@@ -232,7 +244,7 @@ def _photographs(folder: Path | None) -> list[bytes]:
     return photos
 
 
-def _machine() -> str:
+def machine() -> str:
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         os.uname().machine,
