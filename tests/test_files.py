@@ -1,5 +1,9 @@
 """Files and folders are written atomically; until then the previous content stays."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from photo2cartoon.errors import UserError
@@ -26,6 +30,67 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
         raise RuntimeError
     assert (tmp_path / "out/mark").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def killed(code, how):
+    """Start Python, kill it when it has printed a line, and return its exit code."""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    process.send_signal(how)
+    return process.wait(30)
+
+
+WRITE = """
+import os, time
+from pathlib import Path
+from photo2cartoon import files
+from photo2cartoon.files import atomic_dir
+target = Path({target!r})
+if {renaming}:
+    real = Path.rename
+    def rename(self, to):
+        if self.suffix == ".partial":
+            print("moved aside", flush=True)
+            time.sleep(60)
+        return real(self, to)
+    Path.rename = rename
+with atomic_dir(target, "mark") as partial:
+    (partial / "mark").write_text("second")
+    if not {renaming}:
+        print("half", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("renaming", [False, True], ids=["while writing", "while it takes its place"])
+def test_a_killed_process_loses_nothing_and_leaves_nothing_after_the_next(tmp_path, renaming):
+    target = tmp_path / "out[1]"
+    with atomic_dir(target, "mark") as partial:
+        (partial / "mark").write_text("first")
+    assert killed(WRITE.format(target=str(target), renaming=renaming), signal.SIGKILL) == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(RuntimeError), atomic_dir(target, "mark"):
+        raise RuntimeError
+    assert (target / "mark").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["out[1]"]
+
+
+def test_what_another_process_is_writing_stays(tmp_path):
+    code = WRITE.format(target=str(tmp_path / "out"), renaming=False)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    with atomic_dir(tmp_path / "out", "mark") as partial:
+        (partial / "mark").write_text("first")
+    assert len(list(tmp_path.glob(".out.*.partial/mark"))) == 1
+    process.kill()
+    process.wait()
+
+
+def test_a_command_that_is_told_to_end_leaves_nothing(tmp_path):
+    code = "from photo2cartoon import cli\ncli.app = lambda: exec(open('write.py').read())\ncli.main()"
+    (tmp_path / "write.py").write_text(WRITE.format(target=str(tmp_path / "out"), renaming=False))
+    assert killed(f"import os; os.chdir({str(tmp_path)!r})\n{code}", signal.SIGTERM) == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ["write.py"]
 
 
 def test_other_peoples_files_are_not_replaced(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -20,7 +22,7 @@ from photo2cartoon.layout import LOCAL
 def atomic_dir(target: Path, mark: str) -> Iterator[Path]:
     """Yield a folder to write into, which replaces `target` on success and is deleted on failure.
 
-    The previous contents of `target` stay until then.
+    The previous contents of `target` stay until then. What a process that was killed left behind is removed first.
 
     Args:
         target: the folder.
@@ -32,17 +34,53 @@ def atomic_dir(target: Path, mark: str) -> Iterator[Path]:
     if target.exists() and not target.is_dir():
         raise UserError(f"{target}: is a file, a folder is to be written there")
     target = target.resolve()
+    with contextlib.suppress(OSError):  # what cannot be read or written is named below
+        _remove_leftovers(target)
     if target.exists() and any(target.iterdir()) and not (target / mark).exists():
         raise UserError(f"{target}: holds other files, which would be lost; name a new or empty folder")
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    lock = None
     try:
         partial.mkdir(parents=True)
+        lock = _lock(partial)
         yield partial
         replace_folder(partial, target)
     except OSError as error:
         raise UserError(f"{target}: cannot be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until its descriptor is closed or its process ends; None if another process has it.
+
+    Process ids would not do: containers that share a volume have their own, and the first is always 1.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # also where the file system has no locks
+        os.close(lock)
+        return None
+    return lock
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what killed processes left beside a folder; a predecessor that one had moved aside comes back."""
+    name = f".{glob.escape(target.name)}.[0-9]*"
+    for partial in target.parent.glob(f"{name}.partial"):
+        if (lock := _lock(partial)) is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+            os.close(lock)
+    for old in target.parent.glob(f"{name}.old"):
+        if old.with_suffix(".partial").exists():
+            continue  # its process is about to take its place
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(target)
 
 
 def replace_folder(source: Path, target: Path) -> None:

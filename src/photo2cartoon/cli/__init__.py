@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from typing import Any
 
 from photo2cartoon.cli import stages  # isort: skip  # the order of --help
 from photo2cartoon.cli import serving  # isort: skip
@@ -18,9 +21,23 @@ __all__ = ["app", "compare", "extras", "main", "models", "portraits", "serving",
 
 def main() -> None:
     """Run the command line: one line for an error that a user can cause, a traceback for a bug."""
+    _clean_up_on_sigterm()
     try:
         with exit_on_user_error("p2c"):
             app()
     except KeyboardInterrupt:
         print("p2c: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _clean_up_on_sigterm() -> None:
+    """Let SIGTERM end the command as an error does, so that no half-written folder stays."""
+    own = os.getpid()
+
+    def end(number: int, _: Any) -> None:
+        if os.getpid() != own:  # a worker that was forked ends as it would without this
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
