@@ -67,7 +67,7 @@ def main() -> None:
         answer = len(Client(servers[0].grpc).cartoonize(photos[0])[0].cartoon)
         loads = [_load_seconds(servers[0]) for _ in range(3)]
         size = graph.stat().st_size
-    measured, one, error = _measured(taken, min(usable_cores(), len(cores)))
+    measured, one, error = _measured(taken, usable_cores())
     traffic = statistics.mean(map(len, photos)) + answer
     carried = _carried_on(one, error, options.price, traffic, gateway, statistics.median(loads))
     text = (

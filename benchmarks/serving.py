@@ -245,6 +245,7 @@ def photographs(folder: Path | None) -> list[bytes]:
 
 
 def machine() -> str:
+    """Return the cores and the processor of this machine, in words."""
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         os.uname().machine,

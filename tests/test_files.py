@@ -41,9 +41,8 @@ def killed(code, how):
 
 
 WRITE = """
-import os, time
+import time
 from pathlib import Path
-from photo2cartoon import files
 from photo2cartoon.files import atomic_dir
 target = Path({target!r})
 if {renaming}:

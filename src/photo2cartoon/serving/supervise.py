@@ -20,7 +20,7 @@ MOST_ENDS, WITHIN_SECONDS = 5, 600  # ends within a time that are too many: what
 def supervise(server: Server) -> None:
     """Keep a started server running; only an exception, such as that of a signal, ends it.
 
-    Clients get UNAVAILABLE while Triton starts, and the project's own try again. The log keeps what was written before.
+    Calls are answered UNAVAILABLE while Triton starts, for some ten seconds. The log keeps what was written before.
 
     Args:
         server: a running server.
@@ -30,15 +30,16 @@ def supervise(server: Server) -> None:
     """
     ends: deque[float] = deque(maxlen=MOST_ENDS)
     while True:
-        while (code := server.process.poll() if server.process else None) is None and server.process:
+        while server.process and server.process.poll() is None:
             time.sleep(LOOK_SECONDS)
         ends.append(time.monotonic())
         if len(ends) == MOST_ENDS and ends[-1] - ends[0] < WITHIN_SECONDS:
             raise UserError(
                 f"Triton ended by itself {MOST_ENDS} times within {WITHIN_SECONDS // 60} min ({server.where})"
             )
-        if code is not None:
-            note(f"serve: Triton ended by itself ({_reason(code)}); it is started again ({server.where})")
+        if server.process:  # else it could not be started
+            reason = _reason(server.process.returncode)
+            note(f"serve: Triton ended by itself ({reason}); it is started again ({server.where})")
         server.stop()
         try:
             server.start()
