@@ -45,9 +45,9 @@ def train(
 
     from components.train_job import TrainJob, environment, train_section
     from components.train_job_submit import submit_or_resume
+    from photo2cartoon.atomic import atomic_dir
     from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import exit_on_user_error
-    from photo2cartoon.files import atomic_dir
     from photo2cartoon.params.arguments import train_of, whole_numbers
     from photo2cartoon.training.outputs import write_outputs
     from photo2cartoon.training.place import Place

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from photo2cartoon import pretrained
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir, read_json, write_json
+from photo2cartoon.files import read_json, write_json
 from photo2cartoon.layout import CARD, CHECKPOINTS, RUN
 from photo2cartoon.params import Train, renamed
 

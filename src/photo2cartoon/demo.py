@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.dataset import versioning
 from photo2cartoon.dataset.remote import LOCAL_REMOTE, add_remote, has_remote
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write, read_json
+from photo2cartoon.files import read_json
 from photo2cartoon.layout import (
     CARTOON_GENERATOR,
     MODEL_REPOSITORY,

@@ -1,116 +1,19 @@
-"""Atomic writes of files and folders that never leave partial results or replace unrelated files."""
+"""JSON files, hashes, names, links, and the folders of this project and this user."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import glob
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import LOCAL
-
-
-@contextlib.contextmanager
-def atomic_dir(target: Path, mark: str) -> Iterator[Path]:
-    """Yield a folder to write into, which replaces `target` on success and is deleted on failure.
-
-    The previous contents of `target` stay until then. What a process that was killed left behind is removed first.
-
-    Args:
-        target: the folder.
-        mark: name of a file that marks a folder as written by this stage; a non-empty folder without it is refused.
-
-    Raises:
-        UserError: the target is a file or holds something else, or the disk is full or not writable.
-    """
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target}: is a file, a folder is to be written there")
-    target = target.resolve()
-    with contextlib.suppress(OSError):  # what cannot be read or written is named below
-        _remove_leftovers(target)
-    if target.exists() and any(target.iterdir()) and not (target / mark).exists():
-        raise UserError(f"{target}: holds other files, which would be lost; name a new or empty folder")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    lock = None
-    try:
-        partial.mkdir(parents=True)
-        lock = _lock(partial)
-        yield partial
-        replace_folder(partial, target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until its descriptor is closed or its process ends; None if another process has it.
-
-    Process ids would not do: containers that share a volume have their own, and the first is always 1.
-    """
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # also where the file system has no locks
-        os.close(lock)
-        return None
-    return lock
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove what killed processes left beside a folder; a predecessor that one had moved aside comes back."""
-    name = f".{glob.escape(target.name)}.[0-9]*"
-    for partial in target.parent.glob(f"{name}.partial"):
-        if (lock := _lock(partial)) is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-            os.close(lock)
-    for old in target.parent.glob(f"{name}.old"):
-        if old.with_suffix(".partial").exists():
-            continue  # its process is about to take its place
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(target)
-
-
-def replace_folder(source: Path, target: Path) -> None:
-    """Rename a folder to its final name; an existing folder of that name is moved aside first and removed last."""
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        target.rename(old)
-    source.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def atomic_write(target: Path) -> Iterator[Path]:
-    """Yield a file name to write to, which is renamed to `target` on success.
-
-    Raises:
-        UserError: the target is a folder, or the disk is full or not writable.
-    """
-    if target.is_dir():
-        raise UserError(f"{target}: is a folder, a file is to be written there")
-    partial = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def png_names(names: Sequence[str]) -> list[str]:

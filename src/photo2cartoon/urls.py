@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir
 
 WHOLE = ".whole"  # written last into an uploaded folder, with a hash of its files' names and sizes
 

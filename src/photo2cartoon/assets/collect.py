@@ -18,8 +18,8 @@ from pathlib import Path
 from photo2cartoon.assets import catalogue
 from photo2cartoon.assets.catalogue import FOLDER_VARIABLE, Asset, mismatch, verify
 from photo2cartoon.assets.fetch import from_package, from_url
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write
 from photo2cartoon.progress import bar, note
 
 

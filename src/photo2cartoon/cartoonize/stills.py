@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.cartoonize.stylize import LoadedModel
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write, png_names
+from photo2cartoon.files import png_names
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
 from photo2cartoon.portrait.background import PHOTOGRAPH, put_on

@@ -10,12 +10,12 @@ from pathlib import Path
 import av
 import numpy as np
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.cartoonize.follow import Crowd, Find, Follower, Person, people
 from photo2cartoon.cartoonize.stylize import Stylize
 from photo2cartoon.cartoonize.video_reader import MAX_PIXELS, Frame, VideoReader
 from photo2cartoon.cartoonize.video_writer import CONTAINERS, Writer
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write
 from photo2cartoon.portrait import PictureError, Portrait
 from photo2cartoon.portrait.background import PHOTOGRAPH, TRANSPARENT, colour_of, put_on
 from photo2cartoon.portrait.maker import SIZES

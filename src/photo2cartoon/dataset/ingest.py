@@ -9,10 +9,10 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from photo2cartoon.assets.collect import collect
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARTOONS, DRAWINGS, PHOTOS, SOURCES
 from photo2cartoon.params import Ingest
 from photo2cartoon.progress import bar, note

@@ -16,10 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.dataset.portraits import Task, make_portraits
 from photo2cartoon.dataset.table import NO_PICTURE, PictureRow, read_table, write_table
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir, png_names
+from photo2cartoon.files import png_names
 from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, PHOTOS, TABLE
 from photo2cartoon.params import PortraitParams, Preprocess
 from photo2cartoon.portrait.decode import SUFFIXES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from photo2cartoon.files import atomic_dir
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.layout import TABLE
 
 EXAMPLES = 64  # portraits of each split

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write
 
 FOLDER = Path(".dvc")
 TEMPLATE = FOLDER / "plots/page.html"

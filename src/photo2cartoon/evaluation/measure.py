@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir, write_json
+from photo2cartoon.files import write_json
 from photo2cartoon.layout import MEASURES, MEASURES_TABLE
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.evaluation.description import cell
 from photo2cartoon.evaluation.rule import CHAMPION, PHOTOGRAPHS, STEP
-from photo2cartoon.files import atomic_write, read_json
+from photo2cartoon.files import read_json
 from photo2cartoon.layout import CURVES, RUN, SCORED_GRID, SCORES, SELECTION
 from photo2cartoon.scoring.metrics import METRICS, WORST, direction
 from photo2cartoon.tracking.client import link

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from photo2cartoon import checkpoint
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.dataset.faces import load_faces
-from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import OVERVIEW
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.pictures import encode_png, grid

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 from photo2cartoon import checkpoint
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError, exit_on_user_error
-from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARD
 from photo2cartoon.pretrained import FOLDER
 

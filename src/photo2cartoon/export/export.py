@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from photo2cartoon import checkpoint
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.dataset.faces import list_pictures, read_rgba
 from photo2cartoon.dataset.summary import summarise
 from photo2cartoon.errors import UserError
@@ -20,7 +21,7 @@ from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
 from photo2cartoon.export.parity import Parity, compare
 from photo2cartoon.export.registered import add_graph, fetch_generator
 from photo2cartoon.export.variants import TOLERANCES, Tolerance, write_variant
-from photo2cartoon.files import atomic_write, read_json, sha256_of, write_json
+from photo2cartoon.files import read_json, sha256_of, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, GRAPH, PARITY, SELECTION, WEIGHTS
 from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.pictures import encode_png, grid

@@ -16,7 +16,8 @@ import photo2cartoon
 from photo2cartoon.assets.catalogue import find_asset, read_catalogue
 from photo2cartoon.assets.collect import ensure
 from photo2cartoon.assets.fetch import installed_file
-from photo2cartoon.files import atomic_write, cache_folder, sha256_of
+from photo2cartoon.atomic import atomic_write
+from photo2cartoon.files import cache_folder, sha256_of
 from photo2cartoon.layout import GRAPH
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph, PortraitMaker

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from photo2cartoon import __version__
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.pyfunc import write_pyfunc
-from photo2cartoon.files import atomic_write, read_json, sha256_of, write_json
+from photo2cartoon.files import read_json, sha256_of, write_json
 from photo2cartoon.layout import CARD, CARTOON_GENERATOR, PARITY, PARITY_GRID, SELECTION
 from photo2cartoon.params import Export, PortraitParams
 from photo2cartoon.progress import note

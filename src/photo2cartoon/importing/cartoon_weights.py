@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from photo2cartoon import checkpoint
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir
 from photo2cartoon.importing.graph import INPUT, OUTPUT, read_graph
 from photo2cartoon.importing.names import NETWORKS, UNUSED, discriminator_names, generator_names
 from photo2cartoon.importing.pickles import read_arrays

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from photo2cartoon.files import atomic_write, cache_folder
+from photo2cartoon.atomic import atomic_write
+from photo2cartoon.files import cache_folder
 
 MOST = 500  # files; the oldest ones are deleted
 VERSION = "1"  # to change when the same network and images would give other features

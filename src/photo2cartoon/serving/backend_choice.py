@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write, read_json, sha256_of
+from photo2cartoon.files import read_json, sha256_of
 from photo2cartoon.progress import note
 
 # What runs the generator. CUDA and TensorRT are onnxruntime's, in NVIDIA's server.

@@ -8,8 +8,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_write
 from photo2cartoon.layout import CONTROL_KEY, TRITON_RUN
 from photo2cartoon.serving.connection import check_secret, connect
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from photo2cartoon.atomic import atomic_dir, atomic_write
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir, atomic_write, cache_folder, sha256_of
+from photo2cartoon.files import cache_folder, sha256_of
 from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.serving.connection import SECURE
 from photo2cartoon.serving.stamp import STAMPED

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from photo2cartoon.files import atomic_write
+from photo2cartoon.atomic import atomic_write
 
 POINTS = 400  # of a curve at most: more cannot be told apart in a plot
 

@@ -22,10 +22,11 @@ from typing import Any
 
 import photo2cartoon
 from photo2cartoon import pretrained
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.checkpoint import list_checkpoints
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir, folder_hash, link_folder, read_json, sha256_of, write_json
+from photo2cartoon.files import folder_hash, link_folder, read_json, sha256_of, write_json
 from photo2cartoon.layout import CHECKPOINTS, RUN, STATE
 from photo2cartoon.params import Train
 from photo2cartoon.progress import note

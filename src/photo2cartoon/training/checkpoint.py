@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.checkpoint import load_into, read_card, read_tensors, write_card, write_tensors
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir
 from photo2cartoon.layout import CARD, OPTIMIZERS, RANDOM
 from photo2cartoon.params import Train
 from photo2cartoon.training.state import State

@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.checkpoint import copy_averages, list_checkpoints
-from photo2cartoon.files import atomic_dir, read_json
+from photo2cartoon.files import read_json
 from photo2cartoon.layout import CARD, CHECKPOINTS, RUN, SAMPLES, STATS
 from photo2cartoon.params import Train
 

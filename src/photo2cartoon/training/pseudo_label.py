@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.dataset.faces import list_pictures, read_rgba
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import atomic_dir, link_folder
+from photo2cartoon.files import link_folder
 from photo2cartoon.layout import DRAWN, OVERVIEW, PSEUDO_DRAWN, TABLE
 from photo2cartoon.networks.colour import bring_back
 from photo2cartoon.networks.crop import crop_face

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.files import atomic_write, write_json
+from photo2cartoon.atomic import atomic_write
+from photo2cartoon.files import write_json
 from photo2cartoon.layout import CURVES, RUN, SAMPLES, STATS
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import encode_png
