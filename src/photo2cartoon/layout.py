@@ -19,10 +19,12 @@ LOCAL = Path("var")
 TRITON_RUN = LOCAL / "triton"
 UNFINISHED = "training"  # in LOCAL
 PICTURE_HASHES = "hashes"  # in LOCAL
+DATASET_SETTINGS = "datasets"  # in LOCAL
 
 # `ingest` writes a folder for each kind of picture, and a card that names their sources.
 PHOTOS, CARTOONS, DRAWINGS = "photos", "cartoons", "drawings"
 SOURCES = "CARD.md"
+LEFT_OUT = "left-out.csv"  # files of the sources that are no pictures
 
 # `preprocess` writes trainA, trainB, testA and testB as photo2cartoon has them.
 DRAWN = "drawnA"  # drawings of photographs, under the photographs' names

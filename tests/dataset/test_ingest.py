@@ -12,9 +12,9 @@ import pytest
 from photo2cartoon.dataset import ingest as module
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.ingest import from_folder, from_url, from_worldwide, ingest
-from photo2cartoon.dataset.preprocess import raw_folders
+from photo2cartoon.dataset.preprocess import preprocess, raw_folders
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Ingest
+from photo2cartoon.params import Ingest, PortraitParams, Preprocess
 
 
 @pytest.fixture
@@ -42,6 +42,26 @@ def test_both_domains_and_the_card(raw, tmp_path):
     assert ingest(params, tmp_path / "raw") == {"photos": 6, "cartoons": 3}
     card = (tmp_path / "raw/CARD.md").read_text()
     assert str(raw / "photos") in card and "python_avatars (MIT)" in card
+
+
+def test_a_file_that_is_no_picture_has_a_row_in_the_end(raw, weights, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(raw / "photos", source)
+    (source / "notes.txt").write_text("a caption")
+    (source / ".DS_Store").write_text("hidden")
+    os.mkfifo(source / "pipe.jpg")
+    with zipfile.ZipFile(tmp_path / "heads.zip", "w") as file:
+        file.write(raw / "cartoons/head-1.png", "head.png")
+        file.writestr("read.me", "not a picture")
+    params = Ingest(
+        photos="folder", photos_at=str(source), cartoons="url", cartoons_at=f"zip://::file://{tmp_path}/heads.zip"
+    )
+    ingest(params, tmp_path / "raw")
+    photos, cartoons, _ = raw_folders(tmp_path / "raw")
+    rows = preprocess(photos, cartoons, weights, tmp_path / "faces", PortraitParams(), Preprocess())
+    assert [(row.domain, row.picture) for row in rows if row.result == "no picture"] == [
+        ("photos", "notes.txt"), ("photos", "pipe.jpg"), ("cartoons", "read.me"),
+    ]  # fmt: skip
 
 
 def test_a_url_of_fsspec(raw, out, tmp_path):

@@ -1,6 +1,12 @@
 """Every picture has a row, kept or with the reason for rejection; a person is never in both splits."""
 
+import hashlib
 import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -100,6 +106,82 @@ def test_one_process_and_two_give_the_same_bytes(raw, weights, tmp_path):
         )
     for path in (tmp_path / "1").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_run_makes_only_the_new_ones(raw, weights, tmp_path):
+    """A portrait that was marked in the first dataset shows whether it was made again."""
+    photos, out, records = tmp_path / "photos", tmp_path / "faces", tmp_path / "records"
+    shutil.copytree(raw / "photos", photos)
+    (photos / "bad.png").write_text("no picture")
+    given = photos, raw / "cartoons", weights, out
+
+    def run(portrait=None, size=256):
+        params = Preprocess(test_share=0.4, size=size)
+        return preprocess(*given, portrait or PortraitParams(), params, records=records)
+
+    rows = run()
+    assert all(row.sha256 == hashlib.sha256((photos / row.picture).read_bytes()).hexdigest() for row in rows[:7])
+    undisturbed = content(out)
+    (marked,) = out.glob("*A/hopper--left.png")
+    cv2.imwrite(str(marked), np.zeros((256, 256, 4), np.uint8))
+    (cut,) = out.glob("*A/hopper--right.png")
+    cut.write_bytes(cut.read_bytes()[:-100])
+    (photos / "collins--left.png").rename(photos / "collins--renamed.png")
+    shutil.copy(photos / "collins--straight.png", photos / "smith.png")
+    rows = run()
+    assert not cv2.imread(str(next(out.glob("*A/hopper--left.png")))).any()
+    assert next(out.glob("*A/hopper--right.png")).read_bytes() == undisturbed[cut.relative_to(out).as_posix()]
+    results = {row.picture: row.result for row in rows}
+    assert results["bad.png"] == "unreadable" and results["collins--renamed.png"] == results["smith.png"] == "kept"
+    assert next(out.glob("*A/smith.png")).read_bytes() == next(out.glob("*A/collins--straight.png")).read_bytes()
+
+    (photos / "collins--renamed.png").rename(photos / "collins--left.png")
+    (photos / "smith.png").unlink()
+    cv2.imwrite(str(next(out.glob("*A/hopper--left.png"))), np.zeros((256, 256, 4), np.uint8))
+    run(PortraitParams(min_face=65))  # other settings: all are made again
+    assert content(out) == undisturbed
+    run(size=512)
+    assert cv2.imread(str(next(out.glob("*A/hopper--left.png")))).shape == (512, 512, 3)
+
+
+def test_a_run_that_was_killed_is_resumed(raw, weights, tmp_path):
+    """Killed without warning when some portraits are there: the next run keeps them, and no process or file stays."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in (raw / "photos").iterdir():
+        picture = cv2.imread(str(path))
+        for number in range(8):  # each a little different
+            picture[0, 0] = number
+            cv2.imwrite(str(photos / f"{path.stem}-{number}.png"), picture)
+    command = [sys.executable, "-m", "photo2cartoon", "preprocess", "--photos", "photos", "--weights", str(weights)]
+    subprocess.run([*command, "--out", "undisturbed"], cwd=tmp_path, check=True, capture_output=True)
+    process = subprocess.Popen([*command, "--out", "faces"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    pattern = ".faces.*.partial/trainA/*.png"
+    while len(list(tmp_path.glob(pattern))) < 10:
+        assert process.poll() is None
+        time.sleep(0.01)
+    workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    process.kill()
+    process.wait()
+    for _ in range(100):
+        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+            break
+        time.sleep(0.1)
+    assert len(workers) >= 2 and not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    (folder,) = tmp_path.glob(".faces.*.partial")
+    done = read_table(folder / "pictures.csv")
+    assert 0 < len(done) < 48
+    marked = done[0].face
+    cv2.imwrite(str(folder / "trainA" / marked), np.zeros((256, 256, 4), np.uint8))
+    subprocess.run([*command, "--out", "faces"], cwd=tmp_path, check=True, capture_output=True)
+    got, expected = content(tmp_path / "faces"), content(tmp_path / "undisturbed")
+    (kept,) = (name for name in got if got[name] != expected[name])
+    assert got.keys() == expected.keys() and Path(kept).name == marked
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces", "photos", "undisturbed", "var"]
 
 
 def test_nothing_is_half_written(weights, tmp_path):

@@ -16,13 +16,14 @@ from photo2cartoon.cli.common import (
     app,
     load_params,
 )
+from photo2cartoon.cli.scores import show_scores
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import (
     DATA,
+    DATASET_SETTINGS,
     PICTURE_HASHES,
     RAW,
     REPORT,
-    SCORES_TABLE,
     SOURCE_VERSIONS,
     SOURCES,
     TABLE,
@@ -121,18 +122,23 @@ def preprocess(
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
 ) -> None:
-    """Detect, level, crop and cut out every face, on all cores."""
+    """Detect, level, crop and cut out every face, on all cores.
+
+    Portraits that an earlier or an interrupted run has made of the same pictures by the same settings are kept.
+    """
     from collections import Counter
 
     from photo2cartoon.dataset.preprocess import preprocess as stage
     from photo2cartoon.dataset.preprocess import raw_folders
+    from photo2cartoon.files import local_folder
 
     values = load_params(params)
     if raw:
         if photos or cartoons or drawings:
             raise UserError("preprocess: --raw takes the place of --photos, --cartoons and --drawings")
         photos, cartoons, drawings = raw_folders(raw)
-    rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess, drawings)
+    records = local_folder() / DATASET_SETTINGS
+    rows = stage(photos, cartoons, weights, out, values.portrait, values.preprocess, drawings, records)
     counts = Counter(row.result for row in rows)
     summary = ", ".join(
         f"{count} {result}" for result, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -215,7 +221,7 @@ def evaluate(
     from photo2cartoon.evaluation.evaluate import evaluate as stage
 
     values = load_params(params)
-    _show_scores(stage(values.evaluate, train, data, weights, out, values.select), out)
+    show_scores(stage(values.evaluate, train, data, weights, out, values.select), out)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -291,28 +297,3 @@ def report(
 
     stage(scores, train, selected, out)
     typer.echo(f"{out}: open it in a browser")
-
-
-def _show_scores(result: dict, out: Path) -> None:
-    """Print a row for each metric, and a column for each of at most six models: the others are in the table's file."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    from photo2cartoon.evaluation.description import cell
-    from photo2cartoon.evaluation.rule import STEP, finalists
-    from photo2cartoon.scoring.metrics import METRICS, WORST, direction
-
-    names, most = list(result["scores"]), 6
-    if len(names) > most:
-        best = finalists(result["scores"])
-        names = [name for name in names if not name.startswith(STEP) or name in best][:most]
-    table = Table(box=SIMPLE, padding=(0, 1), pad_edge=False)
-    for heading in ("score", "better", *names):
-        table.add_column(heading, justify="left" if heading in ("score", "better") else "right", overflow="fold")
-    for metric in dict.fromkeys(key for name in names for key in result["scores"][name]):
-        if metric.removeprefix(WORST) in METRICS:
-            cells = (cell(result["scores"][name], metric, result) for name in names)
-            table.add_row(metric, "lower" if direction(metric) > 0 else "higher", *cells)
-    Console().print(table)
-    typer.echo(f"± is half of a 95 % interval; {out / SCORES_TABLE} has every checkpoint")

@@ -1,5 +1,5 @@
 """The `ingest` stage: copies images from their sources into `photos/`, `cartoons/` and, if there are any, `drawings/`
-of the photographs, and writes a card that names the sources."""
+of the photographs, and writes a card that names the sources, and a row for each file that it left out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from photo2cartoon.assets.collect import collect
 from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
+from photo2cartoon.dataset.table import no_picture, read_table, write_table
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import CARTOONS, DRAWINGS, PHOTOS, SOURCES
+from photo2cartoon.layout import CARTOONS, DRAWINGS, LEFT_OUT, PHOTOS, SOURCES
 from photo2cartoon.params import Ingest
 from photo2cartoon.progress import bar, note
 
@@ -91,7 +92,9 @@ def from_folder(place: str | Path, folder: Path) -> int:
     """
     source = Path(place).expanduser()
     chosen = list_folder(source)
-    _note_others([path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()], chosen, source)
+    found = (path.relative_to(source) for path in source.rglob("*") if not path.is_dir())
+    shown = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
+    _leave_out(shown, chosen, source, folder)
     return _copy(chosen, folder, lambda name, target: shutil.copyfile(source / name, target))
 
 
@@ -104,7 +107,7 @@ def from_url(url: str, folder: Path) -> int:
     with open_url(url) as (system, root):
         files = {str(PurePosixPath(path).relative_to(root or ".")): path for path in sorted(system.find(root))}
         chosen = pictures_among(files, url)
-        _note_others(list(files), chosen, url)
+        _leave_out(list(files), chosen, url, folder)
         return _copy(chosen, folder, lambda name, target: system.get_file(files[name], str(target)))
 
 
@@ -147,11 +150,15 @@ def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWI
     return f"## Photos: {count} pictures\n\nAI-made portraits, CC0, {url} at {commit}.\n"
 
 
-def _note_others(names: list[str], chosen: list[str], source: object) -> None:
+def _leave_out(names: list[str], chosen: list[str], source: object, folder: Path) -> None:
+    """Note the files that are not copied, and write a row for each beside the folder, for the table of `preprocess`."""
     others = sorted(set(names) - set(chosen))
     if others:
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         note(f"{source}: {len(others)} of {len(names)} files are no pictures, by their names: {shown}")
+        table = folder.parent / LEFT_OUT
+        before = read_table(table) if table.exists() else []
+        write_table(table, before + [no_picture(folder.name, name) for name in others])
 
 
 def _copy(names: list[str], folder: Path, copy_one, rename=lambda name: name.replace("/", "__")) -> int:

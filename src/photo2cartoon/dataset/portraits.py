@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import multiprocessing
 import os
+import signal
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing import connection
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from photo2cartoon.dataset.table import PictureRow
-from photo2cartoon.errors import UserError
+from photo2cartoon.atomic import ResumableError
+from photo2cartoon.dataset.earlier import Earlier
+from photo2cartoon.dataset.table import ALREADY, KEPT, PictureRow
 from photo2cartoon.layout import PHOTOS
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
 from photo2cartoon.portrait.numbers import face_colour, numbers_of
+from photo2cartoon.portrait.sandbox import Sandbox
 from photo2cartoon.progress import bar, note
+
+AHEAD = 4  # images that wait for each process, however many there are in all
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,14 @@ class Task:
     size: int
 
 
-def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, workers: int) -> list[PictureRow]:
+def make_portraits(
+    tasks: list[Task],
+    weights: Path,
+    portrait: PortraitParams,
+    workers: int,
+    earlier: Earlier | None = None,
+    record: Callable[[PictureRow], None] = lambda _: None,
+) -> list[PictureRow]:
     """Make portraits in parallel worker processes.
 
     Args:
@@ -50,73 +67,101 @@ def make_portraits(tasks: list[Task], weights: Path, portrait: PortraitParams, w
         weights: folder that the `assets` stage filled.
         portrait: section of params.yaml.
         workers: number of processes; 0 means one per core.
+        earlier: portraits that are copied instead of being made again.
+        record: called with each row when its portrait is there.
 
     Returns:
         A row for every task, in the order of the tasks.
 
     Raises:
-        UserError: a process was killed.
+        ResumableError: a process was killed.
     """
     if not tasks:
         return []
     workers = min(workers or os.cpu_count() or 1, len(tasks))
-    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start_worker, (weights, portrait, earlier)
+    )
     results: dict[int, PictureRow] = {}
+    waiting: dict[Future[PictureRow], int] = {}
+    todo = iter(enumerate(tasks))
     try:
-        with ProcessPoolExecutor(workers, context, _start_worker, (weights, portrait)) as pool:
-            waiting = {pool.submit(_work, task): number for number, task in enumerate(tasks)}
-            for done in bar(as_completed(waiting), total=len(tasks), desc="portraits", unit="picture"):
-                results[waiting[done]] = row = done.result()
-                if row.result != "kept":
-                    note(f"{row.picture}: {row.result}: {row.note}")
+        with bar(total=len(tasks), desc="portraits", unit="picture") as progress:
+            while len(results) < len(tasks):
+                for number, task in itertools.islice(todo, AHEAD * workers - len(waiting)):
+                    waiting[pool.submit(_work, task)] = number
+                for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    results[waiting.pop(done)] = row = done.result()
+                    record(row)
+                    progress.update()
+                    if row.result != KEPT:
+                        note(f"{row.picture}: {row.result}: {row.note}")
     except BrokenProcessPool:
-        raise UserError(
-            "preprocess: a worker was killed, most likely for memory: try fewer preprocess.workers"
+        raise ResumableError(
+            "preprocess: a worker was killed, most likely for memory: try fewer preprocess.workers; what is done is kept"
         ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
     return [results[number] for number in range(len(tasks))]
 
 
 _maker: PortraitMaker | None = None
 _limits: PortraitParams | None = None
+_decoder: Sandbox | None = None
+_earlier: Earlier | None = None
 
 
-def _start_worker(weights: Path, portrait: PortraitParams) -> None:
-    global _maker, _limits
+def _start_worker(weights: Path, portrait: PortraitParams, earlier: Earlier | None) -> None:
+    global _maker, _limits, _decoder, _earlier
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
-    _limits = portrait
+    _limits, _earlier = portrait, earlier
+    _decoder = Sandbox.within(portrait)
+    _decoder.start(portrait.max_pixels)
     _maker = PortraitMaker.from_params(weights, portrait, check=False, threads=1)
     if torch := sys.modules.get("torch"):  # face-alignment imported it; other workers use the other cores
         torch.set_num_threads(1)
 
 
+def _end_with_parent() -> None:
+    """End this process when its parent is killed: the pool would leave it waiting for work for ever."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
 def _work(task: Task) -> PictureRow:
-    described = {}
+    described, sha256 = {}, ""
     try:
+        photo = Photograph(task.source, _limits.max_pixels, _limits.max_bytes, _decoder)
+        sha256 = hashlib.sha256(photo.encoded).hexdigest()
+        if _earlier and (made := _earlier.take(sha256, task.domain, task.align, task.target)):
+            return replace(made, picture=task.name, face=task.target.name if made.result == KEPT else "")
         if task.align:
-            made = _maker.of(Photograph(task.source, _limits.max_pixels, _limits.max_bytes), task.size)
+            made = _maker.of(photo, task.size)
             rgba, note = made.rgba, ""
             described = {"faces": str(made.faces), **_written(numbers_of(made)._asdict())}
             if made.faces > 1:
                 note = f"several faces ({made.faces}): largest taken"
         else:
-            rgba, note = keep_portrait(task.source, _limits, task.size), "already a portrait"
+            rgba, note = keep_portrait(photo, task.size), ALREADY
             if task.domain == PHOTOS:
                 described = _written(dict(zip(("brightness", "skin"), face_colour(rgba), strict=True)))
     except PictureError as error:
-        return PictureRow(task.domain, task.name, error.reason, error.detail)
+        return PictureRow(task.domain, task.name, error.reason, error.detail, sha256=sha256)
     if not cv2.imwrite(str(task.target), cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)):
         raise OSError(f"{task.target} cannot be written")
-    return PictureRow(task.domain, task.name, "kept", note, task.target.name, **described)
+    return PictureRow(task.domain, task.name, KEPT, note, task.target.name, **described, sha256=sha256)
 
 
 def _written(numbers: dict[str, float]) -> dict[str, str]:
     return {name: f"{number:.4g}" for name, number in numbers.items()}
 
 
-def keep_portrait(source: Path, limits: PortraitParams, size: int) -> np.ndarray:
+def keep_portrait(photo: Photograph, size: int) -> np.ndarray:
     """Resize an image that is a portrait already: uint8 RGBA `[size, size, 4]`, padded to a square, alpha kept."""
-    rgb = decode(source, limits.max_pixels, limits.max_bytes)
-    stored = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
+    rgb = photo.rgb
+    stored = cv2.imdecode(np.frombuffer(photo.encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     has_alpha = stored is not None and stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == rgb.shape[:2]
     alpha = stored[..., 3] if has_alpha and stored.dtype == np.uint8 else np.full(rgb.shape[:2], 255, np.uint8)
     rgba = np.dstack([rgb, alpha])

@@ -8,6 +8,7 @@ made in shards on several machines; the split is made when the shards are collec
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 from collections import Counter
@@ -16,12 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from photo2cartoon.atomic import atomic_dir
+from photo2cartoon.atomic import atomic_dir, unfinished
+from photo2cartoon.dataset import portraits
+from photo2cartoon.dataset.earlier import SETTINGS, Earlier, remember, settings_hash
 from photo2cartoon.dataset.portraits import Task, make_portraits
-from photo2cartoon.dataset.table import NO_PICTURE, PictureRow, read_table, write_table
+from photo2cartoon.dataset.table import KEPT, NO_PICTURE, PictureRow, TableWriter, no_picture, read_table, write_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import png_names
-from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, PHOTOS, TABLE
+from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, LEFT_OUT, PHOTOS, TABLE
 from photo2cartoon.params import PortraitParams, Preprocess
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import check_weights
@@ -37,15 +40,18 @@ def preprocess(
     portrait: PortraitParams,
     params: Preprocess,
     drawings: Path | None = None,
+    records: Path | None = None,
 ) -> list[PictureRow]:
     """Make the dataset.
 
     Args:
         photos, cartoons: folders of images, searched recursively; one may be None.
         weights: folder that the `assets` stage filled.
-        out: replaced as a whole once all images are done; receives the folders and `pictures.csv`.
+        out: replaced as a whole once all images are done; receives the folders and `pictures.csv`. Portraits that it has, or
+            that an interrupted run has left, are kept if they would become the same.
         portrait, params: sections of params.yaml.
         drawings: drawings of some of the photographs, under the photographs' names, for the paired recipe.
+        records: folder that notes by which settings a dataset was made; without it only an interrupted run is resumed.
 
     Returns:
         A row for every file.
@@ -53,9 +59,15 @@ def preprocess(
     Raises:
         UserError: a folder is missing or empty, or no image of a domain could be used.
     """
-    with atomic_dir(out, TABLE) as partial:
-        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings)
-        return _divide(rows, partial, params, {PHOTOS: photos, CARTOONS: cartoons})
+    settings = settings_hash(portrait, params.size, Path(portraits.__file__))
+    with atomic_dir(out, TABLE, resumable=True) as partial:
+        earlier = Earlier([out, *unfinished(partial)], settings, records)
+        (partial / SETTINGS).write_text(settings, encoding="utf-8")
+        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, earlier)
+        rows = _divide(rows, partial, params, {PHOTOS: photos, CARTOONS: cartoons})
+        (partial / SETTINGS).unlink()
+    remember(records, out / TABLE, settings)
+    return rows
 
 
 def preprocess_shard(
@@ -80,7 +92,7 @@ def preprocess_shard(
         UserError: as for `preprocess`, except that a domain without usable images is not an error here.
     """
     with atomic_dir(out, TABLE) as partial:
-        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, number, shards)
+        rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, None, number, shards)
         write_table(partial / TABLE, rows)
         return rows
 
@@ -114,6 +126,7 @@ def _portraits(
     portrait: PortraitParams,
     params: Preprocess,
     drawings: Path | None,
+    earlier: Earlier | None = None,
     number: int = 0,
     shards: int = 1,
 ) -> list[PictureRow]:
@@ -138,18 +151,24 @@ def _portraits(
             if domain == PHOTOS and name in drawn:
                 drawing = drawings / drawn[name]
                 tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, False, params.size))
-    rows = make_portraits(tasks, weights, portrait, params.workers)
+    with contextlib.closing(TableWriter(folder / TABLE)) as table:
+        rows = make_portraits(tasks, weights, portrait, params.workers, earlier, table.add)
     if number == 0:
         rows += [row for domain, place in given.items() for row in _rows_of_others(domain, place)]
     return rows
 
 
 def _rows_of_others(domain: str, folder: Path) -> list[PictureRow]:
-    """Return a row for every file below a folder, hidden ones aside, that has no image suffix; it is not opened."""
+    """Return a row for every file below a folder, hidden ones aside, that has no image suffix; it is not opened.
+
+    Those that `ingest` has left out have theirs as well.
+    """
     paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
     names = (path for path in paths if path.suffix.lower() not in SUFFIXES)
     shown = sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
-    return [PictureRow(domain, name, NO_PICTURE, f"known are {', '.join(sorted(SUFFIXES))}") for name in shown]
+    left_out = folder.parent / LEFT_OUT
+    before = [row for row in read_table(left_out) if row.domain == domain] if left_out.is_file() else []
+    return before + [no_picture(domain, name) for name in shown]
 
 
 def _divide(
@@ -247,7 +266,7 @@ def _held_out_by_name(path: str | None) -> set[str]:
 
 
 def _must_have_some(rows: list[PictureRow], place: Path | str) -> None:
-    if rows and not any(row.result == "kept" for row in rows):
+    if rows and not any(row.result == KEPT for row in rows):
         reasons = Counter(row.result for row in rows)
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         raise UserError(f"{place}: not one of {len(rows)} pictures could be used: {listed}")

@@ -6,7 +6,12 @@ import csv
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from photo2cartoon.atomic import atomic_write
+from photo2cartoon.portrait.decode import SUFFIXES
+
+KEPT = "kept"  # result for an image with a portrait
 NO_PICTURE = "no picture"  # result for a file without an image suffix
+ALREADY = "already a portrait"  # note for an image that was not searched for a face
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class PictureRow:
         face: path of the portrait below the dataset, empty if there is none.
         faces: number of faces found, empty if none was searched.
         width, brightness, skin, turn: of a photograph's portrait, as `portrait.numbers` defines them; empty if unknown.
+        sha256: of the image file, in hex; empty if it was not read.
     """
 
     domain: str
@@ -33,17 +39,51 @@ class PictureRow:
     brightness: str = ""
     skin: str = ""
     turn: str = ""
+    sha256: str = ""
+
+
+def no_picture(domain: str, name: str) -> PictureRow:
+    """Return the row of a file that is not opened: it has no image suffix, or is a pipe or another special file."""
+    known = Path(name).suffix.lower() in SUFFIXES
+    return PictureRow(
+        domain, name, NO_PICTURE, "not a regular file" if known else f"known are {', '.join(sorted(SUFFIXES))}"
+    )
+
+
+COLUMNS = [field.name for field in fields(PictureRow)]
 
 
 def write_table(path: Path, rows: list[PictureRow]) -> None:
     """Write the rows as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(PictureRow)])
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
 
 
+class TableWriter:
+    """Writes a table row by row, so that a process that is killed leaves all rows but the last one.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8", buffering=1)
+        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._writer.writeheader()
+
+    def add(self, row: PictureRow) -> None:
+        """Append a row."""
+        self._writer.writerow(asdict(row))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 def read_table(path: Path) -> list[PictureRow]:
-    """Read the rows of `pictures.csv`."""
+    """Read the rows of `pictures.csv`, without one that was cut off."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [PictureRow(**row) for row in csv.DictReader(file)]
+        rows = list(csv.DictReader(file, restval=None))
+    return [PictureRow(**row) for row in rows if None not in row and None not in row.values()]

@@ -67,6 +67,9 @@ class PortraitParams(Section):
         50_000_000, description="maximum width x height of a picture; larger ones are refused before decoding"
     )
     max_bytes: Annotated[int, Field(ge=1024)] = Field(64_000_000, description="maximum size of a file")
+    max_seconds: Annotated[float, Field(gt=0)] = Field(
+        20.0, description="maximum time to decode a picture of your own; those of strangers get 4 seconds"
+    )
 
 
 class Preprocess(Section):

@@ -20,17 +20,25 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from photo2cartoon.portrait.decode import COMMON, PictureError, decode_coarsely, register_heif
+from photo2cartoon.portrait.decode import COMMON, DECODED, PictureError, decode_coarsely, register_heif
 
 SECONDS = 4.0
 MEMORY = 2 << 30  # bytes of address space: twice what a picture of 50 megapixels needs
+MEMORY_PER_PIXEL = 40  # bytes, where more pixels are allowed
 # glibc's settings: pictures up to 64 MB are decoded into memory that earlier ones used, not into fresh pages each time.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _LENGTH = struct.Struct("<I")
+
+
+class Limits(Protocol):
+    """Limits of a picture; the `portrait` section of params.yaml is one."""
+
+    max_pixels: int
+    max_seconds: float
 
 
 class Sandbox:
@@ -47,6 +55,11 @@ class Sandbox:
         self._process: subprocess.Popen | None = None
         self._lock = threading.Lock()
 
+    @classmethod
+    def within(cls, limits: Limits) -> Sandbox:
+        """Build one for a user's own pictures: every format that `decode` knows, within the limits of params.yaml."""
+        return cls(limits.max_seconds, max(MEMORY, MEMORY_PER_PIXEL * limits.max_pixels), DECODED)
+
     def __call__(self, picture: bytes, side: int | None, max_pixels: int, max_bytes: int) -> tuple[np.ndarray, float]:
         """Decode a picture.
 
@@ -62,12 +75,18 @@ class Sandbox:
         order = {"side": side, "max_pixels": max_pixels, "max_bytes": max_bytes, "formats": self._formats}
         with self._lock:
             self._start(max_pixels)
+            self._await()
             answer = self._ask(order, picture)
             if "reason" in answer:
                 raise PictureError(answer["reason"], answer["detail"])
             count = int(np.prod(answer["shape"]))
             pixels = np.frombuffer(self._pixels, np.uint8, count).reshape(answer["shape"]).copy()
         return pixels, answer["scale"]
+
+    def start(self, max_pixels: int) -> None:
+        """Start the process without waiting for it, so that the first picture waits less."""
+        with self._lock:
+            self._start(max_pixels)
 
     def close(self) -> None:
         """End the process."""
@@ -99,8 +118,14 @@ class Sandbox:
             fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, 1 << 20)
         self._pixels = mmap.mmap(pixels, 3 * max_pixels)
         os.close(pixels)
-        if _receive(self._process.stdout, time.monotonic() + 60) is None:  # imports take half a second
+        self._ready = False
+
+    def _await(self) -> None:
+        if (
+            not self._ready and _receive(self._process.stdout, time.monotonic() + 60) is None
+        ):  # imports take half a second
             raise PictureError("unreadable", "the decoder does not start")
+        self._ready = True
 
     def _ask(self, order: dict[str, Any], picture: bytes) -> dict[str, Any]:
         deadline = time.monotonic() + self._seconds
