@@ -15,7 +15,19 @@ ROOMS = (
     "__main__", "cli", "demo", "cartoonize", "evaluation", "importing", "training", "export", "scoring", "rollout", "serving",
     "dataset", "checkpoint", "networks", "portrait", "provenance", "pretrained", "assets", "tracking",
 )  # fmt: skip
-LEAVES = ("params", "pictures", "progress", "urls", "files", "atomic", "ports", "layout", "errors", "__init__")
+LEAVES = (
+    "params",
+    "pictures",
+    "progress",
+    "urls",
+    "files",
+    "tables",
+    "atomic",
+    "ports",
+    "layout",
+    "errors",
+    "__init__",
+)
 # Names that a room never imports, directly or indirectly: our own by module, others by package.
 NEVER = {
     "portrait": {"torch", "mlflow"},

@@ -62,3 +62,6 @@ CONTROL_KEY = "control.key"  # of a server's model control, in its run folder
 # `measure` and the test phase
 MEASURES, MEASURES_TABLE = "measures.json", "measures.md"
 OVERVIEW = "overview.png"
+
+# `cartoonize` of a folder
+CARTOON_RECORD = "cartoons.csv"

@@ -1,5 +1,6 @@
 """`p2c cartoonize` handles a file or a folder, in torch or onnxruntime, and reports failures in one line."""
 
+import os
 import shutil
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from photo2cartoon.cartoonize.record import CartoonRow
 from photo2cartoon.cartoonize.stills import Cartoonizer, cartoonize
 from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice, by_onnxruntime, by_torch
 from photo2cartoon.checkpoint import load_generator
@@ -19,6 +21,7 @@ from photo2cartoon.pictures import decode_png, encode_png
 from photo2cartoon.portrait import Photograph, PortraitMaker, decode
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.options import DrawOptions
+from photo2cartoon.tables import read_rows
 from tests import original
 from tests.conftest import ROOT
 
@@ -79,7 +82,62 @@ def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights
     done = p2c("cartoonize", "in", "--model", graph, "--weights", weights, "--out", "out")
     assert done.stdout == f"out: 1 cartoon, drawn by {graph}; 1 could not be\n"
     assert "in/bad.jpg: unreadable: not a picture of a known format" in done.stderr
-    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("out/**/*.*")] == ["out/deep/grace.png"]
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("out/**/*.*")}
+    assert written == {"out/cartoons.csv", "out/deep/grace.png"}
+
+
+def rows(folder):
+    return {row.picture: row for row in read_rows(folder / "cartoons.csv", CartoonRow)}
+
+
+def test_a_second_run_draws_what_is_new_and_every_file_has_a_row(p2c, graph, weights, hopper, group, tmp_path):
+    """A cartoon that was marked after the first run shows whether it was drawn again."""
+    given = ("cartoonize", "in", "--model", graph, "--weights", weights, "--out", "in/out", "--faces", "all")
+    (tmp_path / "in").mkdir()
+    shutil.copy(group, tmp_path / "in/group.png")
+    shutil.copy(hopper, tmp_path / "in/grace.jpg")
+    (tmp_path / "in/bad.jpg").write_text("no picture")
+    (tmp_path / "in/notes.txt").write_text("a caption")
+    os.mkfifo(tmp_path / "in/pipe.jpg")
+    p2c(*given)
+    first = rows(tmp_path / "in/out")
+    assert {name: row.result for name, row in first.items()} == {
+        "bad.jpg": "unreadable", "grace.jpg": "drawn", "group.png": "drawn", "notes.txt": "no picture",
+        "pipe.jpg": "unreadable",
+    }  # fmt: skip
+    assert first["group.png"].cartoons == "group-1.png; group-2.png; group-3.png"
+    for name in ("group-2.png", "grace-1.png"):
+        (tmp_path / "in/out" / name).write_bytes(b"marked")
+    shutil.copy(group, tmp_path / "in/grace.jpg")
+    shutil.copy(hopper, tmp_path / "in/new.jpg")
+    done = p2c(*given)
+    assert done.stdout == (
+        f"in/out: 7 cartoons, drawn by {graph}; 2 could not be; 1 drawn before; no pictures: 1 (in/out/cartoons.csv)\n"
+    )
+    marked = [path.name for path in (tmp_path / "in/out").glob("*.png") if path.read_bytes() == b"marked"]
+    assert marked == ["group-2.png"] and len(rows(tmp_path / "in/out")) == 6
+    p2c(*given, "--colour", 0)
+    assert (tmp_path / "in/out/group-2.png").read_bytes() != b"marked"
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path):
+    for number in range(6):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / f"in/{number}.png").write_bytes(bytes([number]))
+    drawn = []
+
+    def plain(photo, _):
+        drawn.append(photo.stem)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return [encode_png(np.full((8, 8, 3), photo.read_bytes()[0], np.uint8))]
+
+    with pytest.raises(KeyboardInterrupt):
+        cartoonize(tmp_path / "in", tmp_path / "out", plain, made_by="one")
+    assert list(rows(tmp_path / "out")) == ["0.png", "1.png", "2.png"]
+    report = cartoonize(tmp_path / "in", tmp_path / "out", plain, made_by="one")
+    assert drawn == ["0", "1", "2", "3", "3", "4", "5"] and len(report.written) == 6 and report.kept == 3
+    assert list(rows(tmp_path / "out")) == [f"{number}.png" for number in range(6)]
 
 
 def test_pictures_that_share_a_name_are_all_drawn(tmp_path):
@@ -111,7 +169,7 @@ def test_everybody_gets_a_file_or_a_place_in_the_photograph(p2c, graph, weights,
     done = p2c("cartoonize", "in", *given, "--out", "folder")
     assert done.stdout == f"folder: 4 cartoons, drawn by {graph}\n"
     written = {path.name for path in (tmp_path / "folder").iterdir()}
-    assert written == {"grace_hopper-1.png", "group-1.png", "group-2.png", "group-3.png"}
+    assert written - {"cartoons.csv"} == {"grace_hopper-1.png", "group-1.png", "group-2.png", "group-3.png"}
 
     p2c("cartoonize", group, *given, "--paste", "--out", "pasted.png")
     p2c("cartoonize", group, *given[:-2], "--paste", "--out", "largest.png")

@@ -5,12 +5,15 @@ A cartoon is encoded once: here, or by the server that drew it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from photo2cartoon.atomic import atomic_write
+from photo2cartoon.cartoonize.record import DRAWN, Record, hash_of
 from photo2cartoon.cartoonize.stylize import LoadedModel
+from photo2cartoon.dataset.table import NO_PICTURE
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import png_names
 from photo2cartoon.params import PortraitParams
@@ -24,6 +27,7 @@ from photo2cartoon.progress import bar, note
 from photo2cartoon.provenance import encode
 from photo2cartoon.provenance.mark import Mark
 from photo2cartoon.serving.call import Call
+from photo2cartoon.serving.messages import BusyError, LateError
 
 Draw = Callable[[Path, str], list[bytes]]  # makes encoded pictures of a file, in one of `encode.FORMATS`
 
@@ -35,10 +39,14 @@ class Report:
     Args:
         written: the files.
         failed: one line for each image of a folder that failed.
+        others: files of the folder that are no pictures by their names.
+        kept: how many pictures were drawn by the run before.
     """
 
     written: list[Path]
     failed: list[str]
+    others: Sequence[str] = ()
+    kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,9 @@ class Cartoonizer:
         return [encode.encode(picture, form, mark)]
 
 
-def cartoonize(source: Path, out: Path, draw: Draw, label: str = "cartoons", numbered: bool = False) -> Report:
+def cartoonize(
+    source: Path, out: Path, draw: Draw, label: str = "cartoons", numbered: bool = False, made_by: str = ""
+) -> Report:
     """Make cartoons of an image, or of every image below a folder.
 
     Args:
@@ -102,45 +112,87 @@ def cartoonize(source: Path, out: Path, draw: Draw, label: str = "cartoons", num
         draw: a `Cartoonizer`, or what makes other pictures of a file.
         label: label of the progress bar.
         numbered: write each picture of a file to one of its own, named `NAME-1.png`, `NAME-2.png`, ...
+        made_by: `record.made_by` of what draws. A folder then gets a record, and cartoons of the run before are kept.
 
     Raises:
-        UserError: the single image failed, or every image of a folder did.
+        UserError: the single image failed, or every image of a folder did; the disk is full, or the server is gone: the same
+            call goes on from there.
     """
     if not source.exists():
         raise UserError(f"{source}: no such picture or folder")
-    if source.is_file():
+    if not source.is_dir():
         if out.is_dir():
             out = out / f"{source.stem}.png"
         if out.suffix.lower() not in encode.SUFFIXES:
             raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(encode.SUFFIXES)}")
-        return Report(_cartoonize_one(source, out, draw, numbered), [])
+        try:
+            return Report(_cartoonize_one(source, out, draw, numbered), [])
+        except PictureError as error:
+            raise UserError(f"{source}: {error}") from None
     if out.is_file():
         raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
-    found = (path.relative_to(source) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
-    names = sorted(path.as_posix() for path in found)
-    if not names:
-        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    written, failed = [], []
-    for name, target in bar(list(zip(names, png_names(names), strict=True)), desc=label, unit="picture"):
-        try:
-            written += _cartoonize_one(source / name, out / target, draw, numbered)
-        except UserError as error:
-            failed.append(str(error))
-            note(str(error))
+    return _cartoonize_folder(source, out, draw, label, numbered, made_by)
+
+
+def _cartoonize_folder(source: Path, out: Path, draw: Draw, label: str, numbered: bool, made_by: str) -> Report:
+    names, others = _listed(source, but=out)
+    record = Record(out, made_by)
+    written, failed, kept, whole = [], [], 0, False
+    try:
+        for name in others:
+            record.add(name, NO_PICTURE)
+        for name, target in bar(list(zip(names, png_names(names), strict=True)), desc=label, unit="picture"):
+            sha256 = hash_of(source / name) if made_by else ""
+            if before := record.kept(name, sha256, _names(Path(target), numbered)):
+                record.add(name, DRAWN, "", before, sha256)
+                written += before
+                kept += 1
+                continue
+            try:
+                made = _cartoonize_one(source / name, out / target, draw, numbered)
+                record.add(name, DRAWN, "", made, sha256)
+                written += made
+            except PictureError as error:
+                record.add(name, error.reason, error.detail, (), sha256)
+                failed.append(f"{source / name}: {error}")
+                note(failed[-1])
+            except (encode.FormatError, LateError, BusyError) as error:
+                record.add(name, "not drawn", str(error), (), sha256)
+                failed.append(f"{source / name}: not drawn: {error}")
+                note(failed[-1])
+        whole = True
+    finally:
+        record.close(whole)
     if len(failed) == len(names):
         raise UserError(f"{source}: not one of {len(names)} pictures could be drawn; the last: {failed[-1]}")
-    return Report(written, failed)
+    return Report(written, failed, others, kept)
+
+
+def _listed(source: Path, but: Path) -> tuple[list[str], list[str]]:
+    """List the pictures of a folder by their suffixes, and its other files; hidden ones, and those below `but`, aside."""
+    found = [path.relative_to(source) for path in source.rglob("*") if not path.is_dir() and but not in path.parents]
+    names = sorted(path.as_posix() for path in found if path.suffix.lower() in SUFFIXES)
+    if not names:
+        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    shown = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
+    return names, sorted(set(shown) - set(names))
+
+
+def _names(target: Path, numbered: bool) -> Iterator[str]:
+    """Yield the names of the cartoons of a picture, as many as are asked for."""
+    if not numbered:
+        yield target.as_posix()
+        return
+    for number in itertools.count(1):
+        yield target.with_stem(f"{target.stem}-{number}").as_posix()
 
 
 def _cartoonize_one(source: Path, out: Path, draw: Draw, numbered: bool) -> list[Path]:
     try:
         pictures = draw(source, encode.SUFFIXES[out.suffix.lower()])
-    except PictureError as error:
-        raise UserError(f"{source}: {error}") from None
     except encode.FormatError as error:
-        raise UserError(f"{out}: {error}") from None
-    numbers = range(1, len(pictures) + 1)
-    paths = [out.with_stem(f"{out.stem}-{number}") for number in numbers] if numbered else [out]
+        raise encode.FormatError(f"{out}: {error}") from None
+    paths = [Path(name) for name, _ in zip(_names(out, numbered), pictures, strict=False)]
     for path, picture in zip(paths, pictures, strict=True):
         with atomic_write(path) as partial:
             partial.write_bytes(picture)

@@ -19,9 +19,10 @@ from photo2cartoon.cli.common import (
     load_params,
 )
 from photo2cartoon.errors import UserError
-from photo2cartoon.layout import DATA, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, WEIGHTS
+from photo2cartoon.layout import CARTOON_RECORD, DATA, MODEL_REPOSITORY, OVERVIEW, PHOTOS, RAW, WEIGHTS
 
 if TYPE_CHECKING:
+    from photo2cartoon.cartoonize.stills import Report
     from photo2cartoon.params import PortraitParams
 
 
@@ -125,13 +126,20 @@ def cartoonize(
     weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
 ) -> None:
-    """Make cartoons of photographs or a video, with the newest promoted model or else the bundled one."""
+    """Make cartoons of photographs or a video, with the newest promoted model or else the bundled one.
+
+    A folder of cartoons gets cartoons.csv, with a row for every file. Run again, the command draws what is new or was changed.
+    """
+    from dataclasses import asdict
+
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.cartoonize import stills, video_reader
+    from photo2cartoon.cartoonize.record import made_by
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.portrait import PortraitMaker
     from photo2cartoon.portrait.maker import required_assets
     from photo2cartoon.portrait.options import ALL, DEFAULTS, DrawOptions
+    from photo2cartoon.portrait.sandbox import Sandbox
 
     options = DrawOptions(faces, size, background, DEFAULTS.colour if colour is None else colour, paste)
     values = load_params(params)
@@ -144,6 +152,9 @@ def cartoonize(
         ensure(required_assets(portrait), weights, Path(own) if own else None)
     else:
         _must_not_choose_portraits(portrait, params)
+    decoder = Sandbox.within(portrait)
+    if portraits_here and not moves:
+        decoder.start(portrait.max_pixels)
     loaded = choice.load(soon=source.is_file() and not moves)
     maker = PortraitMaker.from_params(weights, portrait) if portraits_here else None
     if moves:
@@ -165,12 +176,23 @@ def cartoonize(
             f" sound {report.sound}"
         )
         return
-    draw = stills.Cartoonizer(loaded, portrait, maker, options)
-    report = stills.cartoonize(source, out, draw, numbered=faces == ALL and not paste)
+    draw = stills.Cartoonizer(loaded, portrait, maker, options, decoder)
+    made = made_by(asdict(options), portrait.model_dump(), server, loaded.weights()) if source.is_dir() else ""
+    report = stills.cartoonize(source, out, draw, numbered=faces == ALL and not paste, made_by=made)
     first, *more = report.written
     count = f"{len(report.written)} cartoon{'s' if more else ''}"
     done = f"{out}: {count}," if source.is_dir() else f"{first}{f' to {more[-1].name}' if more else ''}:"
-    typer.echo(f"{done} drawn by {loaded.label()}{f'; {len(report.failed)} could not be' if report.failed else ''}")
+    typer.echo(f"{done} drawn by {loaded.label()}{_remarks(report, out)}")
+
+
+def _remarks(report: Report, out: Path) -> str:
+    """Return what else there is to say of a folder."""
+    counts = {
+        f"{len(report.failed)} could not be": len(report.failed),
+        f"{report.kept} drawn before": report.kept,
+        f"no pictures: {len(report.others)} ({out / CARTOON_RECORD})": len(report.others),
+    }
+    return "".join(f"; {text}" for text, count in counts.items() if count)
 
 
 @app.command(rich_help_panel=MODELS)

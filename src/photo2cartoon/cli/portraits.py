@@ -33,10 +33,13 @@ def portrait(
     from photo2cartoon.portrait.debug import explain
     from photo2cartoon.portrait.maker import required_assets
     from photo2cartoon.portrait.options import ALL, DrawOptions
+    from photo2cartoon.portrait.sandbox import Sandbox
     from photo2cartoon.provenance.encode import encode
 
     given = load_params(params)
-    limits = given.portrait.max_pixels, given.portrait.max_bytes
+    decoder = Sandbox.within(given.portrait)
+    limits = given.portrait.max_pixels, given.portrait.max_bytes, decoder
+    decoder.start(given.portrait.max_pixels)
     ensure(required_assets(given.portrait), weights, Path(own) if (own := given.assets.folder) else None)
     maker = PortraitMaker.from_params(weights, given.portrait)
 

@@ -21,13 +21,14 @@ from photo2cartoon.atomic import atomic_dir, unfinished
 from photo2cartoon.dataset import portraits
 from photo2cartoon.dataset.earlier import SETTINGS, Earlier, remember, settings_hash
 from photo2cartoon.dataset.portraits import Task, make_portraits
-from photo2cartoon.dataset.table import KEPT, NO_PICTURE, PictureRow, TableWriter, no_picture, read_table, write_table
+from photo2cartoon.dataset.table import KEPT, NO_PICTURE, PictureRow, no_picture, read_table, write_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import png_names
 from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, LEFT_OUT, PHOTOS, TABLE
 from photo2cartoon.params import PortraitParams, Preprocess
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import check_weights
+from photo2cartoon.tables import RowWriter
 
 LETTERS = {PHOTOS: "A", CARTOONS: "B"}
 
@@ -151,7 +152,7 @@ def _portraits(
             if domain == PHOTOS and name in drawn:
                 drawing = drawings / drawn[name]
                 tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, False, params.size))
-    with contextlib.closing(TableWriter(folder / TABLE)) as table:
+    with contextlib.closing(RowWriter(folder / TABLE, PictureRow)) as table:
         rows = make_portraits(tasks, weights, portrait, params.workers, earlier, table.add)
     if number == 0:
         rows += [row for domain, place in given.items() for row in _rows_of_others(domain, place)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from photo2cartoon.atomic import atomic_write
 from photo2cartoon.portrait.decode import SUFFIXES
+from photo2cartoon.tables import read_rows, write_rows
 
 KEPT = "kept"  # result for an image with a portrait
 NO_PICTURE = "no picture"  # result for a file without an image suffix
@@ -50,40 +49,11 @@ def no_picture(domain: str, name: str) -> PictureRow:
     )
 
 
-COLUMNS = [field.name for field in fields(PictureRow)]
-
-
 def write_table(path: Path, rows: list[PictureRow]) -> None:
-    """Write the rows as CSV."""
-    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
-class TableWriter:
-    """Writes a table row by row, so that a process that is killed leaves all rows but the last one.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="", encoding="utf-8", buffering=1)
-        self._writer = csv.DictWriter(self._file, COLUMNS)
-        self._writer.writeheader()
-
-    def add(self, row: PictureRow) -> None:
-        """Append a row."""
-        self._writer.writerow(asdict(row))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    """Write `pictures.csv`."""
+    write_rows(path, rows, PictureRow)
 
 
 def read_table(path: Path) -> list[PictureRow]:
-    """Read the rows of `pictures.csv`, without one that was cut off."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, restval=None))
-    return [PictureRow(**row) for row in rows if None not in row and None not in row.values()]
+    """Read `pictures.csv`."""
+    return read_rows(path, PictureRow)
