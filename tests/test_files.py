@@ -3,7 +3,7 @@
 import pytest
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.files import png_names, read_json, write_json
+from photo2cartoon.files import png_names, read_json, safe_name, write_json
 
 
 def test_json(tmp_path):
@@ -26,3 +26,12 @@ def test_no_two_pictures_become_one_file():
     # Also when a name already contains the joined suffix, or suffixes differ only in case.
     for names in (["a-jpg.png", "a.jpg", "a.png"], ["a.jpg", "a.png", "a-jpg.webp"], ["a.JPG", "a.jpg", "a-jpg-2.png"]):
         assert len(set(png_names(names))) == 3, names
+
+
+def test_names_are_made_safe():
+    long = "ü" * 120
+    names = ["a\udcff\n.jpg", "a__.png", f"deep/{long}.jpg", f"deep/{long}x.jpg"]
+    made = png_names(names)
+    assert made[:2] == ["a__-jpg.png", "a__-png.png"] and len(set(made)) == 4
+    assert all(len(name.rpartition("/")[2].encode()) <= 220 and name.startswith("deep/ü") for name in made[2:])
+    assert safe_name(f"{long}.jpeg").endswith(".jpeg") and len(safe_name("x" * 255).encode()) <= 200

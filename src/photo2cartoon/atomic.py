@@ -174,7 +174,8 @@ def atomic_write(target: Path) -> Iterator[Path]:
     """
     if target.is_dir():
         raise UserError(f"{target}: is a folder, a file is to be written there")
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    start = target.stem.encode(errors="replace")[:200].decode(errors="ignore")  # a long name takes no additions
+    partial = target.with_name(f".{start}.{os.getpid()}.partial{target.suffix}")
     lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -15,13 +16,16 @@ from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import LOCAL
 
+LONGEST_NAME = 200  # bytes; file systems take 255
+
 
 def png_names(names: Sequence[str]) -> list[str]:
     """Return unique PNG file names for images, which keep the stem and any folders before it.
 
     If two images share a stem, the suffix is appended, as in `a-jpg.png`; if that name is taken already, a number.
+    Names are made safe (`safe_name`): image libraries crash on some.
     """
-    parts = [name.rsplit(".", 1) for name in names]
+    parts = [safe_name(name).rsplit(".", 1) for name in names]
     counts = Counter(stem for stem, _ in parts)
     made: dict[str, None] = {}  # an ordered set
     for stem, suffix in parts:
@@ -32,6 +36,22 @@ def png_names(names: Sequence[str]) -> list[str]:
             name = f"{wanted}-{number}"
         made[f"{name}.png"] = None
     return list(made)
+
+
+def safe_name(name: str) -> str:
+    """Make a file name that every library and file system takes.
+
+    Control characters, and bytes that are not UTF-8 (Python keeps them as surrogates), become `_`; the last part of a name
+    that is too long for additions gets a hash in place of its end.
+    """
+    name = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "_", name)
+    folder, slash, last = name.rpartition("/")
+    if len(last.encode()) > LONGEST_NAME:
+        stem, dot, suffix = last.rpartition(".")
+        stem, dot, suffix = (stem, dot, suffix) if 0 < len(suffix) <= 5 else (last, "", "")
+        start = stem.encode()[: LONGEST_NAME - 20].decode(errors="ignore")
+        last = f"{start}-{hashlib.sha256(stem.encode()).hexdigest()[:12]}{dot}{suffix}"
+    return folder + slash + last
 
 
 def write_json(path: Path, value: Any) -> None:

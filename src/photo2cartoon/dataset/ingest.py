@@ -14,6 +14,7 @@ from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
 from photo2cartoon.dataset.table import no_picture, read_table, write_table
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import safe_name
 from photo2cartoon.layout import CARTOONS, DRAWINGS, LEFT_OUT, PHOTOS, SOURCES
 from photo2cartoon.params import Ingest
 from photo2cartoon.progress import bar, note
@@ -162,7 +163,7 @@ def _leave_out(names: list[str], chosen: list[str], source: object, folder: Path
 
 
 def _copy(names: list[str], folder: Path, copy_one, rename=lambda name: name.replace("/", "__")) -> int:
-    targets = [rename(name) for name in names]
+    targets = [safe_name(rename(name)) for name in names]
     twice = [name for name, count in Counter(targets).items() if count > 1]
     if twice:
         raise UserError(f"{twice[0]}: two pictures would get this name")

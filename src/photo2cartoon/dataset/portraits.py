@@ -149,8 +149,7 @@ def _work(task: Task) -> PictureRow:
                 described = _written(dict(zip(("brightness", "skin"), face_colour(rgba), strict=True)))
     except PictureError as error:
         return PictureRow(task.domain, task.name, error.reason, error.detail, sha256=sha256)
-    if not cv2.imwrite(str(task.target), cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)):
-        raise OSError(f"{task.target} cannot be written")
+    task.target.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1])
     return PictureRow(task.domain, task.name, KEPT, note, task.target.name, **described, sha256=sha256)
 
 

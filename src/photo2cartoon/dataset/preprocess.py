@@ -199,7 +199,8 @@ def list_raw(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of pictures")
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    found = sorted(path.relative_to(folder).as_posix() for path in paths)
     if not found:
         raise UserError(f"{folder}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return found
