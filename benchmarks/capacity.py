@@ -22,7 +22,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.serving import Times, machine, model_repository, photographs, served, write_between
+from benchmarks.page import write_between
+from benchmarks.serving import Times, machine, model_repository, photographs, served
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.layout import GENERATOR
@@ -38,7 +39,6 @@ NUMBERS, CLIENTS = (1, 2, 4), 4
 CORES = (1, 4, 16, 64, 256, 1024)
 BUSY = 0.5  # of a day's capacity that is used: people do not come evenly
 PAGE = Path("docs/cluster.md")
-BEGIN, END = "<!-- benchmarks.capacity -->", "<!-- /benchmarks.capacity -->"
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
     )
     print(text)
     if options.write:
-        write_between(PAGE, BEGIN, END, text)
+        write_between(PAGE, "benchmarks.capacity", text)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.serving import _photographs as photographs
+from benchmarks.page import write_between
+from benchmarks.serving import photographs
+from benchmarks.watched import memory
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.layout import MODEL_REPOSITORY
@@ -46,7 +48,6 @@ from photo2cartoon.serving.stamp import stamp
 AT_ONCE = 4
 SIDE = 288  # of the pictures that are mutated: small, and their faces are still drawn
 PAGE = Path("docs/serving.md")
-BEGIN, END = "<!-- benchmarks.fuzz -->", "<!-- /benchmarks.fuzz -->"
 
 
 def main() -> None:
@@ -81,9 +82,7 @@ def main() -> None:
     table = "\n".join([HEAD, *map(row, rows)])
     print(table)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        write_between(PAGE, "benchmarks.fuzz", table)
 
 
 HEAD = "| | | in all | answers | slowest | took | memory before, MB | after |\n|---|---|---|---|---|---|---|---|"
@@ -254,28 +253,6 @@ def mutations(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
             if not content:
                 content = bytearray(b"\0")
         yield suffix, bytes(content)
-
-
-def memory(server: int) -> float:
-    """Return the private memory of a server and all its processes in MB."""
-    parents = {}
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            try:
-                parents[int(place.name)] = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                continue
-    own = {server}
-    while more := {child for child, parent in parents.items() if parent in own} - own:
-        own |= more
-    total = 0
-    for process in own:
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Private"))
-    return total / 1024
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.page import write_between
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.layout import ENSEMBLE, MODEL_REPOSITORY
@@ -45,7 +46,6 @@ from photo2cartoon.serving.stamp import stamp
 CLIENTS = (1, 2, 4, 8, 16)
 SIDE, REFUSALS = 1024, 200
 PAGE = Path("docs/serving.md")
-BEGIN, END = "<!-- benchmarks.serving -->", "<!-- /benchmarks.serving -->"
 
 
 @dataclass
@@ -104,14 +104,7 @@ def main() -> None:
     text += f"\n\nA call that a server is too busy for gets its refusal after {p50:.1f} ms (p50) to {p99:.1f} ms (p99)."
     print(text)
     if options.write:
-        write_between(PAGE, BEGIN, END, text)
-
-
-def write_between(page: Path, begin: str, end: str, text: str) -> None:
-    """Replace what stands between two marks of a page."""
-    content = page.read_text(encoding="utf-8")
-    before, rest = content.split(begin)
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+        write_between(PAGE, "benchmarks.serving", text)
 
 
 def model_repository(graph: Path, folder: Path) -> Path:

@@ -6,19 +6,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from photo2cartoon.assets.collect import collect
 from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.dataset import sample
 from photo2cartoon.dataset.sources import list_folder, open_url, pictures_among
-from photo2cartoon.dataset.table import no_picture, read_table, write_table
+from photo2cartoon.dataset.table import PictureRow, no_picture, read_table, write_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import safe_name
 from photo2cartoon.layout import CARTOONS, DRAWINGS, LEFT_OUT, PHOTOS, SOURCES
 from photo2cartoon.params import Ingest
 from photo2cartoon.progress import bar, note
 
+LARGEST = 1_000_000_000  # bytes of a picture: more than any setting of `portrait.max_bytes` that makes sense
 KINDS = (PHOTOS, CARTOONS, DRAWINGS)
 WORLDWIDE_URL = "https://github.com/faker-js/assets-person-portrait.git"
 # The commit id is the pin: git refuses content that does not hash to it.
@@ -95,8 +97,8 @@ def from_folder(place: str | Path, folder: Path) -> int:
     chosen = list_folder(source)
     found = (path.relative_to(source) for path in source.rglob("*") if not path.is_dir())
     shown = [path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts)]
-    _leave_out(shown, chosen, source, folder)
-    return _copy(chosen, folder, lambda name, target: shutil.copyfile(source / name, target))
+    sizes = {name: (source / name).stat().st_size for name in chosen}
+    return _copy(sizes, shown, source, folder, lambda name, target: shutil.copyfile(source / name, target))
 
 
 def from_url(url: str, folder: Path) -> int:
@@ -107,9 +109,8 @@ def from_url(url: str, folder: Path) -> int:
     """
     with open_url(url) as (system, root):
         files = {str(PurePosixPath(path).relative_to(root or ".")): path for path in sorted(system.find(root))}
-        chosen = pictures_among(files, url)
-        _leave_out(list(files), chosen, url, folder)
-        return _copy(chosen, folder, lambda name, target: system.get_file(files[name], str(target)))
+        sizes = {name: system.size(files[name]) or 0 for name in pictures_among(files, url)}
+        return _copy(sizes, list(files), url, folder, lambda name, target: system.get_file(files[name], str(target)))
 
 
 def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWIDE_COMMIT) -> str:
@@ -140,8 +141,11 @@ def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWI
         names = [
             path.relative_to(clone).as_posix() for place in WORLDWIDE_FOLDERS for path in (clone / place).iterdir()
         ]
+        chosen = dict.fromkeys(pictures_among(sorted(names), url), 0)
         count = _copy(
-            pictures_among(sorted(names), url),
+            chosen,
+            [],
+            url,
             folder,
             lambda name, target: shutil.copyfile(clone / name, target),
             rename=lambda name: name.replace("/512/", "_"),
@@ -151,22 +155,43 @@ def from_worldwide(folder: Path, url: str = WORLDWIDE_URL, commit: str = WORLDWI
     return f"## Photos: {count} pictures\n\nAI-made portraits, CC0, {url} at {commit}.\n"
 
 
-def _leave_out(names: list[str], chosen: list[str], source: object, folder: Path) -> None:
-    """Note the files that are not copied, and write a row for each beside the folder, for the table of `preprocess`."""
-    others = sorted(set(names) - set(chosen))
-    if others:
-        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        note(f"{source}: {len(others)} of {len(names)} files are no pictures, by their names: {shown}")
-        table = folder.parent / LEFT_OUT
-        before = read_table(table) if table.exists() else []
-        write_table(table, before + [no_picture(folder.name, name) for name in others])
+def _copy(
+    sizes: dict[str, int],
+    listed: list[str],
+    source: object,
+    folder: Path,
+    copy_one: Callable[[str, Path], object],
+    rename: Callable[[str], str] = lambda name: name.replace("/", "__"),
+) -> int:
+    """Copy the pictures among the files of a source, and write a row for each other file.
 
+    Args:
+        sizes: the pictures' names, and their sizes in bytes.
+        listed: names of all files.
+        source: named in messages.
+        folder: folder of a domain, to copy to. The rows, for the table of `preprocess`, go beside it.
+        copy_one: copies a picture to a path.
+        rename: makes a file's name of a picture's.
 
-def _copy(names: list[str], folder: Path, copy_one, rename=lambda name: name.replace("/", "__")) -> int:
+    Raises:
+        UserError: two pictures would get the same name.
+    """
+    large = {name: size for name, size in sizes.items() if size > LARGEST}
+    names = [name for name in sizes if name not in large]
     targets = [safe_name(rename(name)) for name in names]
     twice = [name for name, count in Counter(targets).items() if count > 1]
     if twice:
         raise UserError(f"{twice[0]}: two pictures would get this name")
+    others = sorted(set(listed) - set(sizes))
+    if others or large:
+        shown = ", ".join([*large, *others][:3]) + (", …" if len(others) + len(large) > 3 else "")
+        note(f"{source}: {len(others) + len(large)} of {len(listed)} files are left out: {shown}")
+        table = folder.parent / LEFT_OUT
+        rows = read_table(table) if table.exists() else []
+        rows += [no_picture(folder.name, name) for name in others]
+        detail = f"{{}} bytes, at most {LARGEST} are copied"
+        rows += [PictureRow(folder.name, name, "too large", detail.format(size)) for name, size in large.items()]
+        write_table(table, rows)
     for name, target in zip(bar(names, desc="pictures", unit="file"), targets, strict=True):
         copy_one(name, folder / target)
     return len(names)
