@@ -15,7 +15,7 @@ from photo2cartoon.params import Select
 from photo2cartoon.serving import repository
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback, with_configurations
 from photo2cartoon.serving.session import feed, open_session
-from photo2cartoon.serving.storage import must_be_usable, storage_at
+from photo2cartoon.serving.storage import Folder, must_be_usable, storage_at
 from photo2cartoon.tracking import registry, version_files
 from photo2cartoon.urls import file_system
 from tests.conftest import ROOT
@@ -66,6 +66,52 @@ def test_promoted_and_rolled_back(place, two_versions):
     assert {item.key: item.value for item in served.metadata_props}["mlflow_version"] == str(first)
     registry.set_champion("stored", second)
     assert promote(place, MODEL) == second and list_versions(place) == [first, second]
+
+
+@pytest.mark.parametrize("command", [promote, rollback])
+def test_interrupted_between_any_two_steps_it_goes_on(two_versions, tmp_path, command, monkeypatch):
+    """The first run ends before its first step, the second before its second, and so on; each is run again to its end."""
+    first, second = two_versions
+    steps = []
+
+    def interruptible(owner, name):
+        real = getattr(owner, name)
+
+        def step(*given):
+            if len(steps) == stop:
+                raise KeyboardInterrupt
+            steps.append(name)
+            return real(*given)
+
+        monkeypatch.setattr(owner, name, step)
+
+    stop = -1
+    for name in ("set_alias", "mark_served"):
+        interruptible(registry, name)
+    for name in ("publish", "retire"):
+        interruptible(Folder, name)
+    for stop in range(10):
+        place, stop_at = tmp_path / str(stop), stop
+        init_repository(place, ROOT / "triton_repo")
+        stop = -1
+        registry.set_champion("stored", first)
+        promote(place, MODEL)
+        registry.set_champion("stored", second)
+        if command is rollback:
+            promote(place, MODEL)
+        steps.clear()
+        stop = stop_at
+        try:
+            command(place, MODEL)
+        except KeyboardInterrupt:
+            stop = -1
+            command(place, MODEL)
+        else:
+            break
+        expected = (first, second) if command is rollback else (second, first)
+        aliases = tuple(int(registry.find_alias("stored", alias).version) for alias in ("champion", "previous"))
+        assert (aliases, list_versions(place)[-1]) == (expected, expected[0]), f"stopped before step {stop_at}: {steps}"
+    assert stop_at == {promote: 3, rollback: 5}[command]
 
 
 def test_a_server_may_start_after_the_first_version(place, two_versions, capsys):

@@ -121,6 +121,9 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     fleet = Fleet(server, key) if server else None
     if fleet and before:
         fleet.check()
+    if before and before[-1] != version and registry.get_version(params.model_name, before[-1]):
+        # Where `rollback` goes. Known only until the new version is in the repository.
+        registry.set_alias(params.model_name, registry.PREVIOUS, before[-1])
     _publish(target, params, version)
     newer = [number for number in target.versions() if number > version]
     for number in newer:
@@ -135,8 +138,6 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
                 raise
             note(f"promote: the first version is in place; a server loads it when it starts ({error})")
     registry.mark_served(params.model_name, version, str(target))
-    if before and before[-1] != version and registry.get_version(params.model_name, before[-1]):
-        registry.set_alias(params.model_name, registry.PREVIOUS, before[-1])  # where `rollback` goes
     return version
 
 

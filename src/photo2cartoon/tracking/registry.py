@@ -16,6 +16,7 @@ GENERATOR_HASH = "generator_sha256"  # tag of a version, and in the metadata of 
 EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
 SERVED_IN = "served_in"  # tag of a version: the model repositories whose newest it is
 REFUSED = "not_served_because"  # tag of a version, and of the registered model
+ROLLBACK = "rollback"  # tag of the registered model while it is rolled back: `FROM to BACK`
 VERSIONS_TAG = "mlflow.modelVersions"
 LOGGED = "models:/"  # source of a version that is a logged model
 LONGEST_DESCRIPTION = 5000  # what MLflow's database holds
@@ -185,14 +186,26 @@ def require_champion(model: str) -> int:
 def swap_with_previous(model: str) -> int:
     """Make the version with the alias `previous` the champion, and return it.
 
+    Until `mark_served`, a tag of the registered model says from where to where; a rollback that was interrupted goes the same
+    way when it is run again, instead of forth and back.
+
     Raises:
         UserError: there is none, or MLflow cannot be reached.
     """
-    previous = find_alias(model, PREVIOUS)
+    client, champion, previous = connect().MlflowClient(), champion_version(model), find_alias(model, PREVIOUS)
     if previous is None:
         raise UserError(f"MLflow's model '{model}' has no version with the alias 'previous' to go back to")
-    set_champion(model, int(previous.version))
-    return int(previous.version)
+    with answering():
+        begun = client.get_registered_model(model).tags.get(ROLLBACK, "")
+        if champion is not None and str(champion) in begun.split(" to "):
+            left, back = map(int, begun.split(" to "))
+        else:
+            left, back = champion, int(previous.version)
+            client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back}")
+    if left is not None:
+        set_alias(model, PREVIOUS, left)
+    set_alias(model, CHAMPION, back)
+    return back
 
 
 def champion_state(model: str) -> str | None:
@@ -238,8 +251,8 @@ def mark_served(model: str, version: int, place: str) -> None:
                 client.delete_model_version_tag(model, other.version, SERVED_IN)
             if number == version and REFUSED in other.tags:
                 client.delete_model_version_tag(model, other.version, REFUSED)
-        if REFUSED in client.get_registered_model(model).tags:
-            client.delete_registered_model_tag(model, REFUSED)
+        for tag in {REFUSED, ROLLBACK} & client.get_registered_model(model).tags.keys():
+            client.delete_registered_model_tag(model, tag)
 
 
 def mark_refused(model: str, reason: str) -> None:
