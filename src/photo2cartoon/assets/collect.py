@@ -110,12 +110,7 @@ def _collect_one(asset: Asset, target: Path, places: list[Path], temporary: Path
 
 def _put(source: Path, target: Path, asset: Asset) -> None:
     """Copy beside the target, verify, then rename, so a file under its final name is always complete and verified."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with atomic_write(target) as partial:
         shutil.copyfile(source, partial)
         if wrong := mismatch(partial, asset):
             raise UserError(f"{asset.file} from {asset.package or asset.url or source}: {wrong}")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
