@@ -48,6 +48,9 @@ def connect():
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault(
+        "MLFLOW_HTTP_REQUEST_TIMEOUT", "40"
+    )  # seconds; MLflow's own 120 make a silent server 8 minutes
     # Transfer through the server: the address of its object storage is often unknown outside its network.
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
     os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
