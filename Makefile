@@ -38,6 +38,10 @@ bench: $(STAMP)  ## time the training step against a plain one (four minutes; ma
 	@p2c assets --out weights >/dev/null
 	@python -m benchmarks.train_step $(ARGS)
 
+.PHONY: wheel
+wheel: $(STAMP)  ## build the wheel of this commit in dist/, the same bytes on every machine
+	@bash src/wheel.sh dist && cd dist && sha256sum *.whl
+
 .PHONY: sbom
 sbom: $(STAMP)  ## write sbom.json: every package of the lock, as CycloneDX, for a scanner of advisories
 	@uv tool run -q --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.txt --of JSON -o sbom.json
