@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from photo2cartoon.files import folder_hash
 from tests.conftest import ROOT
 from tests.test_house import LEAVES, MODULES, reached, room_of
-from tests.workspace import ASKED, Workspace, outputs
+from tests.workspace import ASKED, SECRET, Workspace, outputs
 
 STAGES = ["params", "assets", "sources", "ingest", "preprocess", "train", "evaluate", "select", "report", "export"]
 
@@ -55,6 +55,14 @@ def test_a_stage_depends_on_the_modules_that_it_runs_and_on_no_others(stage):
 
 
 PHOTOS = "data/photos"
+
+
+def test_no_secret_is_written_anywhere(workspace):
+    """Neither into a log, nor into an artifact, a tag or MLflow's database; every stage had them in its environment."""
+    files = [path for path in workspace.folder.rglob("*") if path.is_file() and "src" not in path.parts]
+    assert any(path.name == "mlflow.db" for path in files) and any(path.name == "run.json" for path in files)
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert SECRET not in workspace.first[2]
 
 
 @pytest.fixture(scope="module")

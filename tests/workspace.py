@@ -11,6 +11,8 @@ import yaml
 
 from tests.conftest import ROOT
 
+SECRET = "not-to-be-written-anywhere"
+SECRETS = dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "P2C_TRITON_KEY"), SECRET)
 ASKED = ["sources"]  # what runs when nothing has changed
 FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
 
@@ -53,7 +55,7 @@ class Workspace:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {"PATH": path, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(self.folder.parent / "dvc-site")}
         kept = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-        return {**kept, **own, "HOME": str(self.folder.parent), "GIT_CONFIG_GLOBAL": os.devnull}
+        return {**kept, **own, **SECRETS, "HOME": str(self.folder.parent), "GIT_CONFIG_GLOBAL": os.devnull}
 
     def run(self, *command, code=0):
         """Run a command; give the finished process, whose exit status is checked unless `code` is None."""

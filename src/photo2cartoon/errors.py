@@ -7,20 +7,28 @@ exits with `exit_code`. Any other exception is a bug and keeps its traceback.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+
+
+def without_credentials(text: str) -> str:
+    """Replace `user:password` in the URLs of a text by `***`."""
+    return _CREDENTIALS.sub("***", text)
 
 
 class UserError(Exception):
     """Error that a user can cause and fix.
 
     Args:
-        message: one line that names the file or key and the reason.
+        message: one line that names the file or key and the reason; credentials in its URLs are not shown.
         exit_code: exit code of the process; never 0.
     """
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(without_credentials(" ".join(str(message).split())))
         self.exit_code = exit_code
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from photo2cartoon.errors import without_credentials
+
 
 class _Lines:
     """Standard error for logs: each redraw of the bar is written as a new line."""
@@ -20,10 +22,10 @@ class _Lines:
 
 
 def note(text: str) -> None:
-    """Print a message above the current bar, on standard error."""
+    """Print a message above the current bar, on standard error; credentials in its URLs are not shown."""
     from tqdm import tqdm
 
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(without_credentials(text), file=sys.stderr)
 
 
 def bar(items: Iterable | None = None, **options: Any):

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from photo2cartoon.errors import without_credentials
+
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Metric = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]  # scoring/metrics.py has the names; commands check them early
@@ -49,6 +51,10 @@ class Ingest(Section):
             if (kind in ("folder", "url")) != (place is not None):
                 needs = "needs" if place is None else "takes no"
                 raise ValueError(f"{domain}: {kind} {needs} {domain}_at")
+            if place and without_credentials(place) != place:
+                raise ValueError(
+                    f"{domain}_at has a password, which git and MLflow would keep: name it in the environment"
+                )
         return self
 
 

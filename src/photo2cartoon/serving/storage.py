@@ -12,7 +12,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from photo2cartoon.atomic import atomic_dir, atomic_write
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, without_credentials
 from photo2cartoon.files import cache_folder, sha256_of
 from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.serving.connection import SECURE
@@ -160,7 +160,7 @@ class Bucket:
             self._system, self._root = file_system(self.url)
 
     def __str__(self) -> str:
-        return self.url
+        return without_credentials(self.url)
 
     def _in(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, without_credentials
 from photo2cartoon.files import local_folder
 
 EXPERIMENT = "photo2cartoon"
@@ -115,4 +115,5 @@ def experiment(client: Any) -> str:
 def link(path: str) -> str | None:
     """Return the address of a part of MLflow's page, such as `experiments/1/runs/ID`; None if no server is used."""
     uri = tracking_uri()
+    uri = without_credentials(uri).replace("***@", "")
     return f"{uri.rstrip('/')}/#/{path}?{VIEW}" if uri.startswith(("http://", "https://")) else None

@@ -1,0 +1,25 @@
+"""Errors are one line, without the credentials of the URLs in it."""
+
+import pytest
+
+from photo2cartoon.errors import UserError, without_credentials
+from photo2cartoon.params import load
+from photo2cartoon.progress import note
+from photo2cartoon.tracking.client import link
+
+
+def test_credentials_are_not_shown(capsys, monkeypatch):
+    text = "MLflow at https://me:word@mlflow.example/a and s3://key:s3cret@bucket: away; http://host:80/a@b stays"
+    shown = "MLflow at https://***@mlflow.example/a and s3://***@bucket: away; http://host:80/a@b stays"
+    assert without_credentials(text) == str(UserError(text)) == shown
+    note(text)
+    assert capsys.readouterr().err.strip() == shown
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:word@mlflow.example")
+    assert link("models/a").startswith("https://mlflow.example/#/models/a")
+
+
+def test_a_password_in_params_is_refused(tmp_path):
+    (tmp_path / "params.yaml").write_text("ingest: {photos: url, photos_at: 's3://key:word@bucket/photos'}")
+    with pytest.raises(UserError, match="photos_at has a password, which git and MLflow would keep") as refused:
+        load(tmp_path / "params.yaml")
+    assert "word@" not in str(refused.value)
