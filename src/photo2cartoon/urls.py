@@ -11,6 +11,9 @@ from typing import Any
 from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
 
+# A storage that does not answer is given up after two minutes. The clients' own limits are five tries of five tries of 60 s.
+S3_PATIENCE = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}
+S3_TRIES = 2
 WHOLE = ".whole"  # written last into an uploaded folder, with a hash of its files' names and sizes
 
 
@@ -49,7 +52,10 @@ def file_system(url: str) -> tuple[Any, str]:
     """
     import fsspec
 
+    fsspec.config.conf.setdefault("s3", {}).setdefault("config_kwargs", S3_PATIENCE)
     system, root = fsspec.core.url_to_fs(url)
+    if "s3" in system.protocol:
+        system.retries = S3_TRIES
     system.invalidate_cache()
     return system, root.rstrip("/")
 
