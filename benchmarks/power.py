@@ -192,16 +192,18 @@ class Project:
 
 
 def main() -> None:
-    """Make the project, end everything, print the table, and write it if asked to."""
+    """Make the project, end everything, print each row of the table, and write it if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--weights", type=Path, default=Path("weights"), help="folder of weights; what is missing is fetched"
     )
     parser.add_argument("--how", choices=[*SIGNALS, "twice"], default="kill")
     parser.add_argument("--moments", type=int, default=20, help="moments for each command")
-    parser.add_argument("--only", nargs="+", help="names of the table; with --write its other rows stay")
+    parser.add_argument("--only", nargs="+", help="names of the table")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true", help=f"write the result into {PAGE}")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write each result into {PAGE}; other rows of the table stay"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         options.weights.mkdir(exist_ok=True)
@@ -212,6 +214,7 @@ def main() -> None:
             project.params({"seed": seed})
             project.must("dvc", "repro", "-q")
         chosen = [case for case in cases(project) if not options.only or case.name in options.only]
+        chosen.sort(key=lambda case: options.only.index(case.name) if options.only else 0)
         for case in bar(chosen, desc="undisturbed", unit="command"):
             undisturbed(project, case)
         moments = random.Random(options.seed)
@@ -221,13 +224,9 @@ def main() -> None:
                     twice(project, case)
                 else:
                     ended(project, case, moments.random() * case.seconds, SIGNALS[options.how])
-    rows = {case.name: row(case, options.moments, options.how) for case in chosen}
-    print("\n".join(rows.values()))
-    if options.write:
-        mark = f"benchmarks.power {options.how}"
-        before = read_between(PAGE, mark).splitlines() if options.only else []
-        kept = {line.split(" | ")[0].removeprefix("| "): line for line in before if line.startswith("| `")}
-        write_between(PAGE, mark, "\n".join([HEAD[options.how == "twice"], *(kept | rows).values()]))
+            print(row(case, options.moments, options.how), flush=True)
+            if options.write:
+                write(case, options)
 
 
 HEAD = (
@@ -236,6 +235,15 @@ HEAD = (
     "| | takes | started twice | both ended well | second one said who is at work | failed otherwise | other result"
     " | partial files | runs RUNNING |\n|---|---|---|---|---|---|---|---|---|",
 )
+
+
+def write(case: Case, options: argparse.Namespace) -> None:
+    """Write the row of a case into the page; the other rows of the table stay."""
+    mark = f"benchmarks.power {options.how}"
+    lines = [line for line in read_between(PAGE, mark).splitlines() if line.startswith("| `")]
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines}
+    rows[case.name] = row(case, options.moments, options.how)
+    write_between(PAGE, mark, "\n".join([HEAD[options.how == "twice"], *rows.values()]))
 
 
 def row(case: Case, moments: int, how: str) -> str:
