@@ -1,6 +1,7 @@
 """The whole chain on MLflow's server with a real PostgreSQL and an artifact store in object storage."""
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 @contextlib.contextmanager
 def postgresql(folder):
-    """Run Debian's PostgreSQL on loopback; yield the address of a new database."""
+    """Run Debian's PostgreSQL on loopback; yield the address of a new database, and a function that restarts it."""
     if not PROGRAMS:
         pytest.skip("Debian's package postgresql is not installed")
     programs, (port,) = PROGRAMS[-1], free_ports(1)
@@ -51,7 +52,10 @@ def postgresql(folder):
     run("pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start")
     try:
         run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", who, "mlflow")
-        yield f"postgresql+psycopg2://{who}@127.0.0.1:{port}/mlflow"
+        restart = functools.partial(
+            run, "pg_ctl", "-D", folder / "data", "-m", "immediate", "-w", "-l", folder / "log", "restart"
+        )
+        yield f"postgresql+psycopg2://{who}@127.0.0.1:{port}/mlflow", restart
     finally:
         run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
 
@@ -63,13 +67,15 @@ def test_from_training_to_a_promoted_version(storage, tiny, faces, weights, astr
             system.mkdir(bucket)
     repository = "s3://models/triton"
     with (
-        postgresql(tmp_path / "postgresql") as store,
+        postgresql(tmp_path / "postgresql") as (store, restart),
         mlflow_server(tmp_path, store=store, artifacts="s3://mlflow/artifacts", **storage.environment) as uri,
     ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         train(tiny.model_copy(update={"steps": 2}), faces, weights, tmp_path / "train")
+        restart()  # the server's connections are gone, and nobody tells it
         evaluate(Evaluate(photos="all"), tmp_path / "train", faces, weights, tmp_path / "scores")
         chosen = select(Select(), tmp_path / "scores", tmp_path / "train", tmp_path / "selected")
+        restart()
         export(Export(), tmp_path / "selected", faces, tmp_path / "generator.onnx", weights=weights)
         assert chosen.champion
         client = connect().MlflowClient()
