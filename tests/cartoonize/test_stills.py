@@ -116,8 +116,8 @@ def test_a_second_run_draws_what_is_new_and_every_file_has_a_row(p2c, graph, wei
     )
     marked = [path.name for path in (tmp_path / "in/out").glob("*.png") if path.read_bytes() == b"marked"]
     assert marked == ["group-2.png"] and len(rows(tmp_path / "in/out")) == 6
-    p2c(*given, "--colour", 0)
-    assert (tmp_path / "in/out/group-2.png").read_bytes() != b"marked"
+    p2c(*given[:6], "--out", tmp_path / "in/out", *given[8:], "--colour", 0)
+    assert len(rows(tmp_path / "in/out")) == 6 and (tmp_path / "in/out/group-2.png").read_bytes() != b"marked"
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path):

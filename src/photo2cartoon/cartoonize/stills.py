@@ -170,7 +170,10 @@ def _cartoonize_folder(source: Path, out: Path, draw: Draw, label: str, numbered
 
 def _listed(source: Path, but: Path) -> tuple[list[str], list[str]]:
     """List the pictures of a folder by their suffixes, and its other files; hidden ones, and those below `but`, aside."""
-    found = [path.relative_to(source) for path in source.rglob("*") if not path.is_dir() and but not in path.parents]
+    found = [path.relative_to(source) for path in source.rglob("*") if not path.is_dir()]
+    root, written = source.resolve(), but.resolve()
+    if root in written.parents:
+        found = [path for path in found if written.relative_to(root) not in path.parents]
     names = sorted(path.as_posix() for path in found if path.suffix.lower() in SUFFIXES)
     if not names:
         raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")

@@ -73,7 +73,7 @@ class Earlier:
     def __init__(self, folders: Iterable[Path], settings: str, records: Path | None) -> None:
         self._found: dict[tuple[str, str, bool], tuple[Path, PictureRow]] = {}
         for folder in folders:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, TypeError):  # also a table of another release
                 if _settings_of(folder, records) != settings:
                     continue
                 for row in read_table(folder / TABLE):

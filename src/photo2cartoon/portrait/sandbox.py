@@ -28,7 +28,7 @@ from photo2cartoon.portrait.decode import COMMON, DECODED, PictureError, decode_
 
 SECONDS = 4.0
 MEMORY = 2 << 30  # bytes of address space: twice what a picture of 50 megapixels needs
-MEMORY_PER_PIXEL = 40  # bytes, where more pixels are allowed
+MEMORY_PER_PIXEL = 80  # bytes of address space for a user's own pictures; grey of 16 bits takes most
 # glibc's settings: pictures up to 64 MB are decoded into memory that earlier ones used, not into fresh pages each time.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _LENGTH = struct.Struct("<I")
