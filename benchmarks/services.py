@@ -34,6 +34,7 @@ from photo2cartoon.errors import exit_on_user_error
 from photo2cartoon.files import folder_hash
 from photo2cartoon.ports import free_ports
 from photo2cartoon.progress import bar
+from photo2cartoon.tracking.client import connect
 from pipelines.object_storage import seaweedfs
 
 PAGE = Path("docs/reliability.md")
@@ -155,7 +156,7 @@ def cases(folder: Path, stack: contextlib.ExitStack) -> Iterator[Case]:
     wrong = {"MLFLOW": f"http://127.0.0.1:{free_ports(1)[0]}"}
     faults = {
         "refuses": None, "is silent": Proxy(0, "silent"), "answers 500": Proxy(0, "500"),
-        "takes 30 s for an answer": Proxy(port, "slow", 30.0), "ends in the middle of an answer": Proxy(port, "half", 40),
+        "takes 30 s for an answer": Proxy(port, "slow", 30.0), "ends in the middle of an answer": Proxy(port, "half", 400),
     }  # fmt: skip
     for name, proxy in faults.items():
         address = f"http://127.0.0.1:{proxy.port}" if proxy else wrong["MLFLOW"]
@@ -250,6 +251,7 @@ def _files(folder: Path) -> Iterator[int]:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     handler.func.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.handle_error = lambda *_: None  # a client that is cut off
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
@@ -274,6 +276,9 @@ def _mlflow(folder: Path, port: int) -> Iterator[None]:
             break
         time.sleep(0.1)
     try:
+        client = connect().MlflowClient(f"http://127.0.0.1:{port}")
+        client.create_registered_model("photo2cartoon")
+        client.create_model_version("photo2cartoon", "mlflow-artifacts:/version", tags={"note": "x" * 1000})
         yield
     finally:
         os.killpg(server.pid, 15)

