@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.page import write_between
+from benchmarks.page import read_between, write_between
 from photo2cartoon.errors import exit_on_user_error
 from photo2cartoon.files import folder_hash
 from photo2cartoon.ports import free_ports
@@ -43,6 +43,9 @@ LIMIT = 900  # seconds after which a command counts as hanging
 
 
 _kept: list[socket.socket] = []
+
+
+HEAD = ("| | fault | command | took | as it should | said | lost |", "|---" * 7 + "|")
 
 
 class Proxy:
@@ -128,19 +131,18 @@ class Case:
 def main() -> None:
     """Run every case, print the table, and write it if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", help="services of the table")
+    parser.add_argument("--only", nargs="+", help="services of the table; with --write the rows of the others stay")
     parser.add_argument("--write", action="store_true", help=f"write the result into {PAGE}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary)
         chosen = [case for case in cases(folder, stack) if not options.only or case.service in options.only]
         rows = [tried(case, folder) for case in bar(chosen, desc="faults", unit="case")]
-    table = "\n".join(
-        ["| | fault | command | took | as it should | said | lost |", "|---|---|---|---|---|---|---|", *rows]
-    )
-    print(table)
+    print("\n".join([*HEAD, *rows]))
     if options.write:
-        write_between(PAGE, "benchmarks.services", table)
+        before = read_between(PAGE, "benchmarks.services").splitlines()[len(HEAD) + 1 :] if options.only else []
+        kept = [line for line in before if line and line.split(" | ")[0].removeprefix("| ") not in options.only]
+        write_between(PAGE, "benchmarks.services", "\n".join([*HEAD, *kept, *rows]))
 
 
 def p2c(*words: str) -> list[str]:
