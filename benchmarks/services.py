@@ -280,7 +280,8 @@ def _mlflow(folder: Path, port: int) -> Iterator[None]:
     try:
         client = connect().MlflowClient(f"http://127.0.0.1:{port}")
         client.create_registered_model("photo2cartoon")
-        client.create_model_version("photo2cartoon", "mlflow-artifacts:/version", tags={"note": "x" * 1000})
+        run = client.create_run("0").info.run_id
+        client.create_model_version("photo2cartoon", f"runs:/{run}/model", run, tags={"note": "x" * 1000})
         yield
     finally:
         os.killpg(server.pid, 15)
