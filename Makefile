@@ -27,7 +27,7 @@ demo: $(STAMP)  ## from nothing to a served cartoon: run every stage, promote, c
 .PHONY: test
 test: $(STAMP)  ## lint and run all tests except the long ones (20 minutes on 2 cores)
 	@ruff check -q . && ruff format -q --check .
-	@python -m pytest -n 2 --dist loadfile
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: $(STAMP)  ## run the long tests (10 minutes)

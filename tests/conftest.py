@@ -21,11 +21,20 @@ ROOT = Path(__file__).parents[1]
 
 # Each of these takes minutes. `make test` starts them first to keep every worker busy until the end.
 LONGEST = (
-    "test_distributed.py",
     "test_pipeline.py",
     "test_cartoon_weights.py",
+    "test_stills.py",
+    "test_distributed.py",
+    "test_preprocess.py",
+    "test_pretrained.py",
+    "test_server.py",
+    "test_postgresql.py",
+    "test_export.py",
     "test_under_load.py",
-    "test_unpaired.py",
+    "test_calls.py",
+    "test_versioning.py",
+    "test_loop.py",
+    "test_variants.py",
 )
 
 
@@ -37,7 +46,7 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items.sort(key=lambda item: [*LONGEST, item.path.name].index(item.path.name))
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(3600))
