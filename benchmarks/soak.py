@@ -104,7 +104,7 @@ def load(folder: Path, weights: Path, seconds: float) -> Samples:
             threading.Thread(target=_call, args=(server.grpc, number, samples, stop, began))
             for number in range(CLIENTS)
         ]
-        clients.append(threading.Thread(target=_change, args=(server.grpc, repository, samples, stop)))
+        clients.append(threading.Thread(target=_change, args=(server, repository, samples, stop)))
         for client in clients:
             client.start()
         try:
@@ -154,9 +154,9 @@ def _as_png(photo: bytes) -> bytes:
     return cv2.imencode(".png", cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR))[1].tobytes()
 
 
-def _change(server: str, repository: Path, samples: Samples, stop: threading.Event) -> None:
+def _change(server: Server, repository: Path, samples: Samples, stop: threading.Event) -> None:
     """Load another version every minute."""
-    storage, fleet = storage_at(repository), Fleet(server)
+    storage, fleet = storage_at(repository), Fleet(server.grpc, server.key)
     source = storage.graph(1)
     for version in itertools.count(2):
         if stop.wait(TURN):
