@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import ROOT
 
 SECRET = "not-to-be-written-anywhere"
-SECRETS = dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "P2C_TRITON_KEY"), SECRET)
+SECRETS = dict.fromkeys(("MLFLOW_TRACKING_PASSWORD", "P2C_TRITON_KEY"), SECRET)
 ASKED = ["sources"]  # what runs when nothing has changed
 FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
 

@@ -35,7 +35,7 @@ def server_key(run_folder: Path) -> str:
     if given is None:
         given = secrets.token_hex(16)
         with atomic_write(run_folder / CONTROL_KEY) as partial:
-            partial.touch(0o600)
+            partial.chmod(0o600)  # while it is empty
             partial.write_text(given)
     check_secret(VARIABLE, given)
     return given
