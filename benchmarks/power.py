@@ -27,7 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.page import read_between, write_between
+from benchmarks.page import write_rows
 from benchmarks.project import Case, Project, cases
 from photo2cartoon.assets.collect import collect
 from photo2cartoon.errors import UserError, exit_on_user_error
@@ -74,7 +74,9 @@ def main() -> None:
                     WAYS[options.how](project, case, moments)
             print(row(case, options.moments, options.how), flush=True)
             if options.write:
-                write(case, options)
+                columns = ["", "takes", "times", *(COLUMNS[options.how] | CHECKED).values()]
+                head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+                write_rows(PAGE, f"benchmarks.power {options.how}", head, [row(case, options.moments, options.how)])
 
 
 CHECKED = {"other": "other result", "debris": "partial files", "running": "runs RUNNING", "processes": "processes left"}
@@ -86,17 +88,6 @@ COLUMNS = {
     "readonly": {"said": "said so in a line", "fitted": "ended well", "failed": "failed otherwise"},
     "clock": {"failed": "failed"},
 }
-
-
-def write(case: Case, options: argparse.Namespace) -> None:
-    """Write the row of a case into the page; the other rows of the table stay."""
-    mark = f"benchmarks.power {options.how}"
-    lines = [line for line in read_between(PAGE, mark).splitlines() if line.startswith("| `")]
-    rows = {line.split(" | ")[0].removeprefix("| "): line for line in lines}
-    rows[case.name] = row(case, options.moments, options.how)
-    columns = ["", "takes", "times", *(COLUMNS[options.how] | CHECKED).values()]
-    head = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    write_between(PAGE, mark, "\n".join([*head, *rows.values()]))
 
 
 def row(case: Case, moments: int, how: str) -> str:

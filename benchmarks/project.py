@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.serving import photographs
+from benchmarks.watched import p2c
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash
 
@@ -75,10 +76,7 @@ class Project:
     def __init__(self, folder: Path, weights: Path) -> None:
         self.folder = folder
         subprocess.run(["git", "clone", "-q", ".", folder], check=True)
-        pictures = folder.parent / "pictures"
-        pictures.mkdir()
-        for number, photo in enumerate(photographs(None) * 4):
-            (pictures / f"person-{number}.jpg").write_bytes(photo + bytes([number]))
+        pictures = eight_pictures(folder.parent)
         self._params = {
             "assets": {"folder": str(weights)},
             "ingest": {"photos": "folder", "photos_at": str(pictures), "sample_cartoons": 8},
@@ -121,13 +119,9 @@ class Project:
             raise UserError(f"{' '.join(command)}: {printed[-800:]}")
         return printed
 
-    def p2c(self, *arguments: str) -> list[str]:
-        """Return the words of a `p2c` command."""
-        return [sys.executable, "-m", "photo2cartoon", *arguments]
-
     def stage(self, name: str) -> list[str]:
         """Return the words of a stage's command, as dvc.yaml has them."""
-        return self.p2c(*self.stages[name]["cmd"].replace("${p2c}", "").split())
+        return p2c(*self.stages[name]["cmd"].replace("${p2c}", "").split())
 
     def remove(self, *paths: str) -> None:
         """Remove files and folders."""
@@ -171,6 +165,15 @@ class Project:
         return [f"{path.name} {folder_hash(path)}" for path in sorted(generator.glob("[0-9]*"))]
 
 
+def eight_pictures(folder: Path) -> Path:
+    """Write two portraits four times, each with another hash, into a folder `pictures`, and return it."""
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number, photo in enumerate(photographs(None) * 4):
+        (pictures / f"person-{number}.jpg").write_bytes(photo + bytes([number]))
+    return pictures
+
+
 def cases(project: Project) -> Iterator[Case]:
     """Yield the commands: stages, then those that change models, then DVC."""
     first, second = project.aliases()["previous"], project.aliases()["champion"]
@@ -195,21 +198,21 @@ def cases(project: Project) -> Iterator[Case]:
 
     def before_promote() -> None:
         champion(first, first)
-        project.must(*project.p2c("promote"))
+        project.must(*p2c("promote"))
         champion(second, first)
 
     def before_rollback() -> None:
         champion(second, first)
-        project.must(*project.p2c("promote"))
+        project.must(*p2c("promote"))
 
     def deployed() -> object:
         return project.served()[-1], project.aliases()["champion"], project.aliases()["previous"]
 
-    yield Case("`promote`", project.p2c("promote"), "triton_repo/generator/2", before_promote, deployed)
-    yield Case("`rollback`", project.p2c("rollback"), "triton_repo/generator/1", before_rollback, deployed, once=True)
+    yield Case("`promote`", p2c("promote"), "triton_repo/generator/2", before_promote, deployed)
+    yield Case("`rollback`", p2c("rollback"), "triton_repo/generator/1", before_rollback, deployed, once=True)
     yield Case(
         "`export --version`",
-        project.p2c("export", "--version", str(second), "--out", "again/again.onnx", "--data", "data/faces"),
+        p2c("export", "--version", str(second), "--out", "again/again.onnx", "--data", "data/faces"),
         "again/again.onnx",
         lambda: project.remove("again"),
         lambda: project.hash_of("again/again.onnx", "**/*"),
@@ -217,7 +220,7 @@ def cases(project: Project) -> Iterator[Case]:
     _weights_to_import(project.folder / "own.pt")
     yield Case(
         "`import-weights`",
-        project.p2c("import-weights", "own.pt", "--out", "own/imported"),
+        p2c("import-weights", "own.pt", "--out", "own/imported"),
         "own/imported",
         lambda: project.remove("own"),
         lambda: project.hash_of("own/imported", "*.safetensors"),
@@ -226,7 +229,7 @@ def cases(project: Project) -> Iterator[Case]:
     photos = project.folder.parent / "pictures"
     yield Case(
         "`cartoonize` of a folder",
-        project.p2c("cartoonize", str(photos), "--out", "cartoons", "--checkpoint", "models/selected"),
+        p2c("cartoonize", str(photos), "--out", "cartoons", "--checkpoint", "models/selected"),
         "cartoons/1.png",
         lambda: project.remove("cartoons"),
         lambda: project.hash_of("cartoons", "**/*"),

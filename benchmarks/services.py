@@ -29,7 +29,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.page import read_between, write_between
+from benchmarks.page import write_between, write_rows
+from benchmarks.watched import p2c
 from photo2cartoon.errors import exit_on_user_error
 from photo2cartoon.files import folder_hash
 from photo2cartoon.ports import free_ports
@@ -139,15 +140,10 @@ def main() -> None:
         chosen = [case for case in cases(folder, stack) if not options.only or case.service in options.only]
         rows = [tried(case, folder) for case in bar(chosen, desc="faults", unit="case")]
     print("\n".join([*HEAD, *rows]))
-    if options.write:
-        before = read_between(PAGE, "benchmarks.services").splitlines()[len(HEAD) + 1 :] if options.only else []
-        kept = [line for line in before if line and line.split(" | ")[0].removeprefix("| ") not in options.only]
-        write_between(PAGE, "benchmarks.services", "\n".join([*HEAD, *kept, *rows]))
-
-
-def p2c(*words: str) -> list[str]:
-    """Return the words of a `p2c` command."""
-    return [sys.executable, "-m", "photo2cartoon", *words]
+    if options.write and options.only:
+        write_rows(PAGE, "benchmarks.services", HEAD, rows, columns=3)
+    elif options.write:
+        write_between(PAGE, "benchmarks.services", "\n".join([*HEAD, *rows]))
 
 
 def cases(folder: Path, stack: contextlib.ExitStack) -> Iterator[Case]:

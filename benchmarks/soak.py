@@ -16,7 +16,6 @@ import itertools
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,8 +29,9 @@ import numpy as np
 
 from benchmarks.fuzz import mutations
 from benchmarks.page import write_between
+from benchmarks.project import eight_pictures
 from benchmarks.serving import machine, model_repository, photographs
-from benchmarks.watched import memory, open_files
+from benchmarks.watched import memory, open_files, p2c
 from photo2cartoon.assets.collect import ensure
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.export.pretrained import pretrained_graph
@@ -197,8 +197,8 @@ def table(samples: Samples) -> str:
         lines.append(f"| {first / 60:.0f} to {last / 60:.0f} | {numbers} |")
     times = [row[0] for row in samples.rows]
     changes = [
-        f"{name} {rate:+.1f} ± {half:.1f} {unit}"
-        for place, name, unit in ((1, "memory", "MB"), (2, "open files", ""), (3, "shared memory", "MB"))
+        f"{name} {rate:+.1f} ± {half:.1f}{unit}"
+        for place, name, unit in ((1, "memory", " MB"), (2, "open files", ""), (3, "shared memory", " MB"))
         for rate, half in [slope(times, [row[place] for row in samples.rows])]
     ]
     answers = Counter(said.removesuffix(" (plain)") for _, _, said in samples.calls)
@@ -211,18 +211,14 @@ def table(samples: Samples) -> str:
 
 def training(folder: Path, steps: int) -> str:
     """Train a small network and return how its memory changed."""
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    for number, photo in enumerate(photographs(None) * 4):
-        (pictures / f"person-{number}.jpg").write_bytes(photo + bytes([number]))
-    params = {"ingest": {"photos": "folder", "photos_at": str(pictures), "sample_cartoons": 8}}
+    params = {"ingest": {"photos": "folder", "photos_at": str(eight_pictures(folder)), "sample_cartoons": 8}}
     params["train"] = TRAIN | {"steps": steps, "checkpoint_every": max(1, steps // 4)}
     (folder / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
     weights = folder / "weights"
     for words in (["assets", "--out", weights], ["ingest"], ["preprocess", "--raw", "data/raw", "--out", "data/faces"]):
-        subprocess.run(_p2c(*words), cwd=folder, check=True, capture_output=True)
+        subprocess.run(p2c(*words), cwd=folder, check=True, capture_output=True)
     process = subprocess.Popen(
-        _p2c("train", "--out", "run"), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        p2c("train", "--out", "run"), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     began, rows = time.monotonic(), []
     while process.poll() is None:
@@ -239,10 +235,6 @@ def training(folder: Path, steps: int) -> str:
         f"{middle:.0f} MB in the second third of its {times[-1] / 60:.0f} minutes, {last:.0f} MB in the last;"
         f" {rate:+.0f} ± {half:.0f} MB and {files:+.1f} ± {spread:.1f} open files in an hour."
     )
-
-
-def _p2c(*words: object) -> list[str]:
-    return [sys.executable, "-m", "photo2cartoon", *map(str, words)]
 
 
 if __name__ == "__main__":

@@ -80,9 +80,6 @@ class Earlier:
                     if row.sha256:
                         self._found[row.sha256, row.domain, row.note == ALREADY] = folder, row
 
-    def __len__(self) -> int:
-        return len(self._found)
-
     def take(self, sha256: str, domain: str, align: bool, target: Path) -> PictureRow | None:
         """Copy the portrait of an image to `target` and return its row; None if there is none.
 

@@ -135,7 +135,7 @@ def _work(task: Task) -> PictureRow:
     try:
         photo = Photograph(task.source, _limits.max_pixels, _limits.max_bytes, _decoder)
         sha256 = hashlib.sha256(photo.encoded).hexdigest()
-        if _earlier and (made := _earlier.take(sha256, task.domain, task.align, task.target)):
+        if _earlier is not None and (made := _earlier.take(sha256, task.domain, task.align, task.target)):
             return replace(made, picture=task.name, face=task.target.name if made.result == KEPT else "")
         if task.align:
             made = _maker.of(photo, task.size)

@@ -26,7 +26,7 @@ def subscribe(name: str, address: str) -> str:
         unsubscribe(name)
         mlflow.MlflowClient().create_webhook(name, address, list(EVENTS))
     except (mlflow.MlflowException, NotImplementedError, OSError) as error:  # a store without webhooks has no method
-        return str(error).splitlines()[0]
+        return (str(error).splitlines() or [type(error).__name__])[0]
     return ""
 
 
