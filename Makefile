@@ -64,7 +64,7 @@ image-test: $(STAMP)  ## build both container images, run the pipeline and the s
 	@python -m pipelines.image_test $(ARGS)
 
 .PHONY: team
-team: .env  ## start MLflow on PostgreSQL and object storage, Triton and the web page, for a team on this host (docs/team.md)
+team: .env  ## start MLflow on PostgreSQL and object storage, Triton and the web page, for a team on this host (docs/how-to/team.md)
 	@docker compose up -d --build --wait mlflow web
 	@docker compose up -d triton follow
 
@@ -100,7 +100,7 @@ mlflow: $(STAMP)  ## serve MLflow's page with this project's runs: http://127.0.
 	@p2c mlflow
 
 .PHONY: screenshots
-screenshots: $(STAMP)  ## take the pictures of docs/mlflow.md (3 minutes; needs Debian's chromium and chromium-driver)
+screenshots: $(STAMP)  ## take the pictures of docs/how-to/mlflow.md (3 minutes; needs Debian's chromium and chromium-driver)
 	@python -m docs.screenshots
 
 .PHONY: remote

@@ -1,4 +1,4 @@
-"""Measures how the capacity of servers grows with their number, and writes the tables of docs/cluster.md.
+"""Measures how the capacity of servers grows with their number, and writes the tables of docs/how-to/cluster.md.
 
     python -m benchmarks.capacity --weights weights --write
 
@@ -38,7 +38,7 @@ from photo2cartoon.serving.stamp import stamp
 NUMBERS, CLIENTS = (1, 2, 4), 4
 CORES = (1, 4, 16, 64, 256, 1024)
 BUSY = 0.5  # of a day's capacity that is used: people do not come evenly
-PAGE = Path("docs/cluster.md")
+PAGE = Path("docs/how-to/cluster.md")
 
 
 def main() -> None:

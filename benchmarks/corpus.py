@@ -1,4 +1,4 @@
-"""Gives `ingest`, `preprocess` and `cartoonize` every kind of file, and writes what became of them into docs/reliability.md.
+"""Gives `ingest`, `preprocess` and `cartoonize` every kind of file, and writes what became of them into docs/explanation/reliability.md.
 
     python -m benchmarks.corpus --write                  (10 minutes on 2 cores)
 
@@ -43,7 +43,7 @@ from photo2cartoon.portrait.maker import required_assets
 from photo2cartoon.progress import note
 from photo2cartoon.tables import read_rows
 
-PAGE = Path("docs/reliability.md")
+PAGE = Path("docs/explanation/reliability.md")
 PILLOW = Asset(
     name="pillow",
     file="pillow.tar.gz",

@@ -1,4 +1,4 @@
-"""Draws damaged, odd and faceless pictures by server, page and command, and writes what came of it into docs/serving.md.
+"""Draws damaged, odd and faceless pictures by server, page and command, and writes what came of it into docs/how-to/serving.md.
 
     python -m benchmarks.fuzz --weights weights --pictures DIR --mutations 10000 --write
 
@@ -47,7 +47,7 @@ from photo2cartoon.serving.stamp import stamp
 
 AT_ONCE = 4
 SIDE = 288  # of the pictures that are mutated: small, and their faces are still drawn
-PAGE = Path("docs/serving.md")
+PAGE = Path("docs/how-to/serving.md")
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from photo2cartoon.assets.collect import collect
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.progress import bar, note
 
-PAGE = Path("docs/reliability.md")
+PAGE = Path("docs/explanation/reliability.md")
 SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM}
 CLOCKS = ("-400d", "-1h", "+1h", "+400d")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")

@@ -1,4 +1,4 @@
-"""Puts faults between the commands and the services that they use, and writes what a user sees into docs/reliability.md.
+"""Puts faults between the commands and the services that they use, and writes what a user sees into docs/explanation/reliability.md.
 
     python -m benchmarks.services --write                    (20 minutes, most of them waiting)
 
@@ -38,7 +38,7 @@ from photo2cartoon.progress import bar
 from photo2cartoon.tracking.client import connect
 from pipelines.object_storage import seaweedfs
 
-PAGE = Path("docs/reliability.md")
+PAGE = Path("docs/explanation/reliability.md")
 RESOLVER = "127.0.0.153"  # of the cases without DNS
 LIMIT = 900  # seconds after which a command counts as hanging
 

@@ -1,4 +1,4 @@
-"""Measures Triton against the same code in plain processes, and writes the table of docs/serving.md.
+"""Measures Triton against the same code in plain processes, and writes the table of docs/how-to/serving.md.
 
     python -m benchmarks.serving --weights weights --write
 
@@ -45,7 +45,7 @@ from photo2cartoon.serving.stamp import stamp
 
 CLIENTS = (1, 2, 4, 8, 16)
 SIDE, REFUSALS = 1024, 200
-PAGE = Path("docs/serving.md")
+PAGE = Path("docs/how-to/serving.md")
 
 
 @dataclass

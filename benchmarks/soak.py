@@ -48,7 +48,7 @@ from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.serving.stamp import stamp
 from photo2cartoon.serving.storage import storage_at
 
-PAGE = Path("docs/reliability.md")
+PAGE = Path("docs/explanation/reliability.md")
 CLIENTS, INTERVAL, TURN = 4, 5.0, 60.0
 TRAIN = {"size": 128, "channels": 8, "hourglasses": False, "blocks": 1, "log_every": 50, "sample_every": 500}
 

@@ -1,4 +1,4 @@
-"""Writes docs/licences.md: the licence of everything that a photograph passes on its way to a cartoon.
+"""Writes docs/reference/licences.md: the licence of everything that a photograph passes on its way to a cartoon.
 
 python docs/licences.py
 """

@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/mlflow.md with Debian's Chromium: a small real run on two public-domain photographs.
+"""Takes the pictures of docs/how-to/mlflow.md with Debian's Chromium: a small real run on two public-domain photographs.
 
     make screenshots
 

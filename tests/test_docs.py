@@ -13,7 +13,7 @@ from photo2cartoon.portrait.maker import required_assets
 from tests.conftest import ROOT
 
 MEDIAPIPE = ("face_detection_full_range_sparse.tflite", "face_landmark.tflite", "selfie_segmentation.tflite")
-TABLE = ROOT / "docs/photo2cartoon.md"
+TABLE = ROOT / "docs/how-to/photo2cartoon.md"
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in TABLE.read_text().splitlines()
@@ -48,7 +48,7 @@ def test_every_row_has_a_command_that_can_be_typed(row, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
 )
 def test_links_lead_to_a_file_and_a_heading(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -66,7 +66,7 @@ def test_the_page_of_licences_is_current_and_the_default_path_is_free_for_commer
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     import licences
 
-    page = (ROOT / "docs/licences.md").read_text()
+    page = (ROOT / "docs/reference/licences.md").read_text()
     assert page == licences.page(), "run `python docs/licences.py`"
     default = page.split("## Other networks")[0]
     assert "forbidden" not in default and all(f"`{name}`" in default for name in MEDIAPIPE)

@@ -6,7 +6,7 @@
   Hopper) as portraits, with the cartoon that each model of the project makes of them.
 - `portrait-debug.jpg`: how the portrait of Eileen Collins was made.
 - `options.jpg`: both in one photograph; everybody pasted; one on a colour, one on the photograph's background, at 512 px.
-- With a dataset that holds the held-out photographs (docs/model-card.md), `MODEL-without-drawing.jpg`: 32 of the worldwide
+- With a dataset that holds the held-out photographs (docs/reference/model-card.md), `MODEL-without-drawing.jpg`: 32 of the worldwide
   photographs (CC0), at equal distances by name, and their cartoons; and `MODEL-with-drawing.jpg`: cartoons alone, because
   the photographs that have drawings come without a licence.
 """

@@ -18,7 +18,7 @@ from tests.kubernetes import tools
 KUBERNETES = ROOT / "kubernetes"
 OVERLAYS = sorted(path.parent.name for path in KUBERNETES.glob("overlays/*/kustomization.yaml"))
 STORAGE = "object-storage"
-# Components in docs/cluster.md, on base and mlflow.
+# Components in docs/how-to/cluster.md, on base and mlflow.
 COMBINATIONS = [
     (),
     (STORAGE,),

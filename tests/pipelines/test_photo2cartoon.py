@@ -49,7 +49,7 @@ def steps(spec):
 
 
 def levels(spec):
-    """Seconds over ten of a run whose steps all come from the cache, as measured on a cluster (docs/kubeflow.md).
+    """Seconds over ten of a run whose steps all come from the cache, as measured on a cluster (docs/how-to/kubeflow.md).
 
     The root, the exit handler's graph and each step take one for its driver; a step that is never cached another for
     its pod.

@@ -1,6 +1,6 @@
 """A version reaches an InferenceService by a canary, or goes back, in an order that loses no call.
 
-A small stand-in answers for the cluster, as KServe does; the same commands ran on a real one (docs/cluster.md).
+A small stand-in answers for the cluster, as KServe does; the same commands ran on a real one (docs/how-to/cluster.md).
 """
 
 import json

@@ -24,7 +24,7 @@ def test_every_metric_is_one_of_ours_and_documented():
     for name in ("dashboard.json", "alerts.yaml", "alerts_test.yaml"):
         used = set(re.findall(r"\bp2c_[a-z_]+", (FOLDER / name).read_text()))
         assert used and used <= known, used - known
-    documented = (ROOT / "docs/monitoring.md").read_text()
+    documented = (ROOT / "docs/how-to/monitoring.md").read_text()
     alerts = re.findall(r"alert: (\w+)", (FOLDER / "alerts.yaml").read_text())
     assert [name for name in (*FAMILIES, *alerts) if f"`{name}`" not in documented] == []
 

@@ -19,7 +19,7 @@ class Tolerance(NamedTuple):
     largest: float
 
 
-# Two to three times the differences measured on the models that come with the project (docs/model-card.md).
+# Two to three times the differences measured on the models that come with the project (docs/reference/model-card.md).
 TOLERANCES = {"fp32": Tolerance(0.5, 2), "fp16": Tolerance(0.5, 4)}
 
 

@@ -75,7 +75,7 @@ def photo2cartoon(source: Path, target: Path) -> None:
     """Convert photo2cartoon's frozen TensorFlow 1 graph of 384 px with tf2onnx, in a temporary environment.
 
     OpenCV reads such graphs without TensorFlow, but only the simplest: of eight U-Nets as Keras freezes them it read
-    one (docs/decisions.md). With TensorFlow available, the result can also be compared with the original.
+    one (docs/explanation/decisions.md). With TensorFlow available, the result can also be compared with the original.
 
     Args:
         source: `seg_model_384.pb`, verified.

@@ -9,7 +9,7 @@ from typing import Any
 from photo2cartoon.errors import UserError
 
 TIMEOUT_SECONDS = 10.0
-MEDIANS = ("width", "brightness", "skin", "turn", "faces")  # of incoming portraits; docs/monitoring.md
+MEDIANS = ("width", "brightness", "skin", "turn", "faces")  # of incoming portraits; docs/how-to/monitoring.md
 STEPS = "portrait|generator|picture"
 
 

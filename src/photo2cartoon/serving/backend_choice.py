@@ -47,7 +47,7 @@ def resolve_backend(wish: Backend, native: bool, graph: Callable[[], Path], thre
         UserError: the server does not have it.
     """
     if wish in (CUDA, TENSORRT) and not native:
-        raise UserError(f"serve: --backend {wish} needs a GPU and NVIDIA's Triton image (docs/serving.md)")
+        raise UserError(f"serve: --backend {wish} needs a GPU and NVIDIA's Triton image (docs/how-to/serving.md)")
     if wish == OPENVINO and not native and not has_openvino():
         raise UserError("serve: --backend openvino needs the package openvino")
     if wish != AUTO:

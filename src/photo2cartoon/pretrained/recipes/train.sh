@@ -20,7 +20,7 @@ for model in full slim; do
     train $model 128 "$out/faces"
     train $model 256 "$out/faces" --start-from "$(last "$out/$model-128")"
     train $model world "$out/faces" --start-from "$(last "$out/$model-256")"
-    # Blend part 2, which knows the style, into part 3, which also knows people without drawings: docs/model-card.md.
+    # Blend part 2, which knows the style, into part 3, which also knows people without drawings: docs/reference/model-card.md.
     python -m photo2cartoon.export.adopt "$(last "$out/$model-world")" "$out/$model-blended" \
         --blend "$(last "$out/$model-256")" --share 0.4
 done
