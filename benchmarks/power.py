@@ -135,7 +135,11 @@ def twice(project: Project, case: Case, _: random.Random) -> None:
     both = [project.start(case.command) for _ in range(2)]
     printed = [process.communicate(timeout=900)[0] for process in both]
     failed = [text for process, text in zip(both, printed, strict=True) if process.returncode]
-    said = [text for text in failed if "Traceback" not in text and re.search(r"is writing it|is at work|lock", text)]
+    said = [
+        text
+        for text in failed
+        if "Traceback" not in text and re.search(r"is writing it|is at work|lock|is there already", text)
+    ]
     if not failed:
         case.found["both"] += 1
     elif len(failed) == len(said) == 1:

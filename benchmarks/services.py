@@ -1,4 +1,4 @@
-"""Puts faults between the commands and the services that they use, and writes what a user sees into docs/explanation/reliability.md.
+"""Puts faults between the commands and their services, and writes what a user sees into docs/explanation/reliability.md.
 
     python -m benchmarks.services --write                    (20 minutes, most of them waiting)
 

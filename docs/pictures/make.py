@@ -2,13 +2,14 @@
 
     python docs/pictures/make.py [--data DATA]
 
-- `sample.jpg`: all public-domain photographs of the built-in sample (NASA's of Eileen Collins, the US Navy's of Grace
-  Hopper) as portraits, with the cartoon that each model of the project makes of them.
+- `four.jpg`: four people of the built-in sample as portraits, with the cartoons that the default model makes of them: the two
+  in the public domain (NASA's photograph of Eileen Collins, the US Navy's of Grace Hopper), and the first man and the first
+  woman of the synthetic people.
 - `portrait-debug.jpg`: how the portrait of Eileen Collins was made.
 - `options.jpg`: both in one photograph; everybody pasted; one on a colour, one on the photograph's background, at 512 px.
-- With a dataset that holds the held-out photographs (docs/reference/model-card.md), `MODEL-without-drawing.jpg`: 32 of the worldwide
-  photographs (CC0), at equal distances by name, and their cartoons; and `MODEL-with-drawing.jpg`: cartoons alone, because
-  the photographs that have drawings come without a licence.
+- With a dataset that holds the held-out photographs (docs/reference/model-card.md), `MODEL-without-drawing.jpg`: 32 of the
+  worldwide photographs (CC0), at equal distances by name, and their cartoons; and `MODEL-with-drawing.jpg`: cartoons alone,
+  because the photographs that have drawings come without a licence.
 """
 
 import argparse
@@ -21,13 +22,15 @@ import numpy as np
 import skimage
 
 from photo2cartoon import pretrained
+from photo2cartoon.assets.collect import collect
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import LoadedModel, by_onnxruntime
 from photo2cartoon.dataset.faces import load_pairs
+from photo2cartoon.dataset.sample import photographs
 from photo2cartoon.evaluation.measure import SHOWN, SIDE, measure
 from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.pictures import decode_png, grid
+from photo2cartoon.pictures import decode_png
 from photo2cartoon.portrait import Photograph, PortraitMaker
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.debug import explain
@@ -51,12 +54,13 @@ made_of = [maker.of(photo) for photo in photos]
 portraits = [each.rgba for each in made_of]
 shown = cv2.cvtColor(explain(photos[0].rgb, made_of[:1]), cv2.COLOR_RGB2BGR)
 cv2.imwrite(str(HERE / "portrait-debug.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, 85])
-columns = []
-for portrait in portraits:
-    columns += [("photograph", on_white(portrait)), *((name, draw(portrait[None])[0]) for name, draw in draws.items())]
-rows = [grid([(caption, [picture])], side=256) for caption, picture in columns]
-sample = cv2.cvtColor(cv2.hconcat(rows), cv2.COLOR_RGB2BGR)
-cv2.imwrite(str(HERE / "sample.jpg"), sample, [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+synthetic = [next(each for each in photographs() if each.what.startswith(f"{who},")) for who in ("man", "woman")]
+with tempfile.TemporaryDirectory() as folder:
+    collect(Path(folder), assets=synthetic, label="photographs")
+    four = np.stack([*portraits, *(maker.of(Photograph(Path(folder) / each.file)).rgba for each in synthetic)])
+shown = np.vstack([np.hstack(list(on_white(four))), np.hstack(list(draws[pretrained.DEFAULT](four)))])
+cv2.imwrite(str(HERE / "four.jpg"), cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 both = np.hstack([photos[0].rgb, photos[1].rgb[44:556]])
 together = cv2.imencode(".png", cv2.cvtColor(both, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -58,7 +58,7 @@ def atomic_dir(target: Path, mark: str, resumable: bool = False) -> Iterator[Pat
         yield partial
         replace_folder(partial, target)
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error}") from error
+        raise UserError(f"{target}: cannot be written: {_reason(error, partial)}") from error
     except BaseException as error:
         keep = resumable and (isinstance(error, ResumableError) or not isinstance(error, Exception))
         raise
@@ -185,7 +185,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
         yield partial
         partial.replace(target)
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error}") from error
+        raise UserError(f"{target}: cannot be written: {_reason(error, partial)}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -204,3 +204,11 @@ def _sweep(folder: Path) -> None:
                 if (lock := _lock(partial := Path(entry.path))) is not None:
                     partial.unlink()
                     os.close(lock)
+
+
+def _reason(error: OSError, partial: Path) -> str:
+    """Return what the system says, and of which file, if that is not the one that was being written."""
+    said = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EROFS) or not error.filename:
+        return said
+    return said if Path(error.filename).is_relative_to(partial) else f"{said}: {error.filename}"

@@ -137,7 +137,7 @@ def _tell(out: Path, version: int, seconds: float, total: float) -> None:
         f"\nDrawn by:       version {version}: the project's slim model, fine-tuned here on the built-in sample"
         f" ({selection['checkpoint']}, {selection['metric']} {selection['score']:.3g};"
         f" the photographs themselves: {selection['photographs_score']:.3g})."
-        "\n                docs/reference/model-card.md says how it was made and where it fails; `profile: full` is the paper's run."
+        "\n                docs/reference/model-card.md: how it was made, where it fails. `profile: full` is the paper's run."
         f"\nWhy this one:   {REPORT}     every checkpoint, its scores, and what it draws"
         f"\nOne call took:  {seconds * 1000:.0f} ms, from encoded photograph to encoded cartoon"
         "\nMLflow's page:  make mlflow     runs, curves, sample pictures, scores, the registered model"

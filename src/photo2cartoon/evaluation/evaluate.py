@@ -76,7 +76,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
         for path in bar(found, desc="evaluate", unit="checkpoint"):
             generator = checkpoint.load_generator(path, which=params.generator)
             scored[path.name] = scorer.of(generator, _way_back(path, params.generator))
-        uses = (card.train.recipe == "unpaired" and card.train.loss.face_id) or card.train.paired.face_id
+        uses = card.train.losses.face_id
         result = {
             "photographs": len(scorer.set.photos),
             "splits": list(_splits(params)),

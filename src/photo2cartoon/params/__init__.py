@@ -1,21 +1,19 @@
-"""Every parameter of a run, with its type, range and default (`sections`), and params.yaml itself (`file`)."""
+"""Every parameter of a run, with its type, range and default (`sections`, `train`), and params.yaml itself (`file`)."""
 
 from photo2cartoon.params.file import DEFAULT_FILE, check, commented, describe, dump, load, merge, renamed
+from photo2cartoon.params.section import Section
 from photo2cartoon.params.sections import (
     Assets,
     Evaluate,
     Export,
     Ingest,
-    LossWeights,
-    Paired,
     Params,
     PortraitParams,
     Preprocess,
     Rollout,
-    Section,
     Select,
-    Train,
 )
+from photo2cartoon.params.train import LossWeights, Paired, Restyle, Train
 
 __all__ = [
     "DEFAULT_FILE",
@@ -28,6 +26,7 @@ __all__ = [
     "Params",
     "PortraitParams",
     "Preprocess",
+    "Restyle",
     "Rollout",
     "Section",
     "Select",

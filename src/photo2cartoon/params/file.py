@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
 from photo2cartoon.params.sections import Params, Section
 from photo2cartoon.progress import note
@@ -108,16 +109,16 @@ def load(path: Path | str | None = None, profile: str | None = None) -> Params:
 
 def dump(params: Params, path: Path) -> None:
     """Write the resolved parameters with all defaults that are used, in a form that `load` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     values = params.model_dump(mode="json", exclude=_unused(params))
     text = f"# Written by `p2c params` from {DEFAULT_FILE}: edit that file, not this one.\n"
-    path.write_text(text + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text(text + yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def _unused(params: Params) -> dict[str, set[str]]:
     """Return parameters that no stage reads with these settings, so that changing them runs nothing again."""
     return {
-        "train": {"paired" if params.train.recipe == "unpaired" else "loss"},
+        "train": params.train.unused,
         "ingest": {"sample_cartoons"} if params.ingest.cartoons != "sample" else set(),
     }
 

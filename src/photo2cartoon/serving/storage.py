@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -110,9 +111,17 @@ class Folder:
     def is_initialised(self) -> bool:
         return all((self.path / model / CONFIG).is_file() for model in (GENERATOR, GATE)) and _is_current(self)
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror}") from None
+
     def add(self, name: str, path: Path) -> None:
-        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, self.path / name)
+        with self._writing():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, self.path / name)
 
     def config(self, model: str) -> str:
         try:
@@ -131,15 +140,18 @@ class Folder:
 
     def retire(self, version: int) -> None:
         aside = self.path / GENERATOR / RETIRED
-        aside.mkdir(exist_ok=True)
-        shutil.rmtree(aside / str(version), ignore_errors=True)
-        (self.path / GENERATOR / str(version)).rename(aside / str(version))
+        with self._writing():
+            aside.mkdir(exist_ok=True)
+            shutil.rmtree(aside / str(version), ignore_errors=True)
+            (self.path / GENERATOR / str(version)).rename(aside / str(version))
 
     def restore(self, version: int) -> None:
-        (self.path / GENERATOR / RETIRED / str(version)).rename(self.path / GENERATOR / str(version))
+        with self._writing():
+            (self.path / GENERATOR / RETIRED / str(version)).rename(self.path / GENERATOR / str(version))
 
     def withdraw(self, version: int) -> None:
-        shutil.rmtree(self.path / GENERATOR / str(version))
+        with self._writing():
+            shutil.rmtree(self.path / GENERATOR / str(version))
 
     def graph(self, version: int) -> Path:
         return self.path / GENERATOR / str(version) / VERSION_GRAPH

@@ -1,4 +1,4 @@
-"""The losses of both recipes, each a plain function of tensors, and their weighted sum.
+"""The losses of all recipes, each a plain function of tensors, and their weighted sum.
 
 Adversarial terms are least squares (arXiv:1611.04076), on the patches and on the attention's logits; attention itself is
 trained by binary cross entropy (U-GAT-IT, arXiv:1907.10830).
@@ -86,6 +86,15 @@ def edges(picture: Tensor, target: Tensor) -> Tensor:
     """
     off = picture - target
     return off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()
+
+
+def colours(picture: Tensor, target: Tensor) -> Tensor:
+    """L1 of the means of squares of 1/16 of the side: colours and shading without lines and texture.
+
+    Args:
+        picture, target: `[N, 3, H, W]`, sides multiples of 16.
+    """
+    return F.l1_loss(*(F.avg_pool2d(each, each.shape[-1] // 16) for each in (picture, target)))
 
 
 def weighted(terms: Mapping[str, Tensor], weights: object) -> Tensor:

@@ -120,7 +120,7 @@ def _begin(params: Train, out: Path, trainer: Trainer, resume: bool, data: Path,
         return stage
     networks = trainer.state.networks
     sizes = {f"weights_{name}": sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
-    used = params.model_dump(mode="json", exclude={"paired" if params.recipe == "unpaired" else "loss"})
+    used = params.model_dump(mode="json", exclude=params.unused)
     values = {"train": used, "data_sha256": fingerprint, **trainer.counts, **sizes}
     if stage.whole.run_id != before.get("mlflow_run"):
         with answering():

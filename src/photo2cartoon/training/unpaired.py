@@ -35,7 +35,7 @@ SHOWN = 6  # portraits of each domain in the sample grid
 
 @dataclass(frozen=True)
 class UnpairedData:
-    """The data of the unpaired recipe.
+    """Photographs and cartoons without any correspondence, for this recipe and for `restyle`.
 
     Args:
         photos, cartoons: endless batches.

@@ -1,0 +1,1 @@
+"""A style of one's own: a project folder outside of this repository, with data, parameters and stages."""
