@@ -1,4 +1,4 @@
-"""Gives `ingest`, `preprocess` and `cartoonize` every kind of file; writes what became of them into docs/explanation/reliability.md.
+"""Gives `ingest`, `preprocess`, `cartoonize` every kind of file; writes what became of them to docs/explanation/reliability.md.
 
     python -m benchmarks.corpus --write                  (10 minutes on 2 cores)
 

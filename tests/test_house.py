@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "src/photo2cartoon"
 # Rooms from top to bottom: a room imports only from rooms below it. docs/explanation/architecture.md shows the same list.
 ROOMS = (
-    "__main__", "cli", "demo", "style", "cartoonize", "evaluation", "importing", "training", "export", "scoring", "rollout",
-    "serving", "dataset", "checkpoint", "networks", "portrait", "provenance", "pretrained", "assets", "tracking",
+    "__main__", "cli", "demo", "doctor", "style", "cartoonize", "evaluation", "importing", "training", "export", "scoring",
+    "rollout", "serving", "dataset", "checkpoint", "networks", "portrait", "provenance", "pretrained", "assets", "tracking",
 )  # fmt: skip
 LEAVES = (
     "params",

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from photo2cartoon.layout import WEIGHTS
 from photo2cartoon.urls import place
 
 app = typer.Typer(
     help="Turn portrait photographs into cartoons: train, compare, select, export, serve, roll back.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -39,9 +39,26 @@ def _options(
 
 STAGES, MODELS, HELP = "Stages of the pipeline (`dvc repro` runs all but promote)", "Use models", "More"
 
-ParamsFile = Annotated[Path | None, typer.Option("--params", help="Parameters file. [default: ./params.yaml]")]
+ParamsFile = Annotated[Path | None, typer.Option("--params", show_default="./params.yaml", help="Parameters file.")]
 Profile = Annotated[str | None, typer.Option(help="Profile of the parameters file, such as 'full'.")]
-WeightsFolder = Annotated[Path, typer.Option(help="Weights folder, as `p2c assets` writes it.")]
+
+
+def _weights(given: Path) -> Path:
+    """Return the weights folder; where no project stands and none is given, the one in the user's cache."""
+    from photo2cartoon.files import cache_folder
+
+    elsewhere = given == WEIGHTS and not WEIGHTS.is_dir() and not Path("dvc.yaml").exists()
+    return cache_folder() / "weights" if elsewhere else given
+
+
+WeightsFolder = Annotated[
+    Path,
+    typer.Option(
+        callback=_weights,
+        show_default="weights; outside of a project, in the user's cache",
+        help="Weights folder, as `p2c assets` writes it.",
+    ),
+]
 Data = Annotated[Path, typer.Option(help="Dataset folder with trainA, trainB, testA, testB.")]
 Repository = Annotated[
     Path, typer.Option(parser=place, metavar="PLACE", help="Triton model repository: a folder or s3://bucket/path.")
@@ -50,7 +67,9 @@ Repository = Annotated[
 Faces = Annotated[str, typer.Option(help="Which faces of a photograph: 'largest', or 'all' (at most 10).")]
 Size = Annotated[
     int | None,
-    typer.Option(help="Side of each portrait, 256 or 512 pixels. [default: 256; with --paste the head's own size]"),
+    typer.Option(
+        show_default="256; with --paste the head's own size", help="Side of each portrait, 256 or 512 pixels."
+    ),
 ]
 
 

@@ -21,6 +21,15 @@ def demo(
 
 
 @app.command(rich_help_panel=HELP)
+def doctor() -> None:
+    """Print what this machine and this folder have, what they lack, and what that costs. Exit with 1 if nothing can work."""
+    from photo2cartoon.doctor import report
+
+    if not report(typer.echo):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=HELP)
 def mlflow(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) -> None:
     """Serve MLflow's page for the runs of this folder, until Ctrl-C."""
     from photo2cartoon.tracking.page import run_page

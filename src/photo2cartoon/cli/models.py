@@ -31,7 +31,7 @@ def import_weights(
     file: Annotated[Path, typer.Argument(help="photo2cartoon's .pt or .onnx file, or the Paddle port's .pdparams.")],
     out: Annotated[Path, typer.Option(help="Checkpoint folder to create.")],
     size: Annotated[
-        int | None, typer.Option(help="Image size that a light generator was trained at. [default: 256]")
+        int | None, typer.Option(show_default="256", help="Image size that a light generator was trained at.")
     ] = None,
 ) -> None:
     """Convert photo2cartoon's trained weights to a checkpoint for cartoonize, export and train.
@@ -100,7 +100,9 @@ def cartoonize(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="File (.png, .jpg, .webp; .mp4, .mov, .mkv, .webm) or folder. [default: ./NAME-cartoon]"),
+        typer.Option(
+            show_default="./NAME-cartoon", help="File (.png, .jpg, .webp; .mp4, .mov, .mkv, .webm) or folder."
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Use a checkpoint, or a bundled model by name, in torch.")
@@ -120,7 +122,8 @@ def cartoonize(
         str, typer.Option(help="white, transparent, photograph, or a colour: a name or #RRGGBB.")
     ] = "white",
     colour: Annotated[
-        float | None, typer.Option(help="Colours, from 0 (the style's own) to 1 (the photograph's). [default: 0.9]")
+        float | None,
+        typer.Option(show_default="0.9", help="Colours, from 0 (the style's own) to 1 (the photograph's)."),
     ] = None,
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,

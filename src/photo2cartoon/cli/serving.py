@@ -17,7 +17,7 @@ CERTIFICATE = "P2C_TLS_CERTIFICATE"
 KSERVE = "KServe"
 KeyFile = Annotated[
     Path | None,
-    typer.Option(help="File with the key of that server. [default: P2C_TRITON_KEY, or var/triton/control.key]"),
+    typer.Option(show_default="P2C_TRITON_KEY, or var/triton/control.key", help="File with the key of that server."),
 ]
 
 
@@ -30,7 +30,9 @@ KServe = Annotated[
 ]
 Namespace = Annotated[
     str | None,
-    typer.Option(help="Namespace of the InferenceService. [default: the pod's, or kubectl's]", rich_help_panel=KSERVE),
+    typer.Option(
+        show_default="the pod's, or kubectl's", help="Namespace of the InferenceService.", rich_help_panel=KSERVE
+    ),
 ]
 
 
@@ -199,7 +201,7 @@ def serve(
     ] = "127.0.0.1",
     grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="gRPC port.")] = 8001,
     http: Annotated[
-        bool | None, typer.Option("--http/--no-http", help="Answer HTTP beside gRPC. [default: on loopback only]")
+        bool | None, typer.Option("--http/--no-http", show_default="on loopback only", help="Answer HTTP beside gRPC.")
     ] = None,
     http_port: Annotated[int, typer.Option(min=1, max=65535, help="HTTP port.")] = 8000,
     metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prometheus metrics.")] = 8002,
@@ -215,7 +217,9 @@ def serve(
     ] = "auto",
     waiting: Annotated[
         int | None,
-        typer.Option(min=1, help="Refuse photographs beyond this number in work or waiting. [default: 16 per core]"),
+        typer.Option(
+            min=1, show_default="16 per core", help="Refuse photographs beyond this number in work or waiting."
+        ),
     ] = None,
     tls_certificate: Annotated[
         Path | None,
@@ -228,7 +232,7 @@ def serve(
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="File with a token that requests have to send. [default: P2C_TRITON_TOKEN; no token]"),
+        typer.Option(show_default="P2C_TRITON_TOKEN; no token", help="File with a token that requests have to send."),
     ] = None,
     run_folder: Annotated[
         Path, typer.Option(help="Folder for backends, log, and the key of model control.")
@@ -236,7 +240,7 @@ def serve(
     log: Annotated[
         str | None,
         typer.Option(
-            envvar="P2C_LOG", help="File of the log, or - for the output. [default: triton.log in --run-folder]"
+            envvar="P2C_LOG", show_default="triton.log in --run-folder", help="File of the log, or - for the output."
         ),
     ] = None,
 ) -> None:

@@ -18,7 +18,7 @@ def new(
     folder: Annotated[Path, typer.Argument(metavar="NAME", help="Folder to make; its name names the model.")],
     cartoons: Annotated[Path, typer.Option(help="Folder of cartoon portraits in the style: 8 or more, 30 are good.")],
     photos: Annotated[
-        Path | None, typer.Option(help="Folder of photographs of people. [default: the built-in sample]")
+        Path | None, typer.Option(show_default="the built-in sample", help="Folder of photographs of people.")
     ] = None,
     drawings: Annotated[
         Path | None,

@@ -203,7 +203,7 @@ def _run(folder: Path, *command: str) -> None:
 def _readme(name: str) -> str:
     return f"""# {name}
 
-A style for [photo2cartoon](https://github.com/minivision-ai/photo2cartoon), made by `p2c style new`.
+A style for photo2cartoon, made by `p2c style new`.
 
 | to | do |
 |---|---|
