@@ -6,11 +6,16 @@ own networks and learnt channel weights are not available from a registry, so th
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from efficientnet_lite_pytorch import EfficientNet
 
 
 class Perceptual(nn.Module):
@@ -47,10 +52,10 @@ class Perceptual(nn.Module):
     def forward(self, pictures: Tensor, others: Tensor) -> Tensor:
         """Map two `[N, 3, H, W]` to `[N]`: squared feature distance, averaged over places and summed over layers."""
         pairs = zip(self.features(pictures), self.features(others), strict=True)
-        return sum((a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs)
+        return functools.reduce(torch.add, ((a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs))
 
 
-def load_efficientnet(path: Path, kind: str) -> nn.Module:
+def load_efficientnet(path: Path, kind: str) -> EfficientNet:
     """Load a frozen EfficientNet-Lite with its ImageNet weights."""
     from efficientnet_lite_pytorch import EfficientNet
 

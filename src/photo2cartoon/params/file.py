@@ -163,7 +163,7 @@ def _lines(section: Section, depth: int) -> Iterator[str]:
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            what = field.description or " ".join(type(value).__doc__.split())
+            what = field.description or " ".join((type(value).__doc__ or "").split())
             yield f"{'' if depth else chr(10)}{indent}{name}:  # {what}\n"
             yield from _lines(value, depth + 1)
         else:
