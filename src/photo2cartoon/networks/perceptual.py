@@ -32,13 +32,14 @@ class Perceptual(nn.Module):
         super().__init__()
         net = load_efficientnet(path, kind)
         self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish)
-        self.stages = nn.ModuleList([nn.Sequential()])
+        stages = [nn.Sequential()]
         for block in net._blocks:
             if block._depthwise_conv.stride[0] == 2:
-                if len(self.stages) == len(self.STRIDES):
+                if len(stages) == len(self.STRIDES):
                     break
-                self.stages.append(nn.Sequential())
-            self.stages[-1].append(block)
+                stages.append(nn.Sequential())
+            stages[-1].append(block)
+        self.stages = nn.ModuleList(stages)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Map `[N, 3, H, W]` in -1..1, sides multiples of 16, to a map of unit-length features per `STRIDES`."""
