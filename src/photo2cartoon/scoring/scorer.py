@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,7 @@ class Scorer:
     def features(self, images: Tensor) -> dict[str, np.ndarray]:
         """Return the features of images, uint8 `[N, 3, S, S]`, by network; from the cache if they are known."""
         return {
-            name: cached(f"{name} {net.hash}", images, lambda given, net=net: self._extract(net.extract, given))
+            name: cached(f"{name} {net.hash}", images, partial(self._extract, net.extract))
             for name, net in self.nets.items()
         }
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+from photo2cartoon.params import Train
+from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.paired import PairedTrainer
+from photo2cartoon.training.trainer import Trainer
 from photo2cartoon.training.unpaired import UnpairedTrainer
 
-RECIPES = {"unpaired": UnpairedTrainer.from_folder, "paired": PairedTrainer.from_folder}
+Recipe = Callable[[Train, Path, Path, ProcessGroup], Trainer]  # the `train` section, the dataset, the weights
+
+RECIPES: dict[str, Recipe] = {"unpaired": UnpairedTrainer.from_folder, "paired": PairedTrainer.from_folder}
