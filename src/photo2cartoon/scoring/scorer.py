@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -37,9 +37,9 @@ class Scored:
     """
 
     scores: dict[str, float]
-    groups: dict[str, dict[str, float]] = field(default_factory=dict)
-    draws: dict[str, np.ndarray] = field(default_factory=dict)
-    images: Tensor | None = None
+    groups: dict[str, dict[str, float]]
+    draws: dict[str, np.ndarray]
+    images: Tensor
 
 
 class Scorer:
