@@ -109,6 +109,7 @@ def from_url(asset: Asset, temporary: Path, timeout: float = 60.0) -> Path:
     """
     import requests
 
+    assert asset.url is not None
     target = temporary / asset.file
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
