@@ -132,5 +132,5 @@ def _boxes(rectangles: Iterable, scores: Iterable[float], scale: float, of_hog: 
 
 def _of_package(found: Iterable, scale: float) -> list[Box]:
     """Convert face-alignment's rows of left, top, right, bottom, score; without a face it may return an empty row."""
-    rows = ([float(number) for number in row] for row in found if len(row))
+    rows = ([float(number) for number in row[:5]] for row in found if len(row))
     return [Box(row[0] / scale, row[1] / scale, row[2] / scale, row[3] / scale, row[4]) for row in rows]
