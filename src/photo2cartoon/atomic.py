@@ -74,7 +74,7 @@ def atomic_dir(target: Path, mark: str, resumable: bool = False) -> Iterator[Pat
 
 def unfinished(partial: Path) -> list[Path]:
     """Return the folders that interrupted processes left beside a resumable `partial`, the newest first."""
-    target = partial.with_name(_PARTIAL_FOLDER.fullmatch(partial.name)["target"])
+    target = partial.with_name(_part_of_name(partial, "target"))
     found = [path for path in _siblings(target, "partial") if path != partial]
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
@@ -155,9 +155,16 @@ def _refuse_if_held(target: Path, but: Path | None = None) -> None:
             os.close(lock)
 
 
+def _part_of_name(partial: Path, part: str) -> str:
+    """Return `target`, `process` or `state` from the name of a partial folder."""
+    match = _PARTIAL_FOLDER.fullmatch(partial.name)
+    assert match is not None  # `_free_name` makes such names, `_siblings` finds them
+    return match[part]
+
+
 def _holder(partial: Path) -> str:
     """Describe the process that writes a folder: its id and command, where this machine knows it."""
-    process = _PARTIAL_FOLDER.fullmatch(partial.name)["process"]
+    process = _part_of_name(partial, "process")
     try:
         words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
     except OSError:

@@ -43,9 +43,9 @@ def heatmap_on(picture: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
         heatmap: floats `[h, w]`, any range.
     """
     low, high = float(heatmap.min()), float(heatmap.max())
-    level = np.uint8(255 * (heatmap - low) / max(high - low, 1e-12))
-    level = cv2.resize(level, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    colours = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    level = (255 * (heatmap - low) / max(high - low, 1e-12)).astype(np.uint8)
+    large = cv2.resize(level, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    colours = cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
     return cv2.addWeighted(picture, 0.5, colours, 0.5, 0)
 
 
@@ -57,4 +57,6 @@ def encode_png(rgb: np.ndarray) -> bytes:
 
 def decode_png(png: bytes) -> np.ndarray:
     """Decode the output of `encode_png` to uint8 RGB `[H, W, 3]`."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None  # it is whole
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from photo2cartoon.errors import without_credentials
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Item = TypeVar("Item")
 
 
 class _Lines:
@@ -28,7 +33,17 @@ def note(text: str) -> None:
     tqdm.write(without_credentials(text), file=sys.stderr)
 
 
-def bar(items: Iterable | None = None, **options: Any):
+@overload
+def bar(items: Iterable[Item], **options: Any) -> tqdm[Item]:
+    """Over items."""
+
+
+@overload
+def bar(items: None = None, **options: Any) -> tqdm[Any]:
+    """That the caller updates."""
+
+
+def bar(items: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
     """Create a tqdm bar over `items`; takes tqdm's own options."""
     from tqdm import tqdm
 

@@ -75,7 +75,7 @@ def ensure(names: Iterable[str], folder: Path, own: Path | None = None) -> None:
 
 def _convert(asset: Asset, folder: Path) -> None:
     target = folder / asset.used
-    if not target.exists():
+    if asset.convert and not target.exists():
         note(f"{asset.file}: converted once, to {target.name}")
         module, function = asset.convert.split(":")
         try:

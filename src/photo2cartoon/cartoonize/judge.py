@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from photo2cartoon.evaluation.judge import Session
 if TYPE_CHECKING:
     import gradio
 
+Shown = tuple[np.ndarray, np.ndarray, np.ndarray, str, int]  # three pictures, the count of votes, the question's number
 INTRODUCTION = (
     "# Which drawing is better?\nLook at the photograph, then choose the drawing that you would rather get: the same person,"
     " as a cartoon. The sides are random. There is no right answer."
@@ -27,13 +28,13 @@ def build(session: Session, pictures: Mapping[str, Mapping[str, np.ndarray]]) ->
     """
     import gradio
 
-    def show() -> tuple[np.ndarray, np.ndarray, np.ndarray, str, int]:
+    def show() -> Shown:
         trial = session.next()
         each = (pictures[""][trial.photo], pictures[trial.left][trial.photo], pictures[trial.right][trial.photo])
         return *each, f"{len(session.votes)} votes so far", trial.number
 
-    def chosen(left: bool):
-        def vote(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, int]:
+    def chosen(left: bool) -> Callable[[int], Shown]:
+        def vote(number: int) -> Shown:
             session.vote(session.trial(int(number)), left)
             return show()
 

@@ -84,6 +84,7 @@ class Cartoonizer:
         call = Call(**asdict(self.options), format=form)
         given = Photograph(photo, self.limits.max_pixels, self.limits.max_bytes, self.decoder)
         if self.maker is None:
+            assert self.model.client is not None
             return [face.cartoon for face in self.model.client.cartoonize(given.encoded, call)]
         mark = Mark(self.model.weights(), composite=self.options.paste)
         portraits = self.options.portraits(self.maker, given)

@@ -71,6 +71,7 @@ class Track:
     def find_near(self, find: Callable[[np.ndarray], list[Face]], rgb: np.ndarray) -> list[Face]:
         """Return the faces around the person's last position."""
         last = self.last
+        assert last is not None  # for a track that `is_fresh`
         size, middle = _size(last), (last.min(axis=0) + last.max(axis=0)) / 2
         left, top = np.maximum(np.floor(middle - size * NEAR / 2), 0).astype(int)
         right, bottom = np.ceil(middle + size * NEAR / 2).astype(int)

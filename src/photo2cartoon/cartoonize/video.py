@@ -18,7 +18,7 @@ from photo2cartoon.cartoonize.video_writer import CONTAINERS, Writer
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PictureError, Portrait
 from photo2cartoon.portrait.background import PHOTOGRAPH, TRANSPARENT, colour_of, put_on
-from photo2cartoon.portrait.maker import SIZES
+from photo2cartoon.portrait.maker import SIZE, SIZES
 from photo2cartoon.portrait.options import ALL, DEFAULTS, DrawOptions
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.progress import bar, note
@@ -95,7 +95,7 @@ def cartoonize_video(
         raise UserError(f"{source}: no face was found in any of its {len(follower.times)} frames")
     if video.damaged:
         note(f"{source}: ends early or is damaged; the {len(follower.times)} frames that can be read are drawn")
-    size = video.size if options.paste else (options.side,) * 2
+    size = video.size if options.paste else (options.size or SIZE,) * 2
     drawn, suffix, mark = 0, out.suffix.lower(), Mark(version, composite=options.paste)
     tags = film.tags(mark) if suffix in film.TAGGED else {}
     try:
@@ -150,7 +150,8 @@ def _cartoons(
         cartoons = _stylized([portrait for in_frame in portraits for portrait in in_frame], stylize, options.colour)
         for frame, in_frame in zip(batch, portraits, strict=True):
             if not options.paste and not in_frame:
-                frame.rgb = np.full((options.side, options.side, 3), colour_of(options.background), np.uint8)
+                side = options.size or SIZE
+                frame.rgb = np.full((side, side, 3), colour_of(options.background), np.uint8)
             for portrait in in_frame:
                 cartoon = next(cartoons)
                 frame.rgb = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -96,6 +97,7 @@ class VideoReader:
         self._video.codec_context.options = {"max_pixels": str(max_pixels)}
         self._video.thread_type = "AUTO"
         self._square = width, height
+        assert self._video.time_base is not None  # only a stream that is being written may lack it
         self.time_base: Fraction = self._video.time_base
         self.rate: Fraction = self._video.average_rate or self._video.guessed_rate or Fraction(25)
         self._promised = _promised(self._video)
@@ -112,7 +114,7 @@ class VideoReader:
         """Whether, after the last frame, an error occurred or over 0.25 s of the stated duration is missing."""
         return bool(self.trouble) or (self._promised is not None and self._promised - self.seconds > 0.25)
 
-    def frames(self, hear: Callable[[av.Packet], None] | None = None) -> Iterator[Frame]:
+    def frames(self, hear: Callable[[av.Packet[av.AudioStream]], None] | None = None) -> Iterator[Frame]:
         """Yield every frame that can be decoded, in presentation order.
 
         Args:
@@ -132,11 +134,11 @@ class VideoReader:
             self.size = rgb.shape[1], rgb.shape[0]
             yield Frame(pts, frame.duration, rgb)
 
-    def _decoded(self, hear: Callable[[av.Packet], None] | None) -> Iterator[av.VideoFrame]:
+    def _decoded(self, hear: Callable[[av.Packet[av.AudioStream]], None] | None) -> Iterator[av.VideoFrame]:
         streams = [self._video, self.sound] if hear and self.sound else [self._video]
         packets = self._container.demux(*streams)
         # An AVI has no presentation times: decoded frames take the times of the stored packets in order.
-        slots: deque[int] | None = deque() if self.format == "avi" else None
+        slots: deque[int | None] | None = deque() if self.format == "avi" else None
         while True:
             try:
                 packet = next(packets, None)
@@ -151,9 +153,10 @@ class VideoReader:
             except av.FFmpegError as error:
                 self.trouble = self.trouble or str(error.strerror)
                 continue
-            if heard:
-                hear(packet)
+            if heard and hear:
+                hear(cast("av.Packet[av.AudioStream]", packet))
             for frame in decoded:
+                assert isinstance(frame, av.VideoFrame)
                 if slots is not None:
                     frame.pts = slots.popleft() if slots else None
                 yield frame
@@ -161,7 +164,7 @@ class VideoReader:
 
 def _promised(stream: av.VideoStream) -> float | None:
     """Return the duration of a stream in seconds, as stated by the file; Matroska states it as text."""
-    if stream.duration:
+    if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     try:
         hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
@@ -172,7 +175,7 @@ def _promised(stream: av.VideoStream) -> float | None:
 
 def _turned(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """Return the steps that the display matrix asks for: swap x and y, then mirror x, then mirror y."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, False, False
     (a, b), (c, d) = np.frombuffer(bytes(matrix), np.int32).reshape(3, 3)[:2, :2].tolist()

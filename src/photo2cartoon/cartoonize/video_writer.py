@@ -63,15 +63,18 @@ class Writer:
         options = {"movflags": "+faststart"} if kind.muxer in ("mp4", "mov") else {}
         self._container = av.open(f"file:{path}", "w", format=kind.muxer, container_options=options)
         self._container.metadata.update(tags or {})
-        self._video = self._container.add_stream(kind.video, rate=video.rate, options=dict(kind.options))
-        context = self._video.codec_context
+        stream = self._container.add_stream(kind.video, rate=video.rate, options=dict(kind.options))
+        assert isinstance(stream, av.VideoStream)
+        self._video, context = stream, stream.codec_context
         context.width, context.height = (side // 2 * 2 for side in size)
         context.pix_fmt = "yuv420p"
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, set so that no player guesses
         context.color_range = 1  # 16..235
         # Keep the source's timestamps: a phone's are uneven.
         self._time_base = context.time_base = self._video.time_base = video.time_base
-        self.sound, self._resampler, self._heard = "none", None, None
+        self.sound = "none"
+        self._resampler: av.AudioResampler | None = None
+        self._heard: int | None = None
         self._early = kind.muxer in ("mp4", "mov") or video.format != "mp4"
         if video.sound:
             self._prepare_sound(kind, video.sound)
@@ -83,7 +86,9 @@ class Writer:
             return
         rate = source.rate if kind.sound == "aac" and source.rate in AAC_RATES else 48000
         layout = "mono" if source.channels == 1 else "stereo"
-        self._sound = self._container.add_stream(kind.sound, rate=rate, layout=layout, bit_rate=128_000)
+        stream = self._container.add_stream(kind.sound, rate=rate, layout=layout, bit_rate=128_000)
+        assert isinstance(stream, av.AudioStream)
+        self._sound = stream
         self._new_resampler = functools.partial(av.AudioResampler, self._sound.format, layout, rate)
         self._resampler = self._new_resampler()
         self.sound = "encoded"
@@ -104,31 +109,31 @@ class Writer:
         picture.pts, picture.duration, picture.time_base = frame.pts, frame.duration, self._time_base
         self._container.mux(self._video.encode(picture))
 
-    def hear(self, packet: av.Packet) -> None:
+    def hear(self, packet: av.Packet[av.AudioStream]) -> None:
         """Write a packet of the video's sound, which is consumed; broken parts are left out."""
         if self._resampler:
             sounds = []
             with contextlib.suppress(av.FFmpegError):
                 sounds = packet.decode()
             for sound in sounds:
-                self._say(self._resampled(sound))
+                self._say(self._resampled(self._resampler, sound))
         elif self._fits(packet):
             self._heard = packet.dts
             packet.stream = self._sound
             self._container.mux(packet)
 
-    def _fits(self, packet: av.Packet) -> bool:
+    def _fits(self, packet: av.Packet[av.AudioStream]) -> bool:
         """Return whether a packet can be copied: the empty one at the end cannot, nor one whose time goes back."""
         if packet.dts is None or packet.is_corrupt or (self._heard is not None and packet.dts <= self._heard):
             return False
         # Sound before time 0, as AAC priming in an MP4, would make Matroska shift everything to a later time.
         return self._early or packet.pts is None or packet.pts + (packet.duration or 0) > 0
 
-    def _resampled(self, sound: av.AudioFrame) -> list[av.AudioFrame]:
+    def _resampled(self, resampler: av.AudioResampler, sound: av.AudioFrame) -> list[av.AudioFrame]:
         try:
-            return self._resampler.resample(sound)
+            return resampler.resample(sound)
         except ValueError:  # the rate or the number of channels changes here
-            rest = self._resampler.resample(None)
+            rest = resampler.resample(None)
             self._resampler = self._new_resampler()
             return rest + self._resampler.resample(sound)
 

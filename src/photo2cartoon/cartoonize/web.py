@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from photo2cartoon import pretrained
 from photo2cartoon.cartoonize.page_server import serve
@@ -140,6 +140,9 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
         gallery = gradio.Gallery(files if several else None, visible=several)
         return gradio.Image(None if several else files[0], visible=not several), gallery
 
+    def unchanged(payload: Any) -> str | None:
+        return payload and payload.path
+
     names = list(models.choices)
     tried = sorted(path for path in examples.iterdir() if path.suffix.lower() in COMMON_SUFFIXES) if examples else []
     with gradio.Blocks(title="photo2cartoon", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
@@ -157,7 +160,7 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
                     height=400,
                 )
                 # Pass the file on unchanged: `portrait.decode` decides what may be decoded, and how.
-                photo.preprocess = lambda given: given and given.path
+                photo.preprocess = unchanged  # type: ignore[method-assign]  # no subclass: Gradio names it
                 with gradio.Row():
                     show = gradio.Radio([PORTRAIT, IN_PLACE], value=PORTRAIT, label="Show")
                     everybody = gradio.Checkbox(label="Everybody in it", info="else the largest face")
@@ -171,7 +174,12 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
                         allow_custom_value=True,
                     )
                     model = gradio.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
-            shown = {"format": "png", "height": 400, "interactive": False, "buttons": ["download", "fullscreen"]}
+            shown: dict[str, Any] = {
+                "format": "png",
+                "height": 400,
+                "interactive": False,
+                "buttons": ["download", "fullscreen"],
+            }
             cartoon = gradio.Image(label="Cartoon", image_mode="RGBA", **shown)
             cartoons = gradio.Gallery(label="Cartoons", visible=False, columns=3, **shown)
         if tried:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from photo2cartoon.layout import WEIGHTS
 from photo2cartoon.urls import place
+
+if TYPE_CHECKING:
+    from photo2cartoon.params import Params
 
 app = typer.Typer(
     help="Turn portrait photographs into cartoons: train, compare, select, export, serve, roll back.",
@@ -73,7 +76,7 @@ Size = Annotated[
 ]
 
 
-def load_params(path: Path | None, profile: str | None = None):
+def load_params(path: Path | None, profile: str | None = None) -> Params:
     """Read and check the parameters file, with the names of metrics in it."""
     from photo2cartoon.params import load
     from photo2cartoon.scoring.metrics import check_names

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from photo2cartoon.cli.common import MODELS, Data, WeightsFolder, app
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CHECKPOINTS, DATA, MEASURES_TABLE, WEIGHTS
+
+if TYPE_CHECKING:
+    from photo2cartoon.cartoonize.stylize import Stylize
 
 
 @app.command(rich_help_panel=MODELS)
@@ -124,7 +127,7 @@ def _named(models: list[str]) -> dict[str, str]:
     return names
 
 
-def _load(model: str):
+def _load(model: str) -> Stylize:
     """Load a model; of a run, its last checkpoint."""
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.checkpoint import list_checkpoints

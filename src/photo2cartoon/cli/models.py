@@ -163,8 +163,9 @@ def cartoonize(
     if moves:
         from photo2cartoon.cartoonize.video import cartoonize_video
 
+        assert maker is not None
         out = out / f"{source.stem}.mp4" if out.is_dir() else out
-        report = cartoonize_video(
+        film = cartoonize_video(
             source,
             out,
             maker.finder,
@@ -175,8 +176,8 @@ def cartoonize(
             version=loaded.weights(),
         )
         typer.echo(
-            f"{out}: {report.drawn} of {report.frames} frames drawn by {loaded.label()}, {report.seconds:.1f} s;"
-            f" sound {report.sound}"
+            f"{out}: {film.drawn} of {film.frames} frames drawn by {loaded.label()}, {film.seconds:.1f} s;"
+            f" sound {film.sound}"
         )
         return
     draw = stills.Cartoonizer(loaded, portrait, maker, options, decoder)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -142,7 +143,16 @@ def rollback(
     typer.echo(f"{repository}/generator/{version}: back in place{f', loaded by {server}' if server else ''}")
 
 
-def _to_kserve(name, namespace, repository, params, canary, window, prometheus, again):
+def _to_kserve(
+    name: str,
+    namespace: str | None,
+    repository: Path | str,
+    params: Path | None,
+    canary: int | None,
+    window: float,
+    prometheus: str | None,
+    again: bool,
+) -> tuple[Callable[[], int], str]:
     """Return what deploys to an InferenceService, and its name."""
     from photo2cartoon.rollout.inference_service import InferenceService
     from photo2cartoon.rollout.kserve import promote as run
@@ -249,9 +259,9 @@ def serve(
 
     from photo2cartoon.assets.collect import ensure
     from photo2cartoon.portrait.maker import required_assets
-    from photo2cartoon.serving.backend_choice import BACKENDS
+    from photo2cartoon.serving.backend_choice import BACKENDS, Backend
     from photo2cartoon.serving.connection import SECURE, read_token
-    from photo2cartoon.serving.plan import LATENCY, THROUGHPUT
+    from photo2cartoon.serving.plan import LATENCY, THROUGHPUT, Profile
     from photo2cartoon.serving.repository import init_repository, with_configurations
     from photo2cartoon.serving.server import Ports, Server
     from photo2cartoon.serving.supervise import supervise
@@ -262,12 +272,13 @@ def serve(
         raise UserError(f"serve: --backend '{backend}': known are {', '.join(BACKENDS)}")
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("serve: --tls-certificate and --tls-key are used together")
-    tls, token = (tls_certificate, tls_key) if tls_certificate else None, read_token(token_file)
+    use, runner = cast(Profile, profile), cast(Backend, backend)
+    tls, token = (tls_certificate, tls_key) if tls_certificate and tls_key else None, read_token(token_file)
     values = load_params(params)
     own = values.assets.folder
     ensure(required_assets(values.portrait), weights, Path(own) if own else None)
-    repository = with_configurations(repository, MODEL_REPOSITORY, run_folder / "repository")
-    init_repository(repository, MODEL_REPOSITORY)
+    served = with_configurations(repository, MODEL_REPOSITORY, run_folder / "repository")
+    init_repository(served, MODEL_REPOSITORY)
 
     def stop(*_: object) -> None:
         raise SystemExit(0)
@@ -277,7 +288,7 @@ def serve(
     signal.signal(signal.SIGINT, stop)
     ports = Ports(grpc_port, http_port, metrics_port)
     with Server(
-        repository, run_folder, ports, weights, params, host, http, profile, waiting, tls, token, backend, log
+        served, run_folder, ports, weights, params, host, http, use, waiting, tls, token, runner, log
     ) as server:
         place = server.grpc.removeprefix(SECURE).split(":")[0]
         typer.echo(

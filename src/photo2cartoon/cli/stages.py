@@ -273,14 +273,16 @@ def export(
         raise UserError("export: needs --checkpoint and --out, or --version")
     values = load_params(params)
     typer.echo("Exporting, and comparing with torch: half a minute", err=True)
-    if version:
+    if version is not None:
         model = values.select.model_name
         parity = export_version(values.export, model, version, data, out, values.portrait, weights)
-        out = out or f"version {version} of {model}"
+        place = out or f"version {version} of {model}"
     else:
+        assert checkpoint is not None and out is not None
+        place = out
         parity = stage(values.export, checkpoint, data, out, report, metrics, values.portrait, weights)
     typer.echo(
-        f"{out}: differs from torch by {parity.mean_difference:.4f} levels of 255 on average, {parity.max_difference:.0f}"
+        f"{place}: differs from torch by {parity.mean_difference:.4f} levels of 255 on average, {parity.max_difference:.0f}"
         f" at most, on {parity.portraits} portraits"
     )
 

@@ -89,8 +89,11 @@ class Earlier:
             align: whether its face is to be found, or the image is a portrait already.
             target: path of the portrait.
         """
-        folder, row = self._found.get((sha256, domain, not align), (None, None))
-        if row is None or (row.result != KEPT and not align):
+        found = self._found.get((sha256, domain, not align))
+        if found is None:
+            return None
+        folder, row = found
+        if row.result != KEPT and not align:
             return None
         if row.result != KEPT:
             return row

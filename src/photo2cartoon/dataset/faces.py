@@ -211,8 +211,8 @@ class Sampler:
         depths = []
         for number in range(first, first + len(pairs)):
             random = self._random(number, 2)
-            depth = random.random()
-            depths.append(depth if random.random() < self.tones else 0.0)
+            drawn = random.random()
+            depths.append(drawn if random.random() < self.tones else 0.0)
         depth = torch.tensor(depths, dtype=torch.float32, device=pairs.device)[:, None, None, None]
         levels = (pairs + 1) / 2
         # Keep white unchanged: it is the background that photograph and drawing share.

@@ -59,8 +59,8 @@ def _bring(domain: str, kind: str, place: str | None, folder: Path, params: Inge
         return _sample_photos(folder) if domain == PHOTOS else _sample_cartoons(folder, params.sample_cartoons)
     if kind == "worldwide":
         return from_worldwide(folder)
-    bring = from_folder if kind == "folder" else from_url
-    count = bring(place, folder)
+    assert place is not None  # `Ingest` has checked it
+    count = from_folder(place, folder) if kind == "folder" else from_url(place, folder)
     return f"## {domain.capitalize()}: {count} pictures\n\nFrom `{place}`. Their licence is for you to state.\n"
 
 

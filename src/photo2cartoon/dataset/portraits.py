@@ -126,17 +126,21 @@ def _start_worker(weights: Path, portrait: PortraitParams, earlier: Earlier | No
 
 def _end_with_parent() -> None:
     """End this process when its parent is killed: the pool would leave it waiting for work for ever."""
-    connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
     os._exit(1)
 
 
 def _work(task: Task) -> PictureRow:
-    described, sha256 = {}, ""
+    assert _limits is not None and _decoder is not None and _maker is not None  # `_start_worker` has run
+    described: dict[str, str] = {}
+    sha256 = ""
     try:
         photo = Photograph(task.source, _limits.max_pixels, _limits.max_bytes, _decoder)
         sha256 = hashlib.sha256(photo.encoded).hexdigest()
-        if _earlier is not None and (made := _earlier.take(sha256, task.domain, task.align, task.target)):
-            return replace(made, picture=task.name, face=task.target.name if made.result == KEPT else "")
+        if _earlier is not None and (row := _earlier.take(sha256, task.domain, task.align, task.target)):
+            return replace(row, picture=task.name, face=task.target.name if row.result == KEPT else "")
         if task.align:
             made = _maker.of(photo, task.size)
             rgba, note = made.rgba, ""
@@ -149,7 +153,7 @@ def _work(task: Task) -> PictureRow:
                 described = _written(dict(zip(("brightness", "skin"), face_colour(rgba), strict=True)))
     except PictureError as error:
         return PictureRow(task.domain, task.name, error.reason, error.detail, sha256=sha256)
-    task.target.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1])
+    task.target.write_bytes(cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))[1].tobytes())
     return PictureRow(task.domain, task.name, KEPT, note, task.target.name, **described, sha256=sha256)
 
 
@@ -161,8 +165,9 @@ def keep_portrait(photo: Photograph, size: int) -> np.ndarray:
     """Resize an image that is a portrait already: uint8 RGBA `[size, size, 4]`, padded to a square, alpha kept."""
     rgb = photo.rgb
     stored = cv2.imdecode(np.frombuffer(photo.encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    has_alpha = stored is not None and stored.ndim == 3 and stored.shape[2] == 4 and stored.shape[:2] == rgb.shape[:2]
-    alpha = stored[..., 3] if has_alpha and stored.dtype == np.uint8 else np.full(rgb.shape[:2], 255, np.uint8)
+    alpha: np.ndarray = np.full(rgb.shape[:2], 255, np.uint8)
+    if stored is not None and stored.shape == (*alpha.shape, 4) and stored.dtype == np.uint8:
+        alpha = stored[..., 3]
     rgba = np.dstack([rgb, alpha])
     height, width = rgba.shape[:2]
     side = max(height, width)

@@ -149,7 +149,7 @@ def _portraits(
             align = name not in drawn if domain == PHOTOS else params.cartoons == "align"
             target = folder / f"train{LETTERS[domain]}" / face
             tasks.append(Task(domain, given[domain] / name, name, target, align, params.size))
-            if domain == PHOTOS and name in drawn:
+            if domain == PHOTOS and drawings is not None and name in drawn:
                 drawing = drawings / drawn[name]
                 tasks.append(Task(DRAWINGS, drawing, drawn[name], folder / DRAWN / face, False, params.size))
     with contextlib.closing(RowWriter(folder / TABLE, PictureRow)) as table:

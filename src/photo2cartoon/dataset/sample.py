@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def draw_head(number: int) -> np.ndarray:
 
     choose = random.Random(number)
 
-    def one_of(kind: type, names: tuple[str, ...] | None = None, but: tuple[str, ...] = ()):
+    def one_of(kind: type[Enum], names: tuple[str, ...] | None = None, but: tuple[str, ...] = ()) -> Enum:
         return kind[choose.choice(names or [item.name for item in kind if item.name not in but])]
 
     skin = one_of(avatars.SkinColor, but=("YELLOW",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from photo2cartoon.atomic import atomic_dir
@@ -27,7 +28,7 @@ def copy_examples(data: Path, out: Path) -> None:
     _copy(data, out, {"testA": EXAMPLES, "trainA": EXAMPLES})
 
 
-def _copy(data: Path, out: Path, folders: dict[str, int | None]) -> None:
+def _copy(data: Path, out: Path, folders: Mapping[str, int | None]) -> None:
     with atomic_dir(out, TABLE) as partial:
         shutil.copyfile(data / TABLE, partial / TABLE)
         for name, limit in folders.items():

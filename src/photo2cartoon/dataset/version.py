@@ -116,16 +116,17 @@ def _file_hashes(paths: list[Path], remembered: Path | None) -> Iterable[str]:
         return map(sha256_of, paths)
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.state import State
-    from dvc_objects.fs import localfs
+    from dvc_objects.fs.local import localfs
 
     state = State(root_dir=str(Path.cwd()), tmp_dir=str(remembered))
     try:
         infos = {str(path): localfs.info(str(path)) for path in paths}
-        known = {path: info.value for path, _, info in state.get_many(infos, localfs, infos) if info is not None}
+        remembered_infos = state.get_many(infos, localfs, infos)
+        known = {path: info.value for path, _, info in remembered_infos if info is not None and info.value is not None}
         new = [path for path in infos if path not in known]
         with ThreadPoolExecutor() as threads:
-            values = threads.map(sha256_of, map(Path, new))
-            found = dict(zip(bar(new, desc="sources", unit="file", disable=len(new) < 100), values, strict=True))
+            hashes = threads.map(sha256_of, map(Path, new))
+            found = dict(zip(bar(new, desc="sources", unit="file", disable=len(new) < 100), hashes, strict=True))
         # What was seen before reading: a file that changed meanwhile is read again next time.
         state.save_many([(path, HashInfo("sha256", value), infos[path]) for path, value in found.items()], localfs)
     except OSError as error:

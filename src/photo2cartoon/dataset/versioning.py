@@ -117,7 +117,8 @@ def run(command: list[str], what: str) -> str:
 def _write_page() -> None:
     import vl_convert
 
-    vega = vl_convert.javascript_bundle(vl_version=VEGA_LITE).replace("</script", "<\\/script")
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]  # `snippet` is optional
+    vega = bundle.replace("</script", "<\\/script")
     with atomic_write(PAGE) as partial:
         partial.write_text(TEMPLATE.read_text(encoding="utf-8").replace("{vega}", vega), encoding="utf-8")
 

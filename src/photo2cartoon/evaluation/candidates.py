@@ -70,7 +70,7 @@ def log_candidate(whole: runs.Run, path: Path, result: dict, picture: bytes | No
     shown = {name: getattr(card.train, name) for name in ("recipe", "size", "channels", "lr", "seed")}
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) if picture else None
-        if files:
+        if files and picture:
             checkpoint.copy_generator(path, files, which=generator_of(result))
             (files / SCORED_GRID).write_bytes(picture)
         made = logged_models.Checkpoint(path.name, card.step, {"step": card.step, **shown}, files)

@@ -190,6 +190,7 @@ def _picture(png: Path) -> str:
     import cv2
 
     picture = cv2.imread(str(png))
+    assert picture is not None  # `evaluate` wrote it
     if picture.shape[1] > PICTURE_WIDTH:
         scale = PICTURE_WIDTH / picture.shape[1]
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -24,7 +24,9 @@ Scores = Mapping[str, Mapping[str, float]]  # by checkpoint and metric
 Draws = Mapping[str, Mapping[str, np.ndarray]]  # bootstrap draws, likewise
 STEP = "step-"  # names of checkpoints begin with it
 PHOTOGRAPHS, CHAMPION = "photographs", "champion"  # the other rows of the scores
-BETTER, WORSE, ALIKE = "better", "worse", "cannot be told apart"
+BETTER: Final = "better"
+WORSE: Final = "worse"
+ALIKE: Final = "cannot be told apart"
 EXCLUDED = 2.5  # percentile at either end of a 95 % interval
 
 
@@ -50,15 +52,16 @@ class Difference:
 def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str) -> Difference:
     """Compare two models by the paired bootstrap; without scores or draws of both they cannot be told apart."""
     value = scores[first].get(metric, math.nan) - scores[second].get(metric, math.nan)
-    pair = [draws.get(name, {}).get(metric) for name in (first, second)]
-    of_draws = np.array([]) if any(each is None for each in pair) else pair[0] - pair[1]
+    one, other = (draws.get(name, {}).get(metric) for name in (first, second))
+    of_draws = np.array([]) if one is None or other is None else one - other
     known = of_draws[np.isfinite(of_draws)]
     if len(known) < 2 or not math.isfinite(value):
         return Difference(ALIKE, value, -math.inf, math.inf)
     low, high = np.percentile(known, [EXCLUDED, 100 - EXCLUDED])
-    below, above = (BETTER, WORSE) if direction(metric) > 0 else (WORSE, BETTER)
-    verdict = below if high < 0 else above if low > 0 else ALIKE
-    return Difference(verdict, value, float(low), float(high))
+    if high >= 0 and low <= 0:
+        return Difference(ALIKE, value, float(low), float(high))
+    is_better = (high < 0) == (direction(metric) > 0)
+    return Difference(BETTER if is_better else WORSE, value, float(low), float(high))
 
 
 @dataclass(frozen=True)

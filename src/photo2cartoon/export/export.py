@@ -63,7 +63,7 @@ def export(
     model = PortraitToCartoon(checkpoint.load_generator(source))
     card = checkpoint.read_card(source)
     selection = read_json(source / SELECTION) if (source / SELECTION).exists() else None
-    metadata = {
+    metadata: dict[str, object] = {
         "checkpoint": card.path.name if selection is None else selection["checkpoint"],
         "step": card.step,
         "trained_size": card.train.size,

@@ -97,13 +97,13 @@ def stylize(model: PortraitToCartoon, portraits: np.ndarray, colour: float = COL
         return model(torch.from_numpy(np.ascontiguousarray(portraits)), strength).numpy()
 
 
-def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str], opset: int) -> None:
+def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, object], opset: int) -> None:
     """Write a graph from `portrait` and `colour` to `cartoon`, as `PortraitToCartoon`, with dynamic N and S.
 
     Args:
         model: the model to export.
         path: file to write.
-        metadata: stored in the graph's properties.
+        metadata: stored in the graph's properties as text.
         opset: ONNX operator set.
     """
     import onnx
@@ -125,6 +125,7 @@ def write_onnx(model: PortraitToCartoon, path: Path, metadata: Mapping[str, str]
             dynamo=True,
             verbose=False,
         )
+    assert program is not None
     proto = program.model_proto
     _forget_where_it_was_made(proto)
     onnx.helper.set_model_props(proto, {key: str(value) for key, value in metadata.items()})

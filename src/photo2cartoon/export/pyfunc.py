@@ -116,7 +116,7 @@ def write_pyfunc(out: Path, graph: Path, portrait: PortraitParams, weights: Path
         packages.append("dlib-bin")
     for name in required_assets(portrait):
         asset = read_catalogue()[name]
-        if installed_file(asset):
+        if asset.package and installed_file(asset):
             packages.append(asset.package.split("==")[0])
         else:
             ensure([name], weights)
@@ -124,13 +124,13 @@ def write_pyfunc(out: Path, graph: Path, portrait: PortraitParams, weights: Path
     shutil.copytree(
         Path(photo2cartoon.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
     )
-    columns = (Schema([ColSpec(DataType.binary, name)]) for name in (PHOTO, CARTOON))
+    inputs, outputs = (Schema([ColSpec(DataType.binary, name)]) for name in (PHOTO, CARTOON))
     pyfunc.save_model(
         str(out),
         loader_module=__name__,
         data_path=str(data),
         code_paths=[str(package)],
-        signature=ModelSignature(*columns),
+        signature=ModelSignature(inputs, outputs),
         input_example=pd.DataFrame({PHOTO: [photograph]}),
         pip_requirements=[f"{name}=={_version(name)}" for name in dict.fromkeys(packages)],
     )

@@ -69,8 +69,8 @@ def generator_names(paddle: bool = False) -> dict[str, str]:
     layer("gap_fc", "attention.average_fc", bias=True)
     layer("gmp_fc", "attention.maximum_fc", bias=True)
     layer("conv1x1", "attention.merge", bias=True)
-    for part in (0, 2):
-        layer(f"FC.{part}", f"style.{part}", bias=True)
+    for index in (0, 2):
+        layer(f"FC.{index}", f"style.{index}", bias=True)
     for block in range(_BLOCKS):
         for index in (1, 2):
             layer(f"DecodeBlock{block + 1}.conv{index}", f"decoder.{block}.conv{index}.1")

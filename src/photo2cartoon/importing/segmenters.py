@@ -64,6 +64,7 @@ def sinet(source: Path, target: Path) -> None:
             verbose=False,
         )  # fmt: skip
         expected = person(picture).numpy()
+    assert program is not None
     proto = program.model_proto
     for item in [proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.graph.initializer]:
         del item.metadata_props[:]  # exporter metadata: half of the file, with paths of the exporting machine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from photo2cartoon.networks.generator import Attention
 from photo2cartoon.networks.normalisation import in_float32
 
+Layer = TypeVar("Layer", bound=nn.Conv2d | nn.Linear)
 GLOBAL_LAYERS, LOCAL_LAYERS = 7, 5
 SLOPE = 0.2
 
@@ -33,6 +34,8 @@ class SpectralNorm(_SpectralNorm):
 class SpectralConv2d(nn.Conv2d):
     """A convolution with spectral normalisation that divides the output instead of millions of weights."""
 
+    parametrizations: Any  # `register_parametrization` puts it here; its `weight` is a list of them with `original`
+
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, H, W]` to `[N, K, h, w]`."""
         weights = self.parametrizations.weight
@@ -41,7 +44,7 @@ class SpectralConv2d(nn.Conv2d):
         return y if self.bias is None else y + self.bias[:, None, None].to(y.dtype)
 
 
-def spectral_norm(layer: nn.Conv2d | nn.Linear) -> nn.Module:
+def spectral_norm(layer: Layer) -> Layer:
     """Divide a layer's weight by its largest singular value, estimated by one power iteration per forward pass."""
     register_parametrization(layer, "weight", SpectralNorm(layer.weight, dim=0))
     return layer

@@ -74,6 +74,8 @@ class FaceNetwork(Protocol):
 class DlibFaceNet(nn.Module):
     """dlib's face network: frozen, in evaluation mode, differentiable with respect to its input."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 32, 7, stride=2)
@@ -104,6 +106,7 @@ class DlibFaceNet(nn.Module):
         with torch.no_grad():
             for module in net.modules():
                 if isinstance(module, nn.Conv2d):
+                    assert module.bias is not None
                     values = reader.vector(module.weight.numel() + module.bias.numel())
                     module.weight.copy_(values[: module.weight.numel()].view_as(module.weight))
                     module.bias.copy_(values[module.weight.numel() :])

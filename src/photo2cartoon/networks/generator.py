@@ -6,7 +6,7 @@ photo2cartoon's.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from photo2cartoon.networks.hourglass import Hourglass, conv
 from photo2cartoon.networks.normalisation import LIN, AdaLIN, InstanceNorm, SoftAdaLIN
 
-NORMS = {"soft_adalin": SoftAdaLIN, "adalin": AdaLIN}
+NORMS: dict[str, type[SoftAdaLIN] | type[AdaLIN]] = {"soft_adalin": SoftAdaLIN, "adalin": AdaLIN}
 
 
 class GeneratorOutput(NamedTuple):
@@ -59,7 +59,10 @@ class Attention(nn.Module):
 
 def _own_weight(linear: nn.Linear) -> Tensor:
     """Return the weight `[1, C]` before spectral normalisation, which U-GAT-IT's attention multiplies by."""
-    return linear.parametrizations.weight.original if is_parametrized(linear) else linear.weight
+    if not is_parametrized(linear):
+        return linear.weight
+    parametrizations: Any = linear.parametrizations
+    return parametrizations.weight.original
 
 
 class ResidualBlock(nn.Module):

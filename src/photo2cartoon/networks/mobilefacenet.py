@@ -61,6 +61,9 @@ class MobileFaceNet(nn.Module):
         variant: `insightface` outputs 512 numbers, `foamliu` 128.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, variant: Variant = "insightface") -> None:
         super().__init__()
         self.variant = variant

@@ -6,11 +6,16 @@ own networks and learnt channel weights are not available from a registry, so th
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from efficientnet_lite_pytorch import EfficientNet
 
 
 class Perceptual(nn.Module):
@@ -27,13 +32,14 @@ class Perceptual(nn.Module):
         super().__init__()
         net = load_efficientnet(path, kind)
         self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish)
-        self.stages = nn.ModuleList([nn.Sequential()])
+        stages = [nn.Sequential()]
         for block in net._blocks:
             if block._depthwise_conv.stride[0] == 2:
-                if len(self.stages) == len(self.STRIDES):
+                if len(stages) == len(self.STRIDES):
                     break
-                self.stages.append(nn.Sequential())
-            self.stages[-1].append(block)
+                stages.append(nn.Sequential())
+            stages[-1].append(block)
+        self.stages = nn.ModuleList(stages)
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Map `[N, 3, H, W]` in -1..1, sides multiples of 16, to a map of unit-length features per `STRIDES`."""
@@ -47,10 +53,10 @@ class Perceptual(nn.Module):
     def forward(self, pictures: Tensor, others: Tensor) -> Tensor:
         """Map two `[N, 3, H, W]` to `[N]`: squared feature distance, averaged over places and summed over layers."""
         pairs = zip(self.features(pictures), self.features(others), strict=True)
-        return sum((a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs)
+        return functools.reduce(torch.add, ((a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs))
 
 
-def load_efficientnet(path: Path, kind: str) -> nn.Module:
+def load_efficientnet(path: Path, kind: str) -> EfficientNet:
     """Load a frozen EfficientNet-Lite with its ImageNet weights."""
     from efficientnet_lite_pytorch import EfficientNet
 

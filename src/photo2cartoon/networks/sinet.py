@@ -32,12 +32,25 @@ DEEP = (
 FIRST, STEM, SHALLOW_WIDTH, DEEP_WIDTH = 12, 16, 48, 96
 
 
+class _Encoder(nn.Module):
+    """The part that halves the image three times, under the authors' names; `SINet` fills it."""
+
+    level1: nn.Sequential
+    level2_0: nn.Sequential
+    level2: nn.Sequential
+    BR2: nn.Sequential
+    level3_0: nn.Sequential
+    level3: nn.Sequential
+    BR3: nn.Sequential
+    classifier: nn.Sequential
+
+
 class SINet(nn.Module):
     """Portrait segmentation network; `normalise` prepares its input."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Module()
+        self.encoder = _Encoder()
         self.encoder.level1 = _named(conv=_conv(3, FIRST, 3, stride=2), **_activated(FIRST))
         self.encoder.level2_0 = _shrink(FIRST, STEM, squeeze=1)
         self.encoder.level2 = _blocks(STEM, SHALLOW_WIDTH, SHALLOW)

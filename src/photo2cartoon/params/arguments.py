@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params.file import describe
-from photo2cartoon.params.sections import Evaluate, Ingest, Params, Section, Select, Train
+from photo2cartoon.params.section import Section
+from photo2cartoon.params.sections import Evaluate, Ingest, Params, Select
+from photo2cartoon.params.train import Train
 
 SECTIONS = ("assets", "ingest", "portrait", "preprocess", "train", "evaluate", "select", "export")
 KINDS = ("sample", "worldwide")  # sources of pictures that need no place

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
-from photo2cartoon.params.sections import Params, Section
+from photo2cartoon.params.section import Section
+from photo2cartoon.params.sections import Params
 from photo2cartoon.progress import note
 
 DEFAULT_FILE = Path("params.yaml")
@@ -164,7 +165,7 @@ def _lines(section: Section, depth: int) -> Iterator[str]:
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            what = field.description or " ".join(type(value).__doc__.split())
+            what = field.description or " ".join((type(value).__doc__ or "").split())
             yield f"{'' if depth else chr(10)}{indent}{name}:  # {what}\n"
             yield from _lines(value, depth + 1)
         else:

@@ -71,6 +71,7 @@ def put_on(cartoon: np.ndarray, portrait: Portrait, background: str, photo: np.n
     if background == TRANSPARENT:
         return rgba
     if background == PHOTOGRAPH:
+        assert photo is not None
         return on_colour(rgba, _framed(photo, portrait.matrix, len(cartoon)))
     return on_colour(rgba, colour_of(background))
 

@@ -59,8 +59,7 @@ def _mark(shown: np.ndarray, portrait: Portrait, matrix: np.ndarray, scale: floa
     cv2.rectangle(shown, _pixel(low), _pixel(high), FACE, 2, cv2.LINE_AA)
     for point in points:
         cv2.circle(shown, _pixel(point), 2, POINT, -1, cv2.LINE_AA)
-    eyes = points[[LEFT_EYE_CORNER, RIGHT_EYE_CORNER]]
-    cv2.line(shown, *map(_pixel, eyes), EYES, 2, cv2.LINE_AA)
+    cv2.line(shown, _pixel(points[LEFT_EYE_CORNER]), _pixel(points[RIGHT_EYE_CORNER]), EYES, 2, cv2.LINE_AA)
     place = _pixel((low[0], max(low[1] - 8, 16)))
     text = f"{np.degrees(eye_angle(points)):.1f} degrees, {portrait.face_width} px"
     for colour, width in (((255, 255, 255), 4), (EYES, 1)):

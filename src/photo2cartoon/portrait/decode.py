@@ -165,6 +165,7 @@ def _as_srgb(image: Image.Image) -> Image.Image:
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=target)
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
+    assert converted is not None  # None is for conversions in place
     converted.info.pop("icc_profile", None)
     return converted
 

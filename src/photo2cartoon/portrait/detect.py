@@ -122,9 +122,9 @@ def _shrunk(rgb: np.ndarray, side: int) -> tuple[np.ndarray, float]:
 
 def _boxes(rectangles: Iterable, scores: Iterable[float], scale: float, of_hog: bool = False) -> list[Box]:
     """Convert dlib's rectangles from an image of that scale; drop those with scores far below the best."""
-    scores = list(scores)
+    scores, back = list(scores), 1 / scale
     return [
-        Box(*(edge * (1 / scale) for edge in (r.left(), r.top(), r.right(), r.bottom())), float(score), of_hog)
+        Box(r.left() * back, r.top() * back, r.right() * back, r.bottom() * back, float(score), of_hog)
         for r, score in zip(rectangles, scores, strict=True)
         if score >= DOUBTFUL * max(scores)
     ]
@@ -132,4 +132,5 @@ def _boxes(rectangles: Iterable, scores: Iterable[float], scale: float, of_hog: 
 
 def _of_package(found: Iterable, scale: float) -> list[Box]:
     """Convert face-alignment's rows of left, top, right, bottom, score; without a face it may return an empty row."""
-    return [Box(*(float(edge) / scale for edge in row[:4]), float(row[4])) for row in found if len(row)]
+    rows = ([float(number) for number in row[:5]] for row in found if len(row))
+    return [Box(row[0] / scale, row[1] / scale, row[2] / scale, row[3] / scale, row[4]) for row in rows]

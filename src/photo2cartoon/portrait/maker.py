@@ -33,10 +33,14 @@ MOST_FACES = 10  # portraits of one photograph, the largest faces
 class Choice(Protocol):
     """Selects detector, landmarks and segmentation by their names in params.yaml; its `portrait` section is one."""
 
-    detector: str
-    landmarks: str
-    segmentation: str
-    min_face: int
+    @property
+    def detector(self) -> str: ...
+    @property
+    def landmarks(self) -> str: ...
+    @property
+    def segmentation(self) -> str: ...
+    @property
+    def min_face(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class Portrait:
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, right, bottom of the landmarks, whole pixels of the photograph."""
-        return tuple(int(edge) for edge in np.rint(edges_of(self.points)))
+        left, top, right, bottom = (int(edge) for edge in np.rint(edges_of(self.points)))
+        return left, top, right, bottom
 
 
 class PortraitMaker:
@@ -250,7 +255,7 @@ def _with_enough_pixels(
     return rgb, points, scale
 
 
-def _inside(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> np.ndarray:
+def _inside(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> np.ndarray | np.uint8:
     """Return 255 where a portrait shows the picture, 0 beyond the picture's edges: uint8 `[size, size]`, or the number."""
     height, width = shape
     corners = np.array([[0, 0, 1], [size - 1, 0, 1], [0, size - 1, 1], [size - 1, size - 1, 1]])

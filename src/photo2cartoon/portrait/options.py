@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import Photograph, Portrait, PortraitMaker
@@ -28,7 +27,7 @@ class DrawOptions:
         UserError: a choice is unknown, or two of them contradict each other.
     """
 
-    faces: Literal["largest", "all"] = LARGEST
+    faces: str = LARGEST
     size: int | None = None
     background: str = WHITE
     colour: float = COLOUR

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -37,8 +37,10 @@ _LENGTH = struct.Struct("<I")
 class Limits(Protocol):
     """Limits of a picture; the `portrait` section of params.yaml is one."""
 
-    max_pixels: int
-    max_seconds: float
+    @property
+    def max_pixels(self) -> int: ...
+    @property
+    def max_seconds(self) -> float: ...
 
 
 class Sandbox:
@@ -52,7 +54,8 @@ class Sandbox:
 
     def __init__(self, seconds: float = SECONDS, memory: int = MEMORY, formats: Sequence[str] = COMMON) -> None:
         self._seconds, self._memory, self._formats = seconds, memory, tuple(formats)
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pixels: mmap.mmap  # that the process decodes into
         self._lock = threading.Lock()
 
     @classmethod
@@ -74,9 +77,9 @@ class Sandbox:
         """
         order = {"side": side, "max_pixels": max_pixels, "max_bytes": max_bytes, "formats": self._formats}
         with self._lock:
-            self._start(max_pixels)
-            self._await()
-            answer = self._ask(order, picture)
+            process = self._start(max_pixels)
+            self._await(process)
+            answer = self._ask(process, order, picture)
             if "reason" in answer:
                 raise PictureError(answer["reason"], answer["detail"])
             count = int(np.prod(answer["shape"]))
@@ -93,14 +96,14 @@ class Sandbox:
         if self._process:
             self._process.kill()
             self._process.wait()
-            self._process.stdin.close()
-            self._process.stdout.close()
+            for stream in _streams(self._process):
+                stream.close()
             self._pixels.close()
             self._process = None
 
-    def _start(self, max_pixels: int) -> None:
+    def _start(self, max_pixels: int) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None and len(self._pixels) >= 3 * max_pixels:
-            return
+            return self._process
         self.close()
         pixels = os.memfd_create("pixels")
         os.ftruncate(pixels, 3 * max_pixels)  # pages are taken only when they are written
@@ -115,26 +118,27 @@ class Sandbox:
             start_new_session=True,
         )
         with contextlib.suppress(OSError):  # a whole picture at once instead of 64 kB after 64 kB
-            fcntl.fcntl(self._process.stdin, fcntl.F_SETPIPE_SZ, 1 << 20)
+            fcntl.fcntl(_streams(self._process)[0], fcntl.F_SETPIPE_SZ, 1 << 20)
         self._pixels = mmap.mmap(pixels, 3 * max_pixels)
         os.close(pixels)
         self._ready = False
+        return self._process
 
-    def _await(self) -> None:
-        if (
-            not self._ready and _receive(self._process.stdout, time.monotonic() + 60) is None
-        ):  # imports take half a second
+    def _await(self, process: subprocess.Popen[bytes]) -> None:
+        # Imports take half a second.
+        if not self._ready and _receive(_streams(process)[1], time.monotonic() + 60) is None:
             raise PictureError("unreadable", "the decoder does not start")
         self._ready = True
 
-    def _ask(self, order: dict[str, Any], picture: bytes) -> dict[str, Any]:
+    def _ask(self, process: subprocess.Popen[bytes], order: dict[str, Any], picture: bytes) -> dict[str, Any]:
         deadline = time.monotonic() + self._seconds
+        orders, answers = _streams(process)
         answer = None
         with contextlib.suppress(BrokenPipeError):
-            _send(self._process.stdin, json.dumps(order).encode(), picture)
-            answer = _receive(self._process.stdout, deadline)
+            _send(orders, json.dumps(order).encode(), picture)
+            answer = _receive(answers, deadline)
         if answer is None:
-            ended = self._process.poll() is not None or time.monotonic() < deadline
+            ended = process.poll() is not None or time.monotonic() < deadline
             self.close()
             if ended:
                 raise PictureError("unreadable", "damaged picture (it ended the decoder)")
@@ -142,14 +146,20 @@ class Sandbox:
         return answer
 
 
-def _send(stream: BinaryIO, *parts: bytes) -> None:
+def _streams(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """Return standard input and output of a process; both are pipes."""
+    assert process.stdin is not None and process.stdout is not None
+    return process.stdin, process.stdout
+
+
+def _send(stream: IO[bytes], *parts: bytes) -> None:
     for part in parts:
         stream.write(_LENGTH.pack(len(part)))
         stream.write(part)
     stream.flush()
 
 
-def _receive(stream: BinaryIO, deadline: float) -> dict[str, Any] | None:
+def _receive(stream: IO[bytes], deadline: float) -> dict[str, Any] | None:
     """Return the next message; None if the stream ends or none comes in time."""
     content = b""
     with selectors.DefaultSelector() as selector:

@@ -87,7 +87,7 @@ class InferenceService:
         canary = {"name": predictor, "minReplicas": replicas, "model": {**model, "storageUri": uri}}
         self._patch({"canary": [{"predictor": canary, "trafficPercent": percent}]})
         self.wait(lambda: self._available(predictor) >= replicas, f"'{predictor}' has no {replicas} ready pods")
-        self.wait(lambda: self._percent(predictor) == percent, f"'{predictor}' does not get {percent} percent")
+        self._wait_for_percent(predictor, percent, f"'{predictor}' does not get {percent} percent")
         time.sleep(SETTLE_SECONDS)
 
     def end_canary(self) -> None:
@@ -95,9 +95,7 @@ class InferenceService:
         for canary in self.read()["spec"].get("canary") or []:
             if canary["trafficPercent"]:
                 self._patch({"canary": [{**canary, "trafficPercent": 0}]})
-                self.wait(
-                    lambda name=canary["predictor"]["name"]: self._percent(name) == 0, "the canary keeps its calls"
-                )
+                self._wait_for_percent(canary["predictor"]["name"], 0, "the canary keeps its calls")
                 time.sleep(SETTLE_SECONDS)
         self._patch({"canary": None})
 
@@ -140,6 +138,9 @@ class InferenceService:
         if (found.status.observed_generation or 0) < found.metadata.generation:
             return 0
         return min(found.status.available_replicas or 0, found.status.updated_replicas or 0)
+
+    def _wait_for_percent(self, predictor: str, percent: int, failure: str) -> None:
+        self.wait(lambda: self._percent(predictor) == percent, failure)
 
     def _percent(self, predictor: str) -> int | None:
         """Return the share that KServe has given to a canary, also to one whose pods fail."""

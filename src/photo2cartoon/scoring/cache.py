@@ -26,7 +26,7 @@ def cached(network: str, images: Tensor, extract: Callable[[Tensor], np.ndarray]
         extract: extracts them, float32 `[N, D]`.
     """
     digest = hashlib.sha256(f"{VERSION} {network} {tuple(images.shape)}".encode())
-    digest.update(np.ascontiguousarray(images.numpy()))
+    digest.update(np.ascontiguousarray(images.numpy()).data)
     path = _folder() / f"{digest.hexdigest()[:32]}.npy"
     with contextlib.suppress(OSError, ValueError):
         found = np.load(path, allow_pickle=False)

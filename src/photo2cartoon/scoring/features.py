@@ -7,9 +7,9 @@ Only `inception` gives what is called FID; distances by other networks have thei
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -127,9 +127,10 @@ def prepare_torchvision() -> None:
     """
     import importlib.util
 
-    location = importlib.util.find_spec("torchvision").submodule_search_locations[0]
+    spec = importlib.util.find_spec("torchvision")
+    assert spec is not None and spec.submodule_search_locations is not None  # it is one of our requirements
     with contextlib.suppress(OSError):
-        torch.ops.load_library(str(Path(location) / "_C.so"))
+        torch.ops.load_library(str(Path(spec.submodule_search_locations[0]) / "_C.so"))
     if not hasattr(torch.ops.torchvision, "nms"):
         global _library
         _library = torch.library.Library("torchvision", "DEF")
@@ -141,7 +142,7 @@ _library: torch.library.Library | None = None
 
 
 @contextlib.contextmanager
-def _weights_from(module, path: Path):
+def _weights_from(module: Any, path: Path) -> Iterator[None]:
     """Make pytorch-fid build its network from a verified file instead of a download."""
     original = module.load_state_dict_from_url
     module.load_state_dict_from_url = lambda *_, **__: torch.load(path, weights_only=True)

@@ -57,6 +57,9 @@ class Evidence:
         return len(self.photos)
 
 
+Measure = Callable[[Evidence], Statistic | None]
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric.
@@ -72,7 +75,7 @@ class Metric:
     name: str
     better: Literal["lower", "higher"]
     what: str
-    statistic: Callable[[Evidence], Statistic | None]
+    statistic: Measure
     group: bool
 
     @property
@@ -84,10 +87,12 @@ class Metric:
 METRICS: dict[str, Metric] = {}
 
 
-def metric(name: str, better: Literal["lower", "higher"], what: str, group: bool = False):
+def metric(
+    name: str, better: Literal["lower", "higher"], what: str, group: bool = False
+) -> Callable[[Measure], Measure]:
     """Register a function from `Evidence` to a statistic, or to None, as a metric."""
 
-    def register(function: Callable[[Evidence], Statistic | None]):
+    def register(function: Measure) -> Measure:
         METRICS[name] = Metric(name, better, what, function, group)
         return function
 
@@ -151,8 +156,8 @@ def _(given: Evidence) -> Statistic | None:
     "kernel_drawings", "lower", "kernel distance to the teacher's drawings, EfficientNet-Lite0's features", group=True
 )
 def _(given: Evidence) -> Statistic | None:
-    drawn = given.drawn_style.get("efficientnet", ())
-    return KernelDistance(given.features["efficientnet"], drawn) if len(drawn) > 1 else None
+    drawn = given.drawn_style.get("efficientnet")
+    return KernelDistance(given.features["efficientnet"], drawn) if drawn is not None and len(drawn) > 1 else None
 
 
 @metric("precision", "higher", "share of the cartoons that lie among those of the style", group=True)
@@ -173,8 +178,8 @@ def _(given: Evidence) -> Statistic | None:
     "distance to the nearest training cartoon, relative to theirs among themselves: near 0 is copying",
 )
 def _(given: Evidence) -> Statistic | None:
-    training = given.style["efficientnet"][given.trained_on] if given.style else ()
-    if len(training) < 3:
+    training = given.style["efficientnet"][given.trained_on] if given.style else None
+    if training is None or len(training) < 3:
         return None
     among = _distances(training, training)
     np.fill_diagonal(among, np.inf)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,9 @@ class Scored:
     """
 
     scores: dict[str, float]
-    groups: dict[str, dict[str, float]] = field(default_factory=dict)
-    draws: dict[str, np.ndarray] = field(default_factory=dict)
-    images: Tensor | None = None
+    groups: dict[str, dict[str, float]]
+    draws: dict[str, np.ndarray]
+    images: Tensor
 
 
 class Scorer:
@@ -175,7 +176,7 @@ class Scorer:
     def features(self, images: Tensor) -> dict[str, np.ndarray]:
         """Return the features of images, uint8 `[N, 3, S, S]`, by network; from the cache if they are known."""
         return {
-            name: cached(f"{name} {net.hash}", images, lambda given, net=net: self._extract(net.extract, given))
+            name: cached(f"{name} {net.hash}", images, partial(self._extract, net.extract))
             for name, net in self.nets.items()
         }
 

@@ -7,6 +7,7 @@ Two models scored with the same weights are compared in pairs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,8 @@ class FrechetDistance:
         self._cross = self._made @ centred.T
         # Fewer columns with the same singular values, where the style has more images than features.
         if centred.shape[0] > centred.shape[1]:
-            self._cross = self._made @ np.linalg.qr(centred, mode="r").T
+            triangle: Any = np.linalg.qr(centred, mode="r")
+            self._cross = self._made @ triangle.T
         self._squares = np.square(self._made).sum(axis=1)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
@@ -19,7 +19,11 @@ from photo2cartoon.files import read_json, sha256_of
 from photo2cartoon.progress import note
 
 # What runs the generator. CUDA and TensorRT are onnxruntime's, in NVIDIA's server.
-AUTO, ONNXRUNTIME, OPENVINO, CUDA, TENSORRT = "auto", "onnxruntime", "openvino", "cuda", "tensorrt"
+AUTO: Final = "auto"
+ONNXRUNTIME: Final = "onnxruntime"
+OPENVINO: Final = "openvino"
+CUDA: Final = "cuda"
+TENSORRT: Final = "tensorrt"
 BACKENDS = (AUTO, ONNXRUNTIME, OPENVINO, CUDA, TENSORRT)
 Backend = Literal["auto", "onnxruntime", "openvino", "cuda", "tensorrt"]
 REMEMBERED = "backend.json"  # in a server's run folder

@@ -58,7 +58,8 @@ class Call(DrawOptions):
                     values[name] = read(values[name])
                 except ValueError:
                     raise UserError(f"{name} '{values[name]}': is not {_EXPECTED[name]}") from None
-        return cls(**{name: value if name in _EXPECTED else str(value) for name, value in values.items()})
+        given: dict[str, Any] = {name: value if name in _EXPECTED else str(value) for name, value in values.items()}
+        return cls(**given)
 
     def parameters(self) -> dict[str, Any]:
         """Return the request's parameters: those that are not the default."""

@@ -32,8 +32,11 @@ def connect(
         UserError: the address is no such one, the file cannot be read, or the token is weak, see `check_secret`.
     """
     if module is None:
-        from tritonclient import grpc as module
-    address, options = server.removeprefix(SECURE), {}
+        from tritonclient import grpc
+
+        module = grpc
+    address = server.removeprefix(SECURE)
+    options: dict[str, Any] = {}
     if server.startswith(SECURE):
         authority = authority or os.environ.get(AUTHORITY) or ssl.get_default_verify_paths().cafile
         if authority and not (Path(authority).is_file() and os.access(authority, os.R_OK)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import GENERATOR
@@ -86,8 +87,8 @@ class Fleet:
                     note(f"promote: {logged}; it is left out")
                     self._said = logged
 
-    def _all(self, act) -> None:
-        controls, lost = self.controls(), []
+    def _all(self, act: Callable[[Control], object]) -> None:
+        controls, lost = self.controls(), list[UserError]()
         for control in controls:
             try:
                 act(control)
@@ -97,5 +98,5 @@ class Fleet:
                 lost.append(error)
         if len(lost) == len(controls):
             raise lost[0]
-        for error in lost:
-            note(f"promote: {error}; it is left out")
+        for failure in lost:
+            note(f"promote: {failure}; it is left out")

@@ -112,6 +112,6 @@ def _install_backends(source: Path, folder: Path) -> Path:
 
 def _wheel() -> Path:
     spec = importlib.util.find_spec("pytriton")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise UserError("Triton: the package nvidia-pytriton, which carries the server, is not installed; `make env`")
     return Path(spec.submodule_search_locations[0])

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from photo2cartoon.portrait import PictureError
 from photo2cartoon.serving.call import OK, error_of
 from photo2cartoon.serving.connection import AUTHORITY, TOKEN
 from photo2cartoon.serving.session import feed
+
+if TYPE_CHECKING:
+    from tritonclient.utils import InferenceServerException
 
 TIMEOUT_SECONDS = 60.0
 ATTEMPTS = 8  # of a call that a server is too busy for, or that does not reach it
@@ -99,10 +102,15 @@ def answers_of(result: Any) -> list[Answer]:
     answers = []
     for number, (code, detail) in enumerate(zip(values["code"], values["detail"], strict=True)):
         own = np.flatnonzero(values["photo_index"] == number)
-        cartoons = [FaceCartoon(values["cartoon"][i], tuple(int(edge) for edge in values["box"][i])) for i in own]
+        cartoons = [FaceCartoon(values["cartoon"][i], _box(values["box"][i])) for i in own]
         error = None if code.decode() == OK else error_of(code.decode(), detail.decode())
         answers.append(Answer(cartoons, error, version, request))
     return answers
+
+
+def _box(edges: np.ndarray) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (int(edge) for edge in edges)
+    return left, top, right, bottom
 
 
 def new_request() -> str:
@@ -110,7 +118,7 @@ def new_request() -> str:
     return uuid.uuid4().hex[:16]
 
 
-def as_server_error(server: str, error: Exception, request: str = "") -> ServerError:
+def as_server_error(server: str, error: InferenceServerException, request: str = "") -> ServerError:
     """Return the error of a call as one of ours."""
     status, said = str(error.status()), f"Triton at {server}: {error.message()}{request and f' (request {request})'}"
     if "This protocol is restricted" in said:

@@ -9,9 +9,11 @@ import contextlib
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-COUNTER, GAUGE, HISTOGRAM = "COUNTER", "GAUGE", "HISTOGRAM"
+COUNTER: Final = "COUNTER"
+GAUGE: Final = "GAUGE"
+HISTOGRAM: Final = "HISTOGRAM"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 

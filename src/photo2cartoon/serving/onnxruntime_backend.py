@@ -4,8 +4,11 @@
 uses the same configurations as NVIDIA's backend; every model instance has its own session.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import triton_python_backend_utils as pb_utils
@@ -14,7 +17,7 @@ import triton_python_backend_utils as pb_utils
 class TritonPythonModel:
     """Runs `model.onnx` from a version's folder."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Open the graph; `intra_op_thread_count` 0 means every core, as in NVIDIA's backend."""
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
@@ -26,7 +29,7 @@ class TritonPythonModel:
         self.inputs = [item["name"] for item in config["input"]]
         self.outputs = [item["name"] for item in config["output"]]
 
-    def execute(self, requests):
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Run the whole batch at once when the requests' shapes allow it, otherwise one request at a time."""
         feeds = [
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
@@ -36,7 +39,7 @@ class TritonPythonModel:
             return [self._answer(self.session.run(self.outputs, feed)) for feed in feeds]
         return self._together(feeds)
 
-    def _together(self, feeds):
+    def _together(self, feeds: list[dict[str, Any]]) -> list[pb_utils.InferenceResponse]:
         import numpy as np
 
         counts = [len(feed[self.inputs[0]]) for feed in feeds]
@@ -48,6 +51,6 @@ class TritonPythonModel:
             for count, end in zip(counts, ends, strict=True)
         ]
 
-    def _answer(self, outputs):
+    def _answer(self, outputs: list[Any]) -> pb_utils.InferenceResponse:
         tensors = [pb_utils.Tensor(name, output) for name, output in zip(self.outputs, outputs, strict=True)]
         return pb_utils.InferenceResponse(tensors)

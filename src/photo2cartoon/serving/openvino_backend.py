@@ -4,19 +4,25 @@
 is loaded only if OpenVINO draws with it what onnxruntime draws, the reference.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 import openvino
+
+if TYPE_CHECKING:
+    import triton_python_backend_utils as pb_utils
 
 # Levels of 255 by which a picture may differ on average, and a pixel at most. bfloat16 differed by 0.66 and 18.
 MEAN, LARGEST = 1.0, 24
 SIDE = 256  # of the picture that is compared
 
 
-def options(core, threads):
+def options(core: openvino.Core, threads: int) -> dict[str, Any]:
     """Return how a graph is compiled: in bfloat16 where the processor can, with `threads` threads (0: every core)."""
     narrow = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return {
@@ -27,7 +33,7 @@ def options(core, threads):
     }
 
 
-def sample():
+def sample() -> tuple[np.ndarray, np.ndarray]:
     """Return a portrait with soft and hard edges, and a colour strength."""
     x, y = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
     rgb = np.stack([x, y, (np.hypot(x - 0.5, y - 0.4) < 0.3) * 0.8], axis=2) * 255
@@ -35,7 +41,7 @@ def sample():
     return np.dstack([rgb, alpha]).astype(np.uint8)[None], np.full((1, 1), 0.9, np.float32)
 
 
-def check(drawn, expected, largest=LARGEST):
+def check(drawn: np.ndarray, expected: np.ndarray, largest: int = LARGEST) -> None:
     """Refuse a drawing that differs too much from the expected one."""
     difference = np.abs(drawn.astype(int) - expected)
     if difference.mean() > MEAN or difference.max() > largest:
@@ -48,7 +54,7 @@ def check(drawn, expected, largest=LARGEST):
 class TritonPythonModel:
     """Runs `model.onnx` from a version's folder."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Compile the graph, and compare it with onnxruntime; `intra_op_thread_count` 0 means every core."""
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
@@ -60,7 +66,7 @@ class TritonPythonModel:
         self.outputs = [item["name"] for item in config["output"]]
         self._compare(graph, int(parameters.get("largest_difference", LARGEST)))
 
-    def execute(self, requests):
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Run one request after the other."""
         import triton_python_backend_utils as pb_utils
 
@@ -71,11 +77,11 @@ class TritonPythonModel:
             responses.append(pb_utils.InferenceResponse(tensors))
         return responses
 
-    def _run(self, given):
+    def _run(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.request.infer(given)
         return {name: self.request.get_tensor(name).data.copy() for name in self.outputs}
 
-    def _compare(self, graph, largest):
+    def _compare(self, graph: Path, largest: int) -> None:
         given = dict(zip(self.inputs, sample(), strict=True))
         session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
         check(self._run(given)[self.outputs[0]], session.run(self.outputs[:1], given)[0], largest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from photo2cartoon.layout import ENSEMBLE, GATE, GENERATOR, PICTURE, PORTRAIT
 from photo2cartoon.serving.backend_choice import CUDA, ONNXRUNTIME, TENSORRT
@@ -13,7 +13,8 @@ from photo2cartoon.serving.storage import Storage
 if TYPE_CHECKING:
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-LATENCY, THROUGHPUT = "latency", "throughput"
+LATENCY: Final = "latency"
+THROUGHPUT: Final = "throughput"
 Profile = Literal["latency", "throughput"]
 # In the order of loading.
 MODELS = (GENERATOR, PORTRAIT, PICTURE, GATE, ENSEMBLE)
@@ -55,7 +56,7 @@ def configurations(
     from google.protobuf import json_format, text_format
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-    own = {
+    own: dict[str, dict[str, int | None]] = {
         GENERATOR: {"instances": 1 if profile == LATENCY else cores, "threads": instance_threads(profile, cores)},
         # One thread: with all cores, the threads of decoder, portrait and generator got in each other's way (0.87 of the plain
         # process with one client instead of 0.92).

@@ -225,7 +225,7 @@ def _check_drawing(graph: Path, version: int, max_seconds: float | None) -> None
 
 def _quickest(session: Any, portrait: np.ndarray, enough: float) -> float:
     """Return the seconds of the quickest of three drawings, or of the first that takes at most `enough`."""
-    taken = []
+    taken: list[float] = []
     while len(taken) < 3 and not (taken and min(taken) <= enough):
         since = time.perf_counter()
         draw(session, portrait)

@@ -97,7 +97,7 @@ class Server:
         self.tls, self.token, self.backend = tls, token, backend
         self.key = ""
         self.log = self.run_folder / "triton.log" if log is None else None if log == OUTPUT else Path(log).resolve()
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._watch: Watch | None = None
         self._log_is_begun = False
 
@@ -173,8 +173,8 @@ class Server:
             environment.pop(secret, None)
         try:
             slots.Slots.create(self._places, self.waiting)
-            self._launch(command, environment)
-            self._wait()
+            process = self._launch(command, environment)
+            self._wait(process)
             control = Control(self.grpc, self.key, self.connection())
             for model, config in configs.items():
                 control.load(model, config)
@@ -185,7 +185,7 @@ class Server:
                 for model, config in configs.items()
                 if "instance_group" in config
             }
-            self._watch = Watch(self.process.pid, instances, control.restart, self.slots().forget)
+            self._watch = Watch(process.pid, instances, control.restart, self.slots().forget)
         except BaseException:
             self.stop()
             raise
@@ -213,7 +213,7 @@ class Server:
             *tls,
         ]
 
-    def _launch(self, command: list[str], environment: dict[str, str]) -> None:
+    def _launch(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         with contextlib.ExitStack() as stack:
             log = None
             if self.log is not None:
@@ -232,19 +232,20 @@ class Server:
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
+        return self.process
 
-    def _wait(self) -> None:
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
         from tritonclient.utils import InferenceServerException
 
         deadline, client = time.monotonic() + START_SECONDS, self.connection()
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
+            if process.poll() is not None:
                 raise UserError(f"Triton ended while starting: {self._last_error()} ({self.where})")
             try:
                 if client.is_server_live():
                     return
             except InferenceServerException as error:
-                if failed := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", str(error)):
+                if self.tls and (failed := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", str(error))):
                     raise UserError(f"{self.tls[0]}: fails its own check: {failed[1]}") from None
             time.sleep(0.2)
         raise UserError(f"Triton was not ready after {START_SECONDS} s ({self.where})")

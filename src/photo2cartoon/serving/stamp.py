@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def stamp(graph: Path, version: int, out: Path) -> None:
     onnx.save(model, str(out))
 
 
-def _training(summary: dict[str, list[float] | float]) -> np.ndarray:
+def _training(summary: dict[str, Any]) -> np.ndarray:
     values = {number: dict(zip(QUANTILES, summary.get(number, ()), strict=False)) for number in SUMMARISED}
     row = [values[number].get(quantile, np.nan) for number, quantile in TRAINING]
     return np.array([[*row, summary.get(REFUSED, np.nan)]], np.float32)

@@ -113,7 +113,7 @@ def stages() -> str:
 def parameters(name: str, kinds: Iterable[str]) -> str:
     """Return params.yaml of a style that has pictures of these kinds."""
     kinds = set(kinds)
-    ingest = {}
+    ingest: dict[str, str] = {}
     for kind in (PHOTOS, CARTOONS, DRAWINGS):
         if kind in kinds:
             ingest |= {kind: "folder", f"{kind}_at": f"data/{kind}"}

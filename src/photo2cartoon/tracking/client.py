@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from photo2cartoon.errors import UserError, without_credentials
@@ -42,7 +43,7 @@ def track_at(uri: str) -> None:
         os.environ[URI_VARIABLE] = uri
 
 
-def connect():
+def connect() -> ModuleType:
     """Return the mlflow module, configured and quiet."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -23,8 +23,8 @@ def write_curves(path: Path, points: Iterable[tuple[str, int, float, float, floa
             of a curve ascend.
     """
     curves: dict[str, list[tuple[int, float, float, float]]] = {}
-    for curve, *point in points:
-        curves.setdefault(curve, []).append(tuple(point))
+    for curve, step, value, low, high in points:
+        curves.setdefault(curve, []).append((step, value, low, high))
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["step", "curve", "value", "low", "high"])

@@ -121,7 +121,9 @@ def apply(client: Any, record: Mapping[str, Any]) -> None:
         import numpy as np
 
         png = np.frombuffer(base64.b64decode(record["png"]), np.uint8)
-        picture = cv2.cvtColor(cv2.imdecode(png, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        bgr = cv2.imdecode(png, cv2.IMREAD_COLOR)
+        assert bgr is not None  # `pictures.encode_png` made it
+        picture = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         client.log_image(run, picture, key=record["key"], step=record["step"], timestamp=record["time"])
     elif kind == "tags":
         for key, value in record["values"].items():

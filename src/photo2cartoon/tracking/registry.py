@@ -198,7 +198,8 @@ def swap_with_previous(model: str) -> int:
     with answering():
         begun = client.get_registered_model(model).tags.get(ROLLBACK, "")
         if champion is not None and str(champion) in begun.split(" to "):
-            left, back = map(int, begun.split(" to "))
+            start, end = begun.split(" to ")
+            left, back = None if start == "None" else int(start), int(end)
         else:
             left, back = champion, int(previous.version)
             client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back}")

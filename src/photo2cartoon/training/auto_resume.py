@@ -98,7 +98,7 @@ def _code() -> str:
             continue
         files[name] = sha256_of(file)
         for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("photo2cartoon"):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("photo2cartoon"):
                 module = node.module.removeprefix("photo2cartoon").lstrip(".")
                 waiting += [module, *(f"{module}.{imported.name}".lstrip(".") for imported in node.names)]
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()

@@ -48,7 +48,7 @@ class CheckpointManager:
     def should_stop(self) -> bool:
         """Early stopping: whether the score has not improved for `train.patience` checkpoints."""
         best, last = self.best(), self.last()
-        if not self.params.patience or not best:
+        if not self.params.patience or not best or last is None:
             return False
         since = read_card(last).step - read_card(best[0]).step
         return since >= self.params.patience * self.params.checkpoint_every

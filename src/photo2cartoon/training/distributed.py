@@ -85,7 +85,7 @@ class ProcessGroup:
             return flag
         return bool(self._reduced(torch.tensor(float(flag), device=self.device), dist.ReduceOp.MAX))
 
-    def _reduced(self, values: Tensor, how: dist.ReduceOp) -> Tensor:
+    def _reduced(self, values: Tensor, how: dist.ReduceOp.RedOpType) -> Tensor:
         values = values.clone()
         try:
             dist.all_reduce(values, op=how)
@@ -165,9 +165,9 @@ def launch(processes: int, arguments: list[str]) -> None:
         if rank == 0 and code > 0:
             raise SystemExit(code)  # the process has printed the reason
         reason = ""
-        if rank:
-            errors[rank].seek(0)
-            reason = errors[rank].read().decode(errors="replace").strip().rsplit("\n", 1)[-1].removeprefix("p2c: ")
+        if (said := errors[rank]) is not None:
+            said.seek(0)
+            reason = said.read().decode(errors="replace").strip().rsplit("\n", 1)[-1].removeprefix("p2c: ")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
         raise UserError(f"train: process {rank} of {processes} {how}{f': {reason}' if reason else ''}", max(code, 1))
 

@@ -9,6 +9,7 @@ import signal
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -89,7 +90,7 @@ def _train(
     done = _resume(state, out, resume)
     if group.any(group.is_main and manager.should_stop()):
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
-        return manager.last()
+        return manager.last() or out / CHECKPOINTS
     logger = RunLogger(params, out, trainer, done, resume, data, fingerprint) if group.is_main else None
     saver = StateSaver(out, params.save_minutes, place) if group.is_main else None
     steps = bar(
@@ -114,12 +115,12 @@ def _train(
                     steps.set_postfix_str(logger.losses(values, after), refresh=False)
             if logger and (after % params.sample_every == 0 or after in (1, params.steps)):
                 logger.samples(trainer.grid(), after)
-            if logger and keep:
+            if logger and saver and keep:
                 scores = scorer.of(state.ema["genA2B"], draws=False).scores if scorer else {}
                 logger.scores(scores, after)
                 manager.add(state, after, scores)
                 saver.keep_results()
-            if save:
+            if saver and save:
                 saver.save(state, after)
             if keep and params.patience and group.any(group.is_main and manager.should_stop()) and after < params.steps:
                 if logger:
@@ -168,7 +169,7 @@ class GracefulShutdown:
 
     def __init__(self) -> None:
         self.requested = False
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> GracefulShutdown:
         if threading.current_thread() is threading.main_thread():
@@ -219,8 +220,8 @@ def _resume(state: State, out: Path, resume: bool) -> int:
         except UserError as error:
             damaged[path] = error
             continue
-        for other, error in damaged.items():
-            note(f"passed over: {error}")
+        for other, reason in damaged.items():
+            note(f"passed over: {reason}")
             if state.group.is_main:  # later stages take every step-* folder for an intact checkpoint
                 other.rename(other.with_name(f"damaged-{other.name}"))
         return done

@@ -6,6 +6,7 @@ trained by binary cross entropy (U-GAT-IT, arXiv:1907.10830).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -37,7 +38,12 @@ def adversarial(outputs: Iterable[Sequence[DiscriminatorOutput]], loss: Callable
     for of_one in outputs:
         patches.append(loss(*(output.logit for output in of_one)))
         cams.append(loss(*(output.cam_logit for output in of_one)))
-    return {"adversarial": sum(patches), "adversarial_cam": sum(cams)}
+    return {"adversarial": added(patches), "adversarial_cam": added(cams)}
+
+
+def added(terms: Iterable[Tensor]) -> Tensor:
+    """Add one or more tensors, in their order."""
+    return functools.reduce(torch.add, terms)
 
 
 def lines_of(images: Tensor) -> Tensor:
@@ -94,12 +100,13 @@ def colours(picture: Tensor, target: Tensor) -> Tensor:
     Args:
         picture, target: `[N, 3, H, W]`, sides multiples of 16.
     """
-    return F.l1_loss(*(F.avg_pool2d(each, each.shape[-1] // 16) for each in (picture, target)))
+    side = picture.shape[-1] // 16
+    return F.l1_loss(F.avg_pool2d(picture, side), F.avg_pool2d(target, side))
 
 
 def weighted(terms: Mapping[str, Tensor], weights: object) -> Tensor:
     """Sum scalar losses, each multiplied by the attribute of `weights` that has its name."""
-    return sum(getattr(weights, name) * value for name, value in terms.items())
+    return added(getattr(weights, name) * value for name, value in terms.items())
 
 
 def backward(

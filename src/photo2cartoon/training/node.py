@@ -33,9 +33,9 @@ def train_node(params: str, data: str, weights: str, run: str) -> None:
             train(section, Path(data), Path(weights), Path(run), resume=True)
             return
         here = Path(tempfile.gettempdir()) / f"photo2cartoon-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
-        inputs = [_fetched(url, here / name) for name, url in (("faces", data), ("weights", weights))]
+        faces, files = (_fetched(url, here / name) for name, url in (("faces", data), ("weights", weights)))
         out = here / run.rstrip("/").rsplit("/", 1)[-1]
-        train(section, *inputs, out, place=run)
+        train(section, faces, files, out, place=run)
         if os.environ.get("RANK", "0") == "0":
             # While training, storage that is away for a moment is not an error. Now the results exist only here.
             Place(run).keep_results(out)

@@ -75,18 +75,21 @@ class PairedData:
             raise UserError(f"{folder}: has no pseudo-labels for train.paired.pseudo; `p2c pseudo-label` makes them")
         takes_part = len(others) and (section.uses_discriminators or section.face_id or pseudo)
         beside = group.share(section.others) if takes_part else 0
-        samplers = (
+        of_pairs, of_others, of_cartoons = (
             Sampler(faces, params.size, params.seed, domain, group.device, section.tones if domain == 0 else 0.0)
             for domain, faces in enumerate((pairs, pseudo or others, cartoons))
         )
         shown, alone = load_pairs(folder, held_out_split(folder), params.size)
         shares = (group.share(params.batch), beside, beside if section.uses_discriminators else 0)
-        return cls(*samplers, shares, (shown.pictures[:SHOWN], alone.pictures[:SHOWN]))
+        return cls(of_pairs, of_others, of_cartoons, shares, (shown.pictures[:SHOWN], alone.pictures[:SHOWN]))
 
     def batch(self, number: int, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
         """This process's share of step `number`: pairs, photographs without a drawing, cartoons."""
         samplers = zip((self.pairs, self.others, self.cartoons), self.shares, strict=True)
-        return tuple(sampler.batch((number * group.size + group.rank) * share, share) for sampler, share in samplers)
+        pairs, others, cartoons = (
+            sampler.batch((number * group.size + group.rank) * share, share) for sampler, share in samplers
+        )
+        return pairs, others, cartoons
 
 
 class PairedTrainer:

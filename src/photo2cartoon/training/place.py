@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from photo2cartoon.checkpoint import copy_averages, list_checkpoints
@@ -117,7 +118,7 @@ class Place:
         for file in sorted(path.iterdir(), key=lambda file: file.name == CARD):
             self._system.put_file(str(file), self._in(f"{name}/{file.name}"))
 
-    def _keep_only(self, folder: str, names: object) -> None:
+    def _keep_only(self, folder: str, names: Collection[str]) -> None:
         for name in sorted(self._names(folder), key=lambda name: not name.endswith(CARD)):
             if name.split("/")[0] not in names:
                 self._system.rm_file(self._in(f"{folder}/{name}"))

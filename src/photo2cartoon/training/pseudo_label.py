@@ -70,7 +70,8 @@ def pseudo_label(model: Path, data: Path, weights: Path, out: Path) -> tuple[int
     maker = PortraitMaker.from_weights(weights)
     usual = torch.stack([_skin(_on_white(read_rgba(path))[0]) for path in drawn[:: max(1, len(drawn) // USUAL)]])
     usual = usual.median(dim=0).values
-    shown, count = [], 0
+    shown: list[tuple[np.ndarray, np.ndarray]] = []
+    count = 0
     with atomic_dir(out, TABLE) as partial:
         link_folder(data, partial)
         # Files of an earlier pseudo-label are links: writing into them would change the given dataset.
@@ -164,7 +165,8 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 def _features(points: np.ndarray, side: int) -> np.ndarray:
     """Return where eyes, brows, nose and mouth are: float32 `[S, S, 1]`, 1 there and 0 elsewhere, with a soft edge."""
-    mask, scale = np.zeros((side, side), np.uint8), side / 256
+    mask: np.ndarray = np.zeros((side, side), np.uint8)
+    scale = side / 256
     for part in FEATURES:
         cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points[part]).astype(np.int32)), 1)
     size = 2 * round(AROUND * scale) + 1

@@ -37,13 +37,21 @@ class State:
         self.group = group or ProcessGroup(0, 1, device)
         self.layout = torch.channels_last if params.channels_last else torch.contiguous_format
         self.precision = precision(params, device)
-        self.networks = nn.ModuleDict(networks).to(device, memory_format=self.layout)
+        self.networks = nn.ModuleDict(networks)
+        self.networks.to(device, memory_format=self.layout)  # type: ignore[call-overload]  # torch's stub lacks it
         self.generators = tuple(name for name in self.networks if name.startswith("gen"))
         self.discriminators = tuple(name for name in self.networks if name.startswith("dis"))
-        options = {"lr": params.lr, "betas": params.betas, "weight_decay": params.weight_decay, "fused": True}
         groups = {"generators": self.generators, "discriminators": self.discriminators}
         self.optimizers = {
-            which: torch.optim.Adam(self.parameters_of(names), **options) for which, names in groups.items() if names
+            which: torch.optim.Adam(
+                self.parameters_of(names),
+                lr=params.lr,
+                betas=params.betas,
+                weight_decay=params.weight_decay,
+                fused=True,
+            )
+            for which, names in groups.items()
+            if names
         }
         self.ema = nn.ModuleDict({name: build_generator(params) for name in self.generators}).to(device)
         self.ema.load_state_dict({k: v for k, v in self.networks.state_dict().items() if k.startswith("gen")})

@@ -21,7 +21,9 @@ class Trainer(Protocol):
     """
 
     state: State
-    weights: object
+
+    @property
+    def weights(self) -> object: ...
 
     @property
     def counts(self) -> dict[str, int]: ...

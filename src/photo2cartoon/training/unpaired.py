@@ -57,7 +57,7 @@ class UnpairedData:
             Sampler.from_folder(folder / f"train{letter}", params.size, params.seed, domain, device)
             for domain, letter in enumerate("AB")
         )
-        return cls(photos, cartoons, tuple(_shown(folder, letter, params.size) for letter in "AB"))
+        return cls(photos, cartoons, (_shown(folder, "A", params.size), _shown(folder, "B", params.size)))
 
 
 def _shown(data: Path, letter: str, size: int) -> Tensor:
@@ -123,7 +123,8 @@ class UnpairedTrainer:
     @property
     def counts(self) -> dict[str, int]:
         """Pictures of each kind in the dataset."""
-        return {"photos": len(self.data.photos.pictures), "cartoons": len(self.data.cartoons.pictures)}
+        data = self._own_data()
+        return {"photos": len(data.photos.pictures), "cartoons": len(data.cartoons.pictures)}
 
     @property
     def per_step(self) -> dict[str, int]:
@@ -134,15 +135,20 @@ class UnpairedTrainer:
         """Run step `number`, from 0, on this process's share of the batch; return the losses."""
         share = self.group.share(self.params.batch)
         first = number * self.params.batch + self.group.rank * share
-        return self(self.data.photos.batch(first, share), self.data.cartoons.batch(first, share), number)
+        data = self._own_data()
+        return self(data.photos.batch(first, share), data.cartoons.batch(first, share), number)
 
     def grid(self) -> np.ndarray:
         """Both directions side by side, seven rows each, as the averaged generators translate now: uint8 RGB."""
         rows = [
             seven_rows(self.state.ema, pictures, direction)
-            for pictures, direction in zip(self.data.shown, DIRECTIONS, strict=True)
+            for pictures, direction in zip(self._own_data().shown, DIRECTIONS, strict=True)
         ]
         return np.hstack([grid(each, side=128) for each in rows])
+
+    def _own_data(self) -> UnpairedData:
+        assert self.data is not None
+        return self.data
 
     def __call__(self, real_A: Tensor, real_B: Tensor, step: int) -> dict[str, Tensor]:
         """Train on one batch of each domain, or on this process's share of it.
@@ -166,7 +172,8 @@ class UnpairedTrainer:
                 with torch.no_grad():
                     fakes = self._generate(*batch).fakes
             else:
-                fakes = tuple(fake.detach() for fake in generated[index].fakes)
+                fake_A, fake_B = generated[index].fakes
+                fakes = fake_A.detach(), fake_B.detach()
             terms = self._discriminator_terms(*batch, *fakes, refresh=index == 0)
             losses.backward("discriminator", terms, self.weights, report, parts)
         if self.weights.adversarial or self.weights.adversarial_cam:
@@ -217,7 +224,7 @@ class UnpairedTrainer:
             back_A, back_B = state.generate("genB2A", fake_B).image, state.generate("genA2B", fake_A).image
             terms["cycle"] = losses.cycle(real_A, back_A) + losses.cycle(real_B, back_B)
         terms["identity"] = losses.identity(real_A, same_A) + losses.identity(real_B, same_B)
-        terms["cam"] = sum(losses.cam(*logits) for logits in reversed(generated.cam_logits))
+        terms["cam"] = losses.added(losses.cam(*logits) for logits in reversed(generated.cam_logits))
         if self.face is not None and self.weights.face_id:
             with torch.no_grad():
                 real = self.face.features(torch.cat([real_A, real_B]))

@@ -1,8 +1,11 @@
 """Triton model `gate`: checks a call's parameters, and lets in as many photographs as the server has places for."""
 
+from __future__ import annotations
+
 import json
 import time
 import uuid
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -18,16 +21,16 @@ LONGEST_NAME, LONGEST_DETAIL = 64, 200  # in the log: both have words of the cal
 class TritonPythonModel:
     """Answers at once: INVALID_ARGUMENT to a call that no server could answer, UNAVAILABLE if this one is busy."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Open the places."""
         self.slots = Slots.of_server()
         self.metrics = Metrics(pb_utils)
 
-    def execute(self, requests):
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Let calls in, or refuse them."""
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):
+    def _answer(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
         name = request.request_id()[:LONGEST_NAME] or uuid.uuid4().hex
         count = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().size
         try:
@@ -46,7 +49,7 @@ class TritonPythonModel:
         }
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
 
-    def _refusal(self, name, result, text, code):
+    def _refusal(self, name: str, result: str, text: str, code: Any) -> pb_utils.InferenceResponse:
         self.metrics.count("p2c_calls_total", result)
         log_line(request=name, result=result, detail=text[:LONGEST_DETAIL])
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

@@ -1,7 +1,10 @@
 """Triton model `picture`: puts cartoons on their background or into the photograph, and encodes and marks them."""
 
+from __future__ import annotations
+
 import json
 import time
+from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -11,7 +14,7 @@ from photo2cartoon.portrait.background import put_on
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.provenance.encode import encode
 from photo2cartoon.provenance.mark import Mark
-from photo2cartoon.serving.call import Admitted
+from photo2cartoon.serving.call import Admitted, Call
 from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
 from photo2cartoon.serving.stamp import TRAINING
@@ -22,17 +25,18 @@ SHOW_SECONDS = 10
 class TritonPythonModel:
     """Makes the answer of a call."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Open the places, to give back those of a call."""
         self.slots = Slots.of_server()
         self.metrics = Metrics(pb_utils)
-        self.shown = None, 0.0  # version whose training photographs the metrics describe, and since when
+        # Version whose training photographs the metrics describe, and since when.
+        self.shown: tuple[int | None, float] = None, 0.0
 
-    def execute(self, requests):
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Answer each request separately."""
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):
+    def _answer(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
         given = {
             name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
             for name in ("stylized", "version", "training", "portrait", "plan", "canvas", "call", "ticket")
@@ -47,7 +51,7 @@ class TritonPythonModel:
                 self.slots.free(given["ticket"])
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
 
-    def _make(self, given, admitted, plan):
+    def _make(self, given: dict[str, np.ndarray], admitted: Admitted, plan: dict[str, Any]) -> dict[str, np.ndarray]:
         """Return the tensors of the answer to a call; adds the times of its steps to the plan."""
         call, version = admitted.call, int(given["version"].reshape(-1)[0])
         started = time.perf_counter()
@@ -65,7 +69,7 @@ class TritonPythonModel:
             "version": np.array([version], np.int32),
         }
 
-    def _report(self, admitted, plan, tensors):
+    def _report(self, admitted: Admitted, plan: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Count the call, and log it."""
         seconds, version = time.monotonic() - admitted.since, int(tensors["version"][0])
         self.metrics.count("p2c_calls_total", "answered")
@@ -84,7 +88,7 @@ class TritonPythonModel:
             seconds={name: round(value, 4) for name, value in (plan["seconds"] | {"all": seconds}).items()},
         )
 
-    def _show_training(self, version, values):
+    def _show_training(self, version: int, values: np.ndarray) -> None:
         """Show the photographs that a version was trained on; again now and then, as other processes may show another's."""
         if version == self.shown[0] and time.monotonic() - self.shown[1] < SHOW_SECONDS:
             return
@@ -94,7 +98,9 @@ class TritonPythonModel:
         self.shown = version, time.monotonic()
 
 
-def _pictures(given, call, plan):
+def _pictures(
+    given: dict[str, np.ndarray], call: Call, plan: dict[str, Any]
+) -> tuple[list[np.ndarray], list[list[int]], list[int]]:
     """Return the pictures of a call, the boxes of their faces, and the number of each one's photograph."""
     canvases = [
         np.frombuffer(pixels, np.uint8).reshape(photo["shape"])

@@ -1,21 +1,24 @@
 """Triton model `portrait`: makes portraits from photographs, entirely with `photo2cartoon.portrait`."""
 
+from __future__ import annotations
+
 import json
 import os
 import time
+from typing import Any
 
 import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from photo2cartoon import params
-from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
+from photo2cartoon.portrait import Photograph, PictureError, Portrait, PortraitMaker
 from photo2cartoon.portrait.align import resized
 from photo2cartoon.portrait.background import PHOTOGRAPH
 from photo2cartoon.portrait.maker import MOST_FACES, SIZES, STEP
 from photo2cartoon.portrait.numbers import numbers_of
 from photo2cartoon.portrait.sandbox import Sandbox
-from photo2cartoon.serving.call import OK, WARM_UP, Admitted, code_of
+from photo2cartoon.serving.call import OK, WARM_UP, Admitted, Call, code_of
 from photo2cartoon.serving.metrics import Metrics
 from photo2cartoon.serving.slots import Slots
 
@@ -23,7 +26,7 @@ from photo2cartoon.serving.slots import Slots
 class TritonPythonModel:
     """Makes portraits. A photograph it cannot use gets a code and the reason; the others of its call are drawn."""
 
-    def initialize(self, args):
+    def initialize(self, args: dict[str, str]) -> None:
         """Load detector, landmarks and segmentation once, as the `portrait` section of params.yaml configures them."""
         portrait = params.load(os.environ.get("P2C_PARAMS") or None).portrait
         self.limits = portrait.max_pixels, portrait.max_bytes
@@ -37,15 +40,15 @@ class TritonPythonModel:
         self.decoding = 0.0  # seconds of the call in work
         self.maker.of(Photograph(WARM_UP, decoder=self.decoder))  # the networks' first call is slow
 
-    def finalize(self):
+    def finalize(self) -> None:
         """End the decoder."""
         self.decoder.close()
 
-    def execute(self, requests):
+    def execute(self, requests: list[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
         """Answer each request separately."""
         return [self._answer(request) for request in requests]
 
-    def _answer(self, request):
+    def _answer(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
         photos, call, ticket = (
             pb_utils.get_input_tensor_by_name(request, name).as_numpy().reshape(-1)
             for name in ("photo", "call", "ticket")
@@ -58,16 +61,17 @@ class TritonPythonModel:
             raise
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
 
-    def _decode(self, *given):
+    def _decode(self, *given: Any) -> tuple[np.ndarray, float]:
         since = time.perf_counter()
         try:
             return self.decoder(*given)
         finally:
             self.decoding += time.perf_counter() - since
 
-    def _draw(self, photos, call):
+    def _draw(self, photos: np.ndarray, call: Call) -> dict[str, np.ndarray]:
         since, self.decoding = time.perf_counter(), 0.0
-        outcomes, faces, portraits, canvases = [], [], [], []
+        outcomes, canvases = list[dict[str, Any]](), list[bytes]()
+        faces, portraits = list[dict[str, Any]](), list[tuple[np.ndarray, np.ndarray]]()
         for number, encoded in enumerate(photos):
             try:
                 photo = Photograph(bytes(encoded), *self.limits, self._decode)
@@ -102,7 +106,7 @@ class TritonPythonModel:
             "canvas": np.array(canvases, np.object_),
         }
 
-    def _observe(self, code, made):
+    def _observe(self, code: str, made: list[Portrait]) -> None:
         """Count a photograph by the code of its answer, and measure its portraits."""
         self.metrics.count("p2c_photographs_total", code)
         if made:
@@ -112,7 +116,7 @@ class TritonPythonModel:
                 self.metrics.observe(f"p2c_portrait_{name}", number)
 
 
-def _as_large_as_served(portrait):
+def _as_large_as_served(portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
     """Return pixels and matrix of a portrait, at the largest size that can be chosen if it is larger."""
     most = SIZES[-1]
     if len(portrait.rgba) <= most:
@@ -121,7 +125,7 @@ def _as_large_as_served(portrait):
     return rgba, resized(portrait.matrix, len(portrait.rgba), most)
 
 
-def _enlarged(rgba, matrix, size):
+def _enlarged(rgba: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a portrait at the size of the largest of its call, as the generator draws all of a call at one size."""
     if len(rgba) == size:
         return rgba, matrix
