@@ -98,6 +98,10 @@ test: check  ## check the code and run all tests except the long ones (20 minute
 test-long: $(STAMP)  ## run the long tests (10 minutes)
 	@python -m pytest -m long
 
+.PHONY: test-hours
+test-hours: $(STAMP)  ## load a server for two hours: memory, files and latency have to stay flat
+	@python -m pytest -m hours -p no:xdist
+
 .PHONY: coverage
 coverage: $(STAMP)  ## run the tests and show how much of src they run; fails below 85 % (40 minutes)
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(ARGS)
