@@ -23,6 +23,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.export.variants import EIGHT_BITS, to_eight_bits
 from photo2cartoon.files import cache_folder, write_json
 from photo2cartoon.importing.tflite import to_onnx
+from photo2cartoon.layout import GRAPH
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PortraitMaker, align, decode, find, maker, mediapipe
 from photo2cartoon.portrait.background import COLOUR
@@ -65,7 +66,7 @@ def write_page(
             raise UserError(f"portrait.{name}: a page without a server has {only} only, not {getattr(portrait, name)}")
     with atomic_dir(out, SETTINGS) as folder, tempfile.TemporaryDirectory() as temporary:
         ensure(NETWORKS.values(), weights, own)
-        generator = Path(temporary) / "generator.onnx"
+        generator = Path(temporary) / GRAPH
         version = _write_generator(model or Path(DEFAULT), weights, generator)
         runtime = cache_folder() / "browser"
         ensure([RUNTIME, RUNTIME_WASM], runtime, own)

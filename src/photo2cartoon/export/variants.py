@@ -70,8 +70,9 @@ def to_half(source: Path, target: Path) -> None:
 def to_eight_bits(source: Path, target: Path) -> None:
     """Write the graph with the weights of convolutions and linear layers in int8, with a scale for each output channel.
 
-    It is a quarter as large. Everything is still computed in float32, so it is not faster: `DequantizeLinear` restores the
-    weights when the graph is loaded. Biases, and weights that are not float32, stay.
+    It is a quarter as large, and no faster: `DequantizeLinear` restores the weights, and everything is computed in float32.
+    onnxruntime restores them once, when it loads the graph, if `session.disable_quant_qdq` is set; otherwise in each run.
+    Biases, and weights that are not float32, stay.
 
     Args:
         source: the float32 graph.

@@ -1,6 +1,6 @@
 /** Finds faces by MediaPipe's full-range detector, as `photo2cartoon.portrait.mediapipe.FullRange` does. */
 
-import { numbers, part, rotated, shrunk, stretched, turnedBack } from "./pixels.js";
+import { numbers, part, reduced, rint, rotated, stretched, turnedBack } from "./pixels.js";
 
 export class Detector {
   /**
@@ -45,13 +45,13 @@ export class Detector {
   /** Find a face that fills the picture. */
   padded(image) {
     const { width, height } = image;
-    const pad = Math.round(this.settings.padding * Math.max(width, height));
+    const pad = rint(this.settings.padding * Math.max(width, height));
     return this.look(image, -pad, -pad, width + 2 * pad, height + 2 * pad);
   }
 
   /** Find small faces, in four overlapping parts of the picture. */
   async inTiles(image) {
-    const [wide, high] = [image.width, image.height].map((side) => Math.round(side * this.settings.tile));
+    const [wide, high] = [image.width, image.height].map((side) => rint(side * this.settings.tile));
     const found = [];
     for (const left of [0, image.width - wide]) {
       for (const top of [0, image.height - high]) {
@@ -73,10 +73,10 @@ export class Detector {
     const { side, settings } = this;
     const scale = side / Math.max(width, height);
     let seen = part(image, left, top, left + width, top + height);
-    const size = [seen.width, seen.height].map((edge) => Math.max(1, Math.round(edge * scale)));
+    const size = [seen.width, seen.height].map((edge) => Math.max(1, rint(edge * scale)));
     const step = Math.floor(1 / scale); // by a whole number first, so that no pixel is left out
-    if (step > 1) seen = shrunk(seen, ...[seen.width, seen.height].map((edge) => Math.max(1, Math.round(edge / step))));
-    const start = [left, top].map((edge) => Math.round(Math.max(-edge, 0) * scale));
+    if (step > 1) seen = reduced(seen, step);
+    const start = [left, top].map((edge) => rint(Math.max(-edge, 0) * scale));
     const [places, logits] = await this.run(inSquare(numbers(stretched(seen, ...size), 1 / 127.5, -1), size, side, start));
     const answers = [];
     logits.forEach((logit, cell) => {

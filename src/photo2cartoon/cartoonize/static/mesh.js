@@ -1,6 +1,6 @@
 /** Finds the 68 landmarks of a face by MediaPipe's mesh, as `photo2cartoon.portrait.mediapipe.Mesh` does. */
 
-import { blank, edgesOf, inverse, levelling, moved, numbers, of, part, shrunk, warped } from "./pixels.js";
+import { blank, edgesOf, inverse, levelling, moved, numbers, of, part, reduced, warped } from "./pixels.js";
 
 const BLACK = [0, 0, 0, 255];
 
@@ -84,7 +84,7 @@ function region(image, matrix, side, size) {
   const [left, top] = [x0, y0].map((edge) => Math.max(Math.floor(edge) - step, 0));
   const seen = part(image, left, top, Math.ceil(x1) + step, Math.ceil(y1) + step);
   if (!seen.width || !seen.height) return blank(side, side, BLACK);
-  const small = shrunk(seen, ...[seen.width, seen.height].map((edge) => Math.max(1, Math.round(edge / step))));
+  const small = reduced(seen, step);
   const scale = [seen.width / small.width, seen.height / small.height];
   const shifted = of(matrix, scale, left + (scale[0] - 1) / 2, top + (scale[1] - 1) / 2);
   return warped(small, shifted, side, side, BLACK);

@@ -43,29 +43,36 @@ export class Photo {
   /** Return the photograph at 1, 1/2, 1/4 or 1/8 of its size, whichever is the smallest that keeps `side`; and the scale. */
   coarse(side) {
     const longer = Math.max(this.width, this.height);
-    const share = [8, 4, 2, 1].find((divisor) => divisor === 1 || longer / divisor >= side);
-    const size = [this.width, this.height].map((edge) => Math.max(1, Math.ceil(edge / share)));
-    return { image: this.#drawn([0, 0, this.width, this.height], size), scale: Math.max(...size) / longer };
+    let context = null;
+    let size = [this.width, this.height];
+    let steps = [3, 2, 1, 0].find((count) => count === 0 || longer / 2 ** count >= side);
+    do {
+      const half = steps ? size.map((edge) => Math.ceil(edge / 2)) : size;
+      context = drawn(context?.canvas ?? this.bitmap, [0, 0, ...size], half);
+      size = half;
+    } while (--steps > 0);
+    return { image: context.getImageData(0, 0, ...size), scale: Math.max(...size) / longer };
   }
 
   /** Return the part between two corners, at its full size, as far as there is one; and its first corner. */
   part([left, top, right, bottom]) {
     [left, top] = [Math.max(left, 0), Math.max(top, 0)];
     const size = [Math.max(Math.min(right, this.width) - left, 1), Math.max(Math.min(bottom, this.height) - top, 1)];
-    return { image: this.#drawn([left, top, ...size], size), left, top };
+    return { image: drawn(this.bitmap, [left, top, ...size], size).getImageData(0, 0, ...size), left, top };
   }
 
   /** Free the memory. */
   close() {
     this.bitmap.close();
   }
+}
 
-  #drawn(source, [width, height]) {
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(this.bitmap, ...source, 0, 0, width, height);
-    return context.getImageData(0, 0, width, height);
-  }
+/** Draw a part of a picture on white, at its size or at half of it: then every pixel is the mean of four, in any browser. */
+function drawn(picture, source, [width, height]) {
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "low";
+  context.drawImage(picture, ...source, 0, 0, width, height);
+  return context;
 }

@@ -6,6 +6,13 @@
  */
 
 const CHANNELS = 4;
+const HALVES_GO_UP = 0.1; // added to a mean of four levels
+
+/** Round half to even, as Python and OpenCV do. */
+export function rint(value) {
+  const rounded = Math.round(value);
+  return Math.abs(value % 1) === 0.5 && rounded % 2 ? rounded - 1 : rounded;
+}
 
 /** Return a new image, filled with a colour if one is given. */
 export function blank(width, height, colour) {
@@ -28,17 +35,17 @@ export function part(image, left, top, right, bottom) {
 
 /** Shrink an image: every pixel is the mean of the area that it covers (INTER_AREA). */
 export function shrunk(image, width, height) {
-  return resampled(image, areas(image.width, width), areas(image.height, height));
+  return averaged(image, areas(image.width, width), areas(image.height, height));
 }
 
-/** Resize an image by linear interpolation, without smoothing (INTER_LINEAR). */
-export function stretched(image, width, height) {
-  return resampled(image, neighbours(image.width, width), neighbours(image.height, height));
+/** Shrink an image by a whole number; the last row and column may cover less. */
+export function reduced(image, step) {
+  const [columns, rows] = [image.width, image.height].map((side) => areas(side, Math.max(rint(side / step), 1), step));
+  return averaged(image, columns, rows, step === 2 ? HALVES_GO_UP : 0);
 }
 
 /** For each pixel of a row of `after`, which pixels of a row of `before` it covers: the first one, and weights. */
-function areas(before, after) {
-  const scale = before / after;
+function areas(before, after, scale = before / after) {
   return Array.from({ length: after }, (_, place) => {
     const [start, end] = [place * scale, Math.min((place + 1) * scale, before)];
     const first = Math.floor(start);
@@ -51,16 +58,7 @@ function areas(before, after) {
   });
 }
 
-/** For each pixel of a row of `after`, the two pixels of a row of `before` around it: the first one, and weights. */
-function neighbours(before, after) {
-  return Array.from({ length: after }, (_, place) => {
-    const at = Math.min(Math.max((place + 0.5) * (before / after) - 0.5, 0), before - 1);
-    const first = Math.min(Math.floor(at), Math.max(before - 2, 0));
-    return { first, weights: before > 1 ? [1 - (at - first), at - first] : [1] };
-  });
-}
-
-function resampled(image, columns, rows) {
+function averaged(image, columns, rows, more = 0) {
   const [width, height] = [columns.length, rows.length];
   const narrow = new Float32Array(width * image.height * CHANNELS);
   for (let y = 0; y < image.height; y++) {
@@ -77,7 +75,7 @@ function resampled(image, columns, rows) {
   const line = new Float32Array(width * CHANNELS);
   for (let y = 0; y < height; y++) {
     const { first, weights } = rows[y];
-    line.fill(0);
+    line.fill(more);
     weights.forEach((weight, index) => {
       const from = (first + index) * line.length;
       for (let place = 0; place < line.length; place++) line[place] += weight * narrow[from + place];
@@ -87,14 +85,48 @@ function resampled(image, columns, rows) {
   return result;
 }
 
+/** Resize an image by linear interpolation, without smoothing, in OpenCV's whole numbers (INTER_LINEAR). */
+export function stretched(image, width, height) {
+  const [columns, rows] = [neighbours(image.width, width), neighbours(image.height, height)];
+  const wide = new Int32Array(width * image.height * CHANNELS);
+  for (let y = 0, to = 0; y < image.height; y++) {
+    const row = y * image.width;
+    for (const { one, other, near, far } of columns) {
+      for (let channel = 0; channel < CHANNELS; channel++, to++) {
+        const [left, right] = [image.data[(row + one) * CHANNELS + channel], image.data[(row + other) * CHANNELS + channel]];
+        wide[to] = (left * near + right * far) >> 4;
+      }
+    }
+  }
+  const result = blank(width, height);
+  const length = width * CHANNELS;
+  rows.forEach(({ one, other, near, far }, y) => {
+    for (let place = 0; place < length; place++) {
+      const [above, below] = [wide[one * length + place] * near, wide[other * length + place] * far];
+      result.data[y * length + place] = ((above >> 16) + (below >> 16) + 2) >> 2;
+    }
+  });
+  return result;
+}
+
+/** For each pixel of a row of `after`, the two pixels of a row of `before` around it, and their weights in 1/2048. */
+function neighbours(before, after) {
+  return Array.from({ length: after }, (_, place) => {
+    const at = Math.min(Math.max((place + 0.5) * (before / after) - 0.5, 0), before - 1);
+    const one = Math.floor(at);
+    return { one, other: Math.min(one + 1, before - 1), near: rint((one + 1 - at) * 2048), far: rint((at - one) * 2048) };
+  });
+}
+
 /**
- * Draw an image through a matrix, by linear interpolation (warpAffine).
+ * Draw an image through a matrix, by linear interpolation, in OpenCV's whole numbers (warpAffine).
  *
  * @param matrix from pixels of the image to pixels of the result.
  * @param border RGBA of what lies beyond the image.
  */
 export function warped(image, matrix, width, height, border) {
   const [a, b, c, d, e, f] = inverse(matrix);
+  const across = Array.from({ length: width }, (_, x) => [rint(a * x * 1024), rint(d * x * 1024)]);
   const result = blank(width, height);
   const { data } = image;
   const corner = (x, y, channel) =>
@@ -102,14 +134,15 @@ export function warped(image, matrix, width, height, border) {
       ? border[channel]
       : data[(y * image.width + x) * CHANNELS + channel];
   for (let y = 0, to = 0; y < height; y++) {
+    const down = [rint((b * y + c) * 1024) + 16, rint((e * y + f) * 1024) + 16];
     for (let x = 0; x < width; x++, to += CHANNELS) {
-      const [atX, atY] = [a * x + b * y + c, d * x + e * y + f];
-      const [left, top] = [Math.floor(atX), Math.floor(atY)];
-      const [right, low] = [atX - left, atY - top];
+      // Pixels are looked up at multiples of 1/32.
+      const [atX, atY] = [(down[0] + across[x][0]) >> 5, (down[1] + across[x][1]) >> 5];
+      const [left, top, right, low] = [atX >> 5, atY >> 5, atX & 31, atY & 31];
       for (let channel = 0; channel < CHANNELS; channel++) {
-        const above = corner(left, top, channel) * (1 - right) + corner(left + 1, top, channel) * right;
-        const below = corner(left, top + 1, channel) * (1 - right) + corner(left + 1, top + 1, channel) * right;
-        result.data[to + channel] = above * (1 - low) + below * low;
+        const above = corner(left, top, channel) * (32 - right) + corner(left + 1, top, channel) * right;
+        const below = corner(left, top + 1, channel) * (32 - right) + corner(left + 1, top + 1, channel) * right;
+        result.data[to + channel] = (above * (32 - low) + below * low + 512) >> 10;
       }
     }
   }

@@ -5,7 +5,7 @@ import { Detector } from "./find.js";
 import { Mesh } from "./mesh.js";
 import { edgesOf, of, shrunk, stretched, warped } from "./pixels.js";
 import { Refused } from "./refused.js";
-import { cutOut } from "./segment.js";
+import { personMask } from "./segment.js";
 
 const NOTHING = [255, 255, 255, 0]; // beyond the photograph: white, and not of the person
 
@@ -18,7 +18,7 @@ export class PortraitMaker {
     this.settings = settings;
     this.detector = new Detector(detector.run, detector.side, settings.detector);
     this.mesh = new Mesh(mesh.run, mesh.side, { ...settings.mesh, corners: settings.align.corners });
-    this.segment = (image) => cutOut(segmenter.run, image);
+    this.segmenter = segmenter;
   }
 
   /**
@@ -54,9 +54,20 @@ export class PortraitMaker {
     }
     const pixels = warped(image, matrix, crop.side, crop.side, NOTHING);
     const portrait = crop.side > size ? shrunk(pixels, size, size) : stretched(pixels, size, size);
-    await this.segment(portrait);
+    await this.cutOut(portrait, crop.side);
     const whole = of(resized(crop.matrix, crop.side, size), [scale, scale], (scale - 1) / 2, (scale - 1) / 2);
     return { image: portrait, matrix: whole, points: own };
+  }
+
+  /** Write the person mask into a portrait's alpha, where that is not less already. */
+  async cutOut(portrait, side) {
+    const { size } = this.settings;
+    let mask = await personMask(this.segmenter.run, portrait);
+    // As on the server, the mask has no more pixels than the crop.
+    if (side < size) mask = stretched(stretched(mask, side, side), size, size);
+    for (let place = 3; place < mask.data.length; place += 4) {
+      portrait.data[place] = Math.min(portrait.data[place], mask.data[place]);
+    }
   }
 
   /** Return the landmarks of an image's largest face, or null. */
