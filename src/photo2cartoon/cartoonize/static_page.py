@@ -80,6 +80,7 @@ def write_page(
         files["generator"] = _add(folder, generator.name, generator.read_bytes())
         settings = {
             "version": version,
+            "limits": "for research only" if version.split()[0] in pretrained.names() else "",
             "mark": Mark(version).packet().decode(),
             "colour": COLOUR,
             "files": files,

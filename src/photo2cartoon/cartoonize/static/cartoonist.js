@@ -7,7 +7,8 @@ const SETTINGS = "photo2cartoon.json";
 export class Cartoonist {
   /** @param report called with the number of bytes loaded and the number of all. */
   constructor(report) {
-    this.waiting = new Map();
+    this.waiting = new Map(); // calls without an answer, by number
+    this.calls = 0;
     this.worker = startWorker();
     this.worker.onmessage = ({ data }) => (data.id === undefined ? report(data.loaded, data.total) : this.#answer(data));
     this.worker.onerror = (event) => this.#fail(event.message || "its script cannot be loaded");
@@ -34,7 +35,7 @@ export class Cartoonist {
 
   #call(call, given) {
     return new Promise((resolve, reject) => {
-      const id = this.nextId = (this.nextId ?? 0) + 1;
+      const id = this.calls++;
       this.waiting.set(id, { resolve, reject });
       if (this.broken) this.#fail(this.broken);
       else this.worker.postMessage({ id, call, ...given });

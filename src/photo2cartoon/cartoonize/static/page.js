@@ -7,7 +7,8 @@ const $ = (id) => document.getElementById(id);
 const NEEDED = ["Worker", "OffscreenCanvas", "DecompressionStream", "WebAssembly", "createImageBitmap"];
 
 let cartoonist;
-let name = "photo"; // of the photograph, without its suffix
+let loading = true;
+let name = "photo"; // of the file, without its suffix
 let drawing = false; // while a photograph or a colour is worked on
 let next = null; // what was asked for meanwhile; only the latest counts
 
@@ -20,10 +21,10 @@ function start() {
   cartoonist = new Cartoonist((loaded, total) => {
     $("progress").max = total;
     $("progress").value = loaded;
-    if (!drawing) say(`Loading ${megabytes(loaded)} of ${megabytes(total)} MB, once…`);
+    if (loading && !drawing) say(`Loading ${megabytes(loaded)} of ${megabytes(total)} MB, once…`);
   });
   say("Loading…");
-  cartoonist.ready.then(loaded, fail).finally(() => ($("progress").hidden = true));
+  cartoonist.ready.finally(endLoading).then(loaded, fail);
   for (const id of ["photo", "camera"]) $(id).addEventListener("change", ({ target }) => take(target.files));
   $("colour").addEventListener("input", showColour);
   $("colour").addEventListener("change", () => ask(redraw));
@@ -38,9 +39,14 @@ function start() {
   }
 }
 
+function endLoading() {
+  loading = false;
+  $("progress").hidden = true;
+}
+
 function loaded() {
-  const { version, colour } = cartoonist.settings;
-  $("version").textContent = version;
+  const { version, limits, colour } = cartoonist.settings;
+  $("version").textContent = [version, limits].filter(Boolean).join(", ");
   $("colour").value = colour;
   showColour();
   if (!drawing) say("Ready.");
