@@ -48,6 +48,8 @@ try {
 @pytest.fixture(scope="module")
 def page(weights, tmp_path_factory):
     """Folder with the page."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("static") / "page"
     write_page(folder, weights, PortraitParams())
     return folder
@@ -203,6 +205,16 @@ def test_a_large_photograph_is_searched_at_a_part_of_its_size(browser, maker, ho
     assert shared_by(np.reshape(got["matrix"], (2, 3)), maker.of(Photograph(large)).matrix) > 0.93
 
 
+def test_a_photograph_that_is_chosen_while_files_are_loaded_is_drawn_then(browser, address, astronaut, hopper):
+    browser.open(f"{address}/page/")
+    upload(browser, astronaut)
+    upload(browser, hopper)  # only the latest one counts
+    move_slider(browser, 0.5)
+    browser.wait_for("Drawn on this device")
+    assert browser.element("#download").get_attribute("download") == f"{hopper.stem}-cartoon.png"
+    assert browser.element("#version").text.endswith("for research only")
+
+
 def test_it_fits_on_a_phones_screen(browser, hopper):
     upload(browser, hopper)
     browser.wait_for("Drawn on this device")
@@ -244,6 +256,7 @@ def test_only_its_own_files_are_loaded(browser, address, requested, page):
     assert all(name.startswith((address, f"blob:{address}")) for name in loaded)
 
 
+@pytest.mark.usefixtures("page")  # which has fetched what is needed, or is skipped
 def test_the_command_writes_it_and_a_folder_that_is_not_its_own_is_kept(p2c, weights, tmp_path):
     done = p2c("web", "--static", "a page", "--weights", weights)
     size = sum(path.stat().st_size for path in (tmp_path / "a page").iterdir())

@@ -21,7 +21,7 @@ function start() {
   cartoonist = new Cartoonist((loaded, total) => {
     $("progress").max = total;
     $("progress").value = loaded;
-    if (loading && !drawing) say(`Loading ${megabytes(loaded)} of ${megabytes(total)} MB, once…`);
+    if (loading) say(`Loading ${megabytes(loaded)} of ${megabytes(total)} MB, once…`);
   });
   say("Loading…");
   cartoonist.ready.finally(endLoading).then(loaded, fail);
@@ -59,10 +59,10 @@ function take([file]) {
   for (const id of ["photo", "camera"]) $(id).value = "";
 }
 
-/** Do one thing at a time, and of what is asked for meanwhile the latest. */
+/** Do one thing at a time, and of what is asked for meanwhile the latest; a photograph is drawn in the latest colours. */
 async function ask(work) {
   if (drawing) {
-    next = work;
+    if (work !== redraw || !next) next = work;
     return;
   }
   drawing = true;
@@ -85,6 +85,7 @@ async function ask(work) {
 /** Make the portrait of a file and draw it. */
 async function drawn(file) {
   $("result").hidden = true;
+  await cartoonist.ready;
   say("Finding the face…");
   const portrait = await cartoonist.cut(file);
   name = file.name.replace(/\.\w+$/, "") || "photo";
