@@ -15,7 +15,7 @@ from photo2cartoon.assets.catalogue import Asset, read_catalogue
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait.maker import required_assets
 
-PAGE = Path(__file__).with_name("licences.md")
+PAGE = Path(__file__).with_name("reference") / "licences.md"
 # What `photo2cartoon.portrait` and the drawing in onnxruntime import, and the command line around them.
 PACKAGES = (
     "numpy",
@@ -46,7 +46,8 @@ def page() -> str:
     """Return the page."""
     assets = read_catalogue()
     chosen = required_assets(PortraitParams())
-    others = [asset for name, asset in assets.items() if name not in chosen]
+    browsers = [asset for asset in assets.values() if asset.npm]
+    others = [asset for name, asset in assets.items() if name not in chosen and not asset.npm]
     rows = [f"| {name} {version} | {licence} | {CONTENTS.get(name, '')} |" for name, version, licence in packages()]
     return f"""# Licences of the path from photograph to cartoon
 
@@ -67,6 +68,12 @@ They are used only in training, in evaluation, or when `params.yaml` selects the
 where the licence forbids it, or that of data which the network is known to be trained on.
 
 {_table(others)}
+
+## In the browser
+
+The folder of `p2c web --static` has the three networks of the default portrait, converted to ONNX, and:
+
+{_table(browsers)}
 
 ## Packages
 

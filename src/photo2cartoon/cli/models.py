@@ -233,8 +233,15 @@ def web(
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
     repository: Repository = MODEL_REPOSITORY,
+    static: Annotated[
+        Path | None,
+        typer.Option(help="Write a page that draws in the browser, without a server, to this folder, and end."),
+    ] = None,
 ) -> None:
-    """Serve a web page that turns an uploaded photograph into a cartoon, until Ctrl-C. Offers all models, or the one named."""
+    """Serve a web page that turns an uploaded photograph into a cartoon, until Ctrl-C. Offers all models, or the one named.
+
+    With --static, write a page that needs no server but one for files, and draws by slim, or the graph of --model.
+    """
     import signal
 
     from photo2cartoon.assets.collect import ensure
@@ -248,10 +255,29 @@ def web(
     signal.signal(signal.SIGTERM, stop)
     values = load_params(params)
     portrait, own = values.portrait, values.assets.folder
+    if static:
+        if checkpoint or server:
+            raise UserError(
+                "web: --static draws in the browser, by slim or --model; leave out --checkpoint and --server"
+            )
+        _write_static(static, weights, portrait, model, Path(own) if own else None)
+        return
     ensure(required_assets(portrait), weights, Path(own) if own else None)
     models = page.offer_models(ModelChoice(checkpoint, model, server, repository), weights, portrait)
     tried = examples if examples.is_dir() else None
     page.run(models, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))
+
+
+def _write_static(out: Path, weights: Path, portrait: PortraitParams, model: Path | None, own: Path | None) -> None:
+    import shlex
+
+    from photo2cartoon.cartoonize.static_page import write_page
+
+    size = write_page(out, weights, portrait, model, own)
+    typer.echo(
+        f"{out}: a page of {size / 1e6:.1f} MB, for any server of files\n"
+        f"Try: python -m http.server --bind 127.0.0.1 -d {shlex.quote(str(out))}, then http://127.0.0.1:8000"
+    )
 
 
 def _beside(source: Path, videos: frozenset[str]) -> Path:
