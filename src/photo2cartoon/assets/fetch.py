@@ -88,14 +88,15 @@ def from_npm(asset: Asset, temporary: Path) -> Path:
     Raises:
         UserError: npm is not installed, or cannot download the package; the message includes npm's reason.
     """
+    assert asset.npm is not None and asset.member is not None
     npm = shutil.which("npm")
     if npm is None:
         raise UserError(f"{asset.file}: npm, which downloads {asset.npm}, is not installed")
     folder = temporary / asset.npm
     if not folder.exists():
         folder.mkdir(parents=True)
-        command = [npm, "pack", asset.npm, "--ignore-scripts", "--pack-destination", folder, "--loglevel=error"]
-        command += ["--cache", temporary / "npm", "--logs-max=0", "--fetch-retries=1", "--no-update-notifier"]
+        command = [npm, "pack", asset.npm, "--ignore-scripts", "--pack-destination", str(folder), "--loglevel=error"]
+        command += ["--cache", str(temporary / "npm"), "--logs-max=0", "--fetch-retries=1", "--no-update-notifier"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             shutil.rmtree(folder)
