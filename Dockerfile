@@ -32,7 +32,7 @@ RUN useradd --uid 1000 --create-home p2c && mkdir /app && chown p2c /app
 WORKDIR /app
 COPY --from=environment --chown=p2c /app /app
 COPY --chown=p2c .dvc .dvc
-COPY --chown=p2c dvc.yaml .dvcignore params.yaml ./
+COPY --chown=p2c dvc.yaml .dvcignore .gitignore params.yaml ./
 COPY --chown=p2c components components
 COPY --chown=p2c pipelines pipelines
 COPY --chown=p2c triton_repo triton_repo

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ LEFT_OVER = ("gcc", "cc", "make", "uv", "/app/.venv/bin/uv", "/tmp/uv")
 SMALL = {"train": {"steps": 2, "checkpoint_every": 2, "sample_every": 2}, "ingest": {"sample_cartoons": 12}}
 START_SECONDS = 180
 
+SECRET = ("PASSWORD", "SECRET", "TOKEN", "CREDENTIAL")  # in names of variables
+
 
 def look_inside() -> None:
     """Check that the images do not run as root, contain no build tools and no secrets, and check server health."""
@@ -42,14 +45,26 @@ def look_inside() -> None:
             if done.returncode == 0:
                 raise UserError(f"{tag}: {name} was left inside")
         said = run("docker", "inspect", "-f", "{{json .Config.Env}} {{.Size}}", tag, quiet=True)
-        words = ("PASSWORD", "SECRET", "TOKEN", "CREDENTIAL")
-        if any(word in said.upper() for word in words):
+        if any(word in said.upper() for word in SECRET):
             raise UserError(f"{tag}: its environment names a secret: {said}")
+        _no_secret_in_history(tag)
         print(f"{tag}: user {user}, {int(said.rsplit(' ', 1)[1]) / 1e9:.2f} GB")
     run("docker", "run", "--rm", TRAIN, "dvc", "repro", "params")  # there is no git in the image
     health = run("docker", "inspect", "-f", "{{.Config.Healthcheck}}", SERVE, quiet=True)
     if "ready" not in health:
         raise UserError(f"{SERVE}: has no health check")
+
+
+def _no_secret_in_history(tag: str) -> None:
+    """Check that no step of the build names a secret or an address with a password, and that no file with keys came along."""
+    history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", tag, quiet=True)
+    found = [word for word in SECRET if f"{word}=" in history.upper()] + re.findall(r"://[^/\s:@]+:[^/\s@]+@", history)
+    if found:
+        raise UserError(f"{tag}: docker history shows {found[0]}")
+    names = " -o ".join(f"-name '{name}'" for name in (".env", ".netrc", ".git", "control.key", ".npmrc", "id_*"))
+    search = f"find /app /home /root -not -path '*/site-packages/*' \\( {names} \\) 2>/dev/null || true"
+    if files := run("docker", "run", "--rm", tag, "sh", "-c", search, quiet=True):
+        raise UserError(f"{tag}: contains {files.splitlines()[0]}")
 
 
 def pipeline(folder: Path) -> None:

@@ -17,8 +17,8 @@ from photo2cartoon.training.losses import colours
 from photo2cartoon.training.restyle import RestyleTrainer
 
 SHORT = Train(
-    recipe="restyle", start_from="slim", size=128, channels=16, hourglasses=False, steps=4, batch=1, lr=1e-3,
-    ema_halflife=2.0, checkpoint_every=2, sample_every=4, log_every=1,
+    recipe="restyle", start_from="slim", size=128, channels=16, hourglasses=False, steps=2, batch=1, lr=1e-3,
+    ema_halflife=2.0, checkpoint_every=1, sample_every=2, log_every=1,
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_it_trains_from_the_source_and_resumes_to_the_same_bytes(faces, weights,
     assert rows[0]["generator/lines"] < 1e-6, "the first drawings are the source's"
     assert not (whole / "genB2A.safetensors").exists()
     train(SHORT, faces, weights, tmp_path / "again")
-    shutil.rmtree(tmp_path / "again/checkpoints/step-000004")
+    shutil.rmtree(tmp_path / "again/checkpoints/step-000002")
     again = train(SHORT, faces, weights, tmp_path / "again", resume=True)
     for path in whole.glob("*.safetensors"):
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
@@ -49,7 +49,7 @@ def test_each_loss_reaches_the_generator_alone(faces, weights):
     off = dict.fromkeys(
         ("adversarial", "adversarial_cam", "lines", "perceptual", "colours", "identity", "face_id"), 0.0
     )
-    for name in ("adversarial", "colours", "identity"):
+    for name in ("adversarial", "colours"):
         made = trainer(faces, weights, **off | {name: 1.0})
         made.step(0)
         gradients = [
