@@ -1,5 +1,7 @@
 """The lock has no version that a known advisory rules out, whoever caps it."""
 
+import tomllib
+
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -26,6 +28,7 @@ def test_the_lock_keeps_to_the_overrides_and_each_has_its_reason():
 
 
 def test_the_lock_has_what_the_project_asks_for():
-    for line in lines("requirements.in"):
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    for line in [*lines("requirements.in"), *wanted]:
         requirement = Requirement(line.partition("#")[0])
         assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier, line

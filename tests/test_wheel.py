@@ -3,7 +3,11 @@
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -34,8 +38,38 @@ def test_it_is_reproducible_and_whole(tmp_path):
         "dataset/sample.yaml",
         "pretrained/slim/checkpoint.json",
         "serving/warmup.jpg",
+        "style/template/dvc.yaml",
+        "style/template/gitignore",
+        "style/template/plots/curves.json",
+        "style/template/triton_repo/gate/1/model.py",
+        "style/template/triton_repo/photo2cartoon/1/.gitkeep",
         "cartoonize/static/index.html",
         "cartoonize/static/licences.txt",
     ):
         assert f"photo2cartoon/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+
+
+@pytest.mark.long
+def test_in_a_bare_environment_it_draws_and_says_what_else_is_needed(tmp_path, astronaut):
+    """`pip install` of the wheel alone, far from the repository."""
+    built(tmp_path / "clone", 0o022, 1_500_000_000)
+    (wheel,) = (tmp_path / "clone/dist").glob("*.whl")
+    uv, bare = Path(sys.executable).with_name("uv"), tmp_path / "bare"
+    links = ["--find-links", os.environ["PIP_FIND_LINKS"]] if "PIP_FIND_LINKS" in os.environ else []
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, bare], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "--python", bare / "bin/python", *links, wheel], check=True)
+    (tmp_path / "elsewhere").mkdir()
+    home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]}
+    home |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
+
+    def p2c(*words):
+        command = [bare / "bin/p2c", *words]
+        return subprocess.run(command, cwd=tmp_path / "elsewhere", env=home, capture_output=True, text=True)
+
+    done = p2c("cartoonize", str(astronaut), "--out", "cartoon.png")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["cartoon.png"]
+    assert (tmp_path / "cache/photo2cartoon/weights/face_landmark.tflite").is_file()
+    done = p2c("versions")
+    assert done.returncode == 1 and "package mlflow" in done.stderr and "Traceback" not in done.stderr

@@ -26,6 +26,15 @@ def main() -> None:
     try:
         with exit_on_user_error("p2c"):
             app()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "photo2cartoon":
+            raise
+        print(
+            f"p2c: this needs the package {error.name}, which comes with the whole environment: `make env` in a clone, or"
+            " `pip install --no-deps -r requirements.txt`; without it p2c draws, and calls servers",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         print("p2c: interrupted", file=sys.stderr)
         sys.exit(130)
