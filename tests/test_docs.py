@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import pytest
@@ -179,3 +180,16 @@ def test_the_site_can_be_built_and_takes_seconds():
     done = subprocess.run(["make", "docs"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Troubleshooting" in (ROOT / "site/index.html").read_text().title()
+
+
+@pytest.mark.long
+def test_the_second_command_of_the_readme_ends_with_a_served_cartoon(tmp_path):
+    assert "make demo" in code_blocks(ROOT / "README.md")[0]
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+    (clone / ".venv").symlink_to(Path(sys.prefix))
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(clone / "src")}
+    done = subprocess.run(["make", "demo"], cwd=clone, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "One call took:" in done.stdout and "Nothing is left running." in done.stdout
+    assert cv2.imread(str(clone / "cartoon.png")).shape == (256, 256, 3)

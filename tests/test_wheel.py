@@ -57,7 +57,7 @@ def test_in_a_bare_environment_it_draws_and_says_what_else_is_needed(tmp_path, a
     (wheel,) = (tmp_path / "clone/dist").glob("*.whl")
     uv, bare = Path(sys.executable).with_name("uv"), tmp_path / "bare"
     links = ["--find-links", os.environ["PIP_FIND_LINKS"]] if "PIP_FIND_LINKS" in os.environ else []
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, bare], check=True)
+    subprocess.run([sys.executable, "-m", "venv", bare], check=True)
     subprocess.run([uv, "pip", "install", "-q", "--python", bare / "bin/python", *links, wheel], check=True)
     (tmp_path / "elsewhere").mkdir()
     home = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]}

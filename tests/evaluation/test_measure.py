@@ -54,6 +54,23 @@ def test_groups_are_told_apart(measured):
     assert "| teacher |" in (out / "measures.md").read_text()
 
 
+def test_the_first_model_is_compared_with_the_others_on_the_same_people(measured, weights, tmp_path):
+    """A teacher is nearer to its drawings than a model that does nothing, and a model is no different from itself."""
+    _, _, data = measured
+    teacher = lambda portraits: np.stack([on_white(portrait) // 64 * 85 for portrait in portraits])  # noqa: E731
+    nothing = lambda portraits: np.stack([on_white(portrait) for portrait in portraits])  # noqa: E731
+    result = measure({"teacher": teacher, "nothing": nothing, "twin": teacher}, data, weights, tmp_path / "out")
+    apart = result["differences"]["teacher"]
+    scores = {name: result["models"][name]["everybody"] for name in ("teacher", "nothing")}
+    found = apart["nothing"]["identity_dlib"]
+    assert found["difference"] == pytest.approx(scores["teacher"]["identity_dlib"] - scores["nothing"]["identity_dlib"])
+    alone = np.hypot(*(scores[name]["identity_dlib_interval"] for name in scores))
+    assert -found["difference"] > found["interval"] > 0 and found["interval"] <= alone * 1.01
+    assert apart["twin"]["identity_dlib"] == {"difference": 0.0, "interval": 0.0}
+    text = (tmp_path / "out/measures.md").read_text()
+    assert "| teacher minus |" in text and "worse" in text.split("| teacher minus |")[1]
+
+
 def test_photographs_are_shown_on_request_only(measured, weights, tmp_path):
     _, out, data = measured
     names = sorted(path.name for path in out.glob("*.png"))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from photo2cartoon.cli.common import MODELS, Faces, ParamsFile, Size, WeightsFolder, app, load_params
+from photo2cartoon.cli.common import MODELS, Faces, ParamsFile, WeightsFolder, app, load_params
 from photo2cartoon.layout import WEIGHTS
 
 
@@ -19,7 +19,9 @@ def portrait(
         bool, typer.Option("--debug", help="Write the photograph with face, points, level, crop and mask instead.")
     ] = False,
     faces: Faces = "largest",
-    size: Size = None,
+    size: Annotated[
+        int | None, typer.Option(show_default="256", help="Side of each portrait, 256 or 512 pixels.")
+    ] = None,
     params: ParamsFile = None,
     weights: WeightsFolder = WEIGHTS,
 ) -> None:

@@ -17,6 +17,7 @@ from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar
 from photo2cartoon.scoring.metrics import METRICS, direction
 from photo2cartoon.scoring.scorer import Scored, Scorer
+from photo2cartoon.scoring.statistics import half_interval
 from photo2cartoon.scoring.test_set import FEWEST_IN_GROUP, TestSet
 
 PHOTOGRAPHS, STRANGERS = "photographs", "photographs of somebody else"
@@ -49,7 +50,8 @@ def measure(
 
     Returns:
         The contents of `measures.json`: the size of each group, the scores of each model for everybody and by group with
-        half of their 95 % intervals, and the spread of each recipe.
+        half of their 95 % intervals, the differences of the first model from the others on the same photographs, and the
+        spread of each recipe.
 
     Raises:
         UserError: there are too few photographs, or weights are missing.
@@ -67,7 +69,10 @@ def measure(
     scored = {name: scorer.of_images(each) for name, each in bar(cartoons.items(), desc="measure", unit="model")}
     sizes = {EVERYBODY: len(photos), **{name: int(members.sum()) for name, members in scorer.groups.items()}}
     spread = {name: _spread([scored[model].scores for model in members]) for name, members in (recipes or {}).items()}
-    result = {"groups": sizes, "models": {name: _by_group(each) for name, each in scored.items()}, "recipes": spread}
+    first, *others = models
+    apart = {name: _differences(scored[first], scored[name]) for name in others}
+    result = {"groups": sizes, "models": {name: _by_group(each) for name, each in scored.items()}}
+    result |= {"differences": {first: apart} if apart else {}, "recipes": spread}
     with atomic_dir(out, MEASURES) as partial:
         write_json(partial / MEASURES, result)
         (partial / MEASURES_TABLE).write_text(table(result), encoding="utf-8")
@@ -88,6 +93,14 @@ def table(result: Mapping) -> str:
             cells = (_cell(groups.get(group, {}), m) for m in columns)
             lines.append(f"| {model} | {' | '.join(cells)} |")
         text.append("\n".join(lines))
+    for first, others in (result.get("differences") or {}).items():
+        lines = [f"| {first} minus | {' | '.join(known)} |", "|---" * (len(known) + 1) + "|"]
+        for name, differences in others.items():
+            cells = (_difference(differences[m], m) if m in differences else "" for m in known)
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        text.append(
+            "Differences on the same photographs, with 95 % intervals of a paired bootstrap:\n\n" + "\n".join(lines)
+        )
     recipes = result.get("recipes") or {}
     if recipes:
         columns = [m for m in known if any(m in spread for spread in recipes.values())]
@@ -115,6 +128,25 @@ def draw(models: Mapping[str, Stylize], data: Path) -> dict[str, dict[str, np.nd
         name: dict(zip(held_out.stems, images.permute(0, 2, 3, 1).numpy(), strict=True))
         for name, images in drawn.items()
     }
+
+
+def _differences(one: Scored, other: Scored) -> dict[str, dict[str, float]]:
+    """Return a model's scores minus another's, with half of the 95 % interval, by metric; draws are of the same resamples."""
+    return {
+        metric: {
+            "difference": one.scores[metric] - other.scores[metric],
+            "interval": half_interval(one.draws[metric] - other.draws[metric]),
+        }
+        for metric in one.draws
+        if metric in other.draws
+    }
+
+
+def _difference(found: Mapping[str, float], metric: str) -> str:
+    """Format a difference; the interval that excludes zero says which is better."""
+    difference, half = found["difference"], found["interval"]
+    verdict = "" if abs(difference) <= half else " better" if difference * direction(metric) < 0 else " worse"
+    return f"{difference:+.3f} ± {half:.3f}{verdict}"
 
 
 def _spread(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
