@@ -80,10 +80,13 @@ train-job: $(STAMP)  ## train on a Kubernetes cluster, on one machine or several
 
 ##@ Work on the code
 
-.PHONY: check
-check: $(STAMP)  ## style, types, imports, links, licences, advisories, generated files (a minute)
+.PHONY: lint
+lint: $(STAMP)  ## style and types
 	@ruff check -q . && ruff format -q --check .
 	@mypy --no-error-summary
+
+.PHONY: check
+check: lint  ## style, types, imports, links, licences, advisories, generated files (a minute or two)
 	@python -m pytest -q --no-header tests/test_house.py tests/test_docs.py tests/test_advisories.py -k "not takes_seconds"
 
 .PHONY: format
@@ -91,7 +94,7 @@ format: $(STAMP)  ## format the code
 	@ruff check -q --fix . ; ruff format -q .
 
 .PHONY: test
-test: check  ## check the code and run all tests except the long ones (20 minutes on 2 cores)
+test: lint  ## style, types, and all tests except the long ones (20 minutes on 2 cores)
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-long
