@@ -7,6 +7,8 @@
   woman of the synthetic people.
 - `portrait-debug.jpg`: how the portrait of Eileen Collins was made.
 - `options.jpg`: both in one photograph; everybody pasted; one on a colour, one on the photograph's background, at 512 px.
+- `style.jpg` is not made here: rows of the contact sheets that `p2c measure --photographs` wrote of the project in
+  docs/tutorials/style.md, below eight of its cartoons.
 - With a dataset that holds the held-out photographs (docs/reference/model-card.md), `MODEL-without-drawing.jpg`: 32 of the
   worldwide photographs (CC0), at equal distances by name, and their cartoons; and `MODEL-with-drawing.jpg`: cartoons alone,
   because the photographs that have drawings come without a licence.

@@ -33,6 +33,8 @@ PACKAGE = Path(__file__).parents[1]
 STAGES = "dvc.yaml"
 FEWEST = 8  # cartoons; with fewer there is nothing to learn from, or to hold out
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+# Of the checkpoints, the one nearest to the style is selected that keeps people recognisable: with more steps, lines go astray.
+RECOGNISABLE = 0.6  # cosine of SFace
 # 25 minutes on 2 cores, from the bundled slim model: docs/tutorials/style.md has the measurement.
 TRAIN: dict[str, Any] = {
     "start_from": "slim", "size": 256, "channels": 16, "hourglasses": False, "steps": 600, "batch": 2, "lr": 0.001,
@@ -124,7 +126,7 @@ def parameters(name: str, kinds: Iterable[str]) -> str:
         "preprocess": {"test_share": 0.2},
         "train": {"recipe": "paired" if DRAWINGS in kinds else "restyle", **TRAIN},
         "evaluate": {"photos": "test" if PHOTOS in kinds else "all"},
-        "select": {"model_name": name},
+        "select": {"model_name": name, "floors": {"identity_sface": RECOGNISABLE}},
     }
     head = "# Parameters of this style. Those that are not here keep their defaults; `p2c params` lists all of them.\n"
     return head + yaml.safe_dump(values, sort_keys=False)
