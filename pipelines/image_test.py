@@ -19,7 +19,7 @@ import yaml
 
 from photo2cartoon.demo import photograph
 from photo2cartoon.errors import UserError, exit_on_user_error
-from photo2cartoon.layout import LOCAL
+from photo2cartoon.layout import CONTROL_KEY, LOCAL
 from photo2cartoon.ports import free_ports
 from pipelines.containers import build, engine, run
 from pipelines.run_local import PROJECT
@@ -61,7 +61,7 @@ def _no_secret_in_history(tag: str) -> None:
     found = [word for word in SECRET if f"{word}=" in history.upper()] + re.findall(r"://[^/\s:@]+:[^/\s@]+@", history)
     if found:
         raise UserError(f"{tag}: docker history shows {found[0]}")
-    names = " -o ".join(f"-name '{name}'" for name in (".env", ".netrc", ".git", "control.key", ".npmrc", "id_*"))
+    names = " -o ".join(f"-name '{name}'" for name in (".env", ".netrc", ".git", CONTROL_KEY, ".npmrc", "id_*"))
     search = f"find /app /home /root -not -path '*/site-packages/*' \\( {names} \\) 2>/dev/null || true"
     if files := run("docker", "run", "--rm", tag, "sh", "-c", search, quiet=True):
         raise UserError(f"{tag}: contains {files.splitlines()[0]}")

@@ -93,7 +93,12 @@ def commands_of(text):
     for line in (*fenced, *spans):
         for command in re.split(r" && | \| |; ", line.split("  #")[0]):
             words = command.strip().removeprefix(".venv/bin/").split()
-            if words and words[0] in ("p2c", "make") and len(words) > 1 and re.fullmatch(r"[a-z0-9-]+", words[1]):
+            if (
+                words
+                and words[0] in ("p2c", "make")
+                and len(words) > 1
+                and re.fullmatch(r"[a-z0-9][a-z0-9-]*", words[1])
+            ):
                 yield words
 
 
