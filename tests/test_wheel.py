@@ -38,7 +38,7 @@ def test_it_is_reproducible_and_whole(tmp_path):
         "dataset/sample.yaml",
         "pretrained/slim/checkpoint.json",
         "serving/warmup.jpg",
-        "style/template/dvc.yaml",
+        "style/template/stages.yaml",
         "style/template/gitignore",
         "style/template/plots/curves.json",
         "style/template/triton_repo/gate/1/model.py",

@@ -270,10 +270,11 @@ def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hoppe
         ([hopper, "--out", "a.png", "--paste"], "Triton at 127.0.0.1:1: ", False),
         (["film.mp4", "--out", "a.mp4"], "Triton at 127.0.0.1:1: ", True),
     ):
-        shutil.rmtree(tmp_path / "weights", ignore_errors=True)
-        done = p2c("cartoonize", *arguments, "--server", "127.0.0.1:1", code=1, P2C_WEIGHTS=str(weights))
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        own = {"P2C_WEIGHTS": str(weights), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = p2c("cartoonize", *arguments, "--server", "127.0.0.1:1", code=1, **own)
         assert done.stderr.splitlines()[-1].startswith(f"p2c: {reason}"), done.stderr
-        assert (tmp_path / "weights/selfie_segmentation.tflite").exists() == cut_here
+        assert (tmp_path / "cache/photo2cartoon/weights/selfie_segmentation.tflite").exists() == cut_here
 
 
 def test_two_choices_at_once(graph, checkpoint):

@@ -1,6 +1,7 @@
 """Makes the folder of a style: pictures, parameters, stages for DVC, a model repository; nothing in it needs a clone.
 
-`template/` links to the files of this repository that a style's folder gets too; a wheel has copies of them.
+`template/` links to the files of this repository that a style's folder gets too; a wheel has copies of them. DVC would take a
+file named dvc.yaml in there for a second pipeline.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def new_style(folder: Path, pictures: Pictures) -> dict[str, int]:
 
 def stages() -> str:
     """Return dvc.yaml for a folder without the code: stages depend on the installed release instead of on modules."""
-    found = yaml.safe_load((TEMPLATE / STAGES).read_text())
+    found = yaml.safe_load((TEMPLATE / "stages.yaml").read_text())
     found["vars"] = [{"p2c": "p2c"}]
     for stage in found["stages"].values():
         own = [path for path in stage.get("deps", []) if not path.startswith("src/")]
