@@ -94,7 +94,7 @@ format: $(STAMP)  ## format the code
 	@ruff check -q --fix . ; ruff format -q .
 
 .PHONY: test
-test: lint  ## style, types, and all tests except the long ones (20 minutes on 2 cores)
+test: lint  ## style, types, and all tests except the long ones (25 minutes on 2 cores)
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-long
