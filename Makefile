@@ -106,7 +106,7 @@ test-hours: $(STAMP)  ## load a server for two hours: memory, files and latency 
 	@python -m pytest -m hours -p no:xdist
 
 .PHONY: coverage
-coverage: $(STAMP)  ## run the tests and show how much of src they run; fails below 85 % (40 minutes)
+coverage: $(STAMP)  ## run the tests and show how much of src they run; fails below 85 %
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: hooks

@@ -5,6 +5,7 @@ python docs/reference.py
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
@@ -112,7 +113,7 @@ def _command(names: tuple[str, ...], command: Any) -> Iterator[str]:
     ]
     yield f"## p2c {' '.join(names)}"
     yield ""
-    yield " ".join((command.help or "").split("\f")[0].split())
+    yield textwrap.fill(" ".join((command.help or "").split("\f")[0].split()), 120, break_on_hyphens=False)
     yield ""
     yield "```"
     yield " ".join(["p2c", *names, *map(_metavar, arguments), *(["[OPTIONS]"] if options else [])])

@@ -33,9 +33,8 @@ def subscribe(name: str, address: str) -> str:
 def unsubscribe(name: str) -> None:
     """Remove the webhook of this name, if MLflow has it."""
     mlflow = connect()
-    with contextlib.suppress(
-        mlflow.MlflowException, NotImplementedError, OSError
-    ):  # as in `subscribe`: nothing to remove
+    # A store without webhooks has no method for them; one that does not answer cannot be asked to remove any.
+    with contextlib.suppress(mlflow.MlflowException, NotImplementedError, OSError):
         client = mlflow.MlflowClient()
         for webhook in client.list_webhooks(max_results=100):
             if webhook.name == name:
