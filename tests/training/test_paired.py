@@ -9,6 +9,7 @@ import torch
 from photo2cartoon import checkpoint
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Paired, Train
+from photo2cartoon.training import losses
 from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.loop import train
 from photo2cartoon.training.paired import PairedTrainer
@@ -20,14 +21,14 @@ TINY = Train(
 )  # fmt: skip
 
 
-def losses(folder):
+def curves(folder):
     return [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
 
 
 def test_it_learns_the_drawings(drawn_faces, weights, tmp_path):
     longer = TINY.model_copy(update={"steps": 30, "channels": 8, "hourglasses": False, "paired": Paired(tones=0.0)})
     train(longer, drawn_faces, weights, tmp_path / "run")
-    rows = losses(tmp_path / "run")
+    rows = curves(tmp_path / "run")
     first, last = (sum(row["generator/l1"] for row in part) / 5 for part in (rows[:5], rows[-5:]))
     assert last < 0.75 * first
     assert {"generator/l1", "generator/edges", "generator/perceptual"} <= set(rows[0])
@@ -38,7 +39,7 @@ def test_it_learns_the_drawings(drawn_faces, weights, tmp_path):
 def test_it_goes_on_to_the_same_bytes(drawn_faces, weights, tmp_path):
     section = TINY.model_copy(update={"paired": ALL})
     whole = train(section, drawn_faces, weights, tmp_path / "whole")
-    terms = {name for name in losses(tmp_path / "whole")[0] if "/" in name}
+    terms = {name for name in curves(tmp_path / "whole")[0] if "/" in name}
     assert {"generator/face_id", "generator/adversarial", "discriminator/adversarial_cam"} <= terms
     train(section, drawn_faces, weights, tmp_path / "again")
     shutil.rmtree(tmp_path / "again/checkpoints/step-000004")
@@ -75,7 +76,7 @@ def test_discriminators_that_see_lines_ask_for_no_other_brightness(drawn_faces, 
         )
         photos = trainer.data.batch(0, trainer.group)[0][:, :3]
         with torch.no_grad():
-            seen = [trainer._seen(each) for each in (photos, (photos + 1) / 2 - 1)]
+            seen = [losses.seen(each, see) for each in (photos, (photos + 1) / 2 - 1)]
             logits = [trainer.state.networks["disGB"](each).logit for each in seen]
         apart[see] = ((logits[0] - logits[1]).abs().mean() / logits[0].std()).item()
         assert trainer.step(0)["generator/adversarial"] > 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,11 @@ def lines_of(images: Tensor) -> Tensor:
     for _ in range(2):
         low = F.avg_pool2d(low, side, stride=1, padding=side // 2, count_include_pad=False)
     return (luma - low).repeat(1, 3, 1, 1)
+
+
+def seen(images: Tensor, what: Literal["colours", "lines"]) -> Tensor:
+    """What discriminators see of images `[N, 3, H, W]`: themselves, or their lines alone (`discriminators_see`)."""
+    return lines_of(images) if what == "lines" else images
 
 
 def cycle(real: Tensor, back: Tensor) -> Tensor:

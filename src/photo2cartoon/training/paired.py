@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.checkpoint import build_generator
 from photo2cartoon.dataset.faces import (
     Faces,
@@ -30,7 +29,7 @@ from photo2cartoon.dataset.faces import (
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.discriminator import build_discriminator
 from photo2cartoon.networks.face import FaceNetwork, load_face_network
-from photo2cartoon.networks.perceptual import Perceptual
+from photo2cartoon.networks.perceptual import Perceptual, load_perceptual
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import grid
 from photo2cartoon.training import losses
@@ -128,8 +127,8 @@ class PairedTrainer:
         read = PairedData.load(data, params, group)
         with_others = bool(params.paired.face_id and read.shares[1])
         face = load_face_network(params.face_network, weights) if with_others else None
-        path = find_asset("efficientnet_lite1", weights) if params.paired.perceptual else None
-        return cls(params, face, Perceptual(path, "efficientnet-lite1") if path else None, group, read)
+        perceptual = load_perceptual(weights) if params.paired.perceptual else None
+        return cls(params, face, perceptual, group, read)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -194,7 +193,7 @@ class PairedTrainer:
         fakes = state.generate("genA2B", torch.cat([photos, others])).image
 
         if self.weights.uses_discriminators:
-            images = self._seen(torch.cat([drawings, cartoons, fakes.detach()]))
+            images = losses.seen(torch.cat([drawings, cartoons, fakes.detach()]), self.weights.discriminators_see)
             sizes = [len(drawings) + len(cartoons), len(fakes)]
             outputs = (state.discriminate(name, images).split(sizes) for name in state.discriminators)
             losses.backward(
@@ -207,7 +206,7 @@ class PairedTrainer:
         if pseudo is not None:
             terms["pseudo"] = losses.weighted(self._likeness(fakes[count:], pseudo), self.weights)
         if self.weights.uses_discriminators:
-            seen = self._seen(fakes)
+            seen = losses.seen(fakes, self.weights.discriminators_see)
             outputs = ([state.discriminate(name, seen)] for name in state.discriminators)
             terms |= losses.adversarial(outputs, losses.lsgan_generator)
         if self.face is not None and len(others):
@@ -219,10 +218,6 @@ class PairedTrainer:
         state.update("generators")
         state.after_generators(len(fakes))
         return report
-
-    def _seen(self, images: Tensor) -> Tensor:
-        """What the discriminators see of images."""
-        return losses.lines_of(images) if self.weights.discriminators_see == "lines" else images
 
     def _likeness(self, fakes: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """The losses between cartoons and the drawings they should be, `[N, 3, S, S]` in -1..1."""

@@ -15,20 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.checkpoint import build_generator, load_generator
 from photo2cartoon.dataset.faces import to_float, to_uint8
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.discriminator import build_discriminator
 from photo2cartoon.networks.face import FaceNetwork, load_face_network
 from photo2cartoon.networks.generator import Generator
-from photo2cartoon.networks.perceptual import Perceptual
+from photo2cartoon.networks.perceptual import Perceptual, load_perceptual
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import grid
 from photo2cartoon.training import losses
 from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.state import State
-from photo2cartoon.training.unpaired import UnpairedData
+from photo2cartoon.training.unpaired_data import UnpairedData
 
 DISCRIMINATORS = ("disGB", "disLB")
 
@@ -73,15 +72,14 @@ class RestyleTrainer:
             raise UserError("train.accumulate: the restyle recipe takes a batch as a whole")
         group.share(params.batch)
         face = load_face_network(params.face_network, weights) if params.restyle.face_id else None
-        path = find_asset("efficientnet_lite1", weights) if params.restyle.perceptual else None
-        perceptual = Perceptual(path, "efficientnet-lite1") if path else None
+        perceptual = load_perceptual(weights) if params.restyle.perceptual else None
         source = load_generator(Path(params.start_from))
         return cls(params, source, face, perceptual, group, UnpairedData.load(data, params, group.device))
 
     @property
     def counts(self) -> dict[str, int]:
         """Pictures of each kind in the dataset."""
-        return {"photos": len(self.data.photos.pictures), "cartoons": len(self.data.cartoons.pictures)}
+        return self.data.counts
 
     @property
     def per_step(self) -> dict[str, int]:
@@ -90,9 +88,7 @@ class RestyleTrainer:
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Run step `number`, from 0, on this process's share of the batch; return the losses."""
-        share = self.group.share(self.params.batch)
-        first = number * self.params.batch + self.group.rank * share
-        return self(self.data.photos.batch(first, share), self.data.cartoons.batch(first, share), number)
+        return self(*self.data.batch(number, self.params.batch, self.group), number)
 
     @torch.no_grad()
     def grid(self) -> np.ndarray:
@@ -123,13 +119,14 @@ class RestyleTrainer:
         images = state.generate("genA2B", given).image
         fakes, same = images[:count], images[count:]
 
-        seen = self._seen(torch.cat([cartoons, fakes.detach()]))
+        seen = losses.seen(torch.cat([cartoons, fakes.detach()]), self.weights.discriminators_see)
         outputs = (state.discriminate(name, seen).split(count) for name in state.discriminators)
         losses.backward("discriminator", losses.adversarial(outputs, losses.lsgan_discriminator), self.weights, report)
         state.update("discriminators")
 
         state.freeze_discriminators(True)
-        outputs = ([state.discriminate(name, self._seen(fakes))] for name in state.discriminators)
+        seen = losses.seen(fakes, self.weights.discriminators_see)
+        outputs = ([state.discriminate(name, seen)] for name in state.discriminators)
         terms = losses.adversarial(outputs, losses.lsgan_generator)
         lines, theirs = losses.lines_of(fakes), losses.lines_of(drawings)
         terms["lines"] = (lines - theirs).abs().mean()
@@ -148,10 +145,6 @@ class RestyleTrainer:
         state.update("generators")
         state.after_generators(count)
         return report
-
-    def _seen(self, images: Tensor) -> Tensor:
-        """What the discriminators see of images."""
-        return losses.lines_of(images) if self.weights.discriminators_see == "lines" else images
 
 
 def build_networks(params: Train) -> dict[str, nn.Module]:

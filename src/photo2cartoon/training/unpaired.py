@@ -8,7 +8,6 @@ network go in one batch wherever its normalisation is per image.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from photo2cartoon.checkpoint import build_generator
-from photo2cartoon.dataset.faces import Sampler, load_faces
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.discriminator import build_discriminator
 from photo2cartoon.networks.face import FaceNetwork, load_face_network
@@ -27,44 +25,10 @@ from photo2cartoon.scoring.seven_rows import DIRECTIONS, seven_rows
 from photo2cartoon.training import losses
 from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.state import State
+from photo2cartoon.training.unpaired_data import UnpairedData
 
 GENERATORS = ("genA2B", "genB2A")
 DISCRIMINATORS = ("disGA", "disGB", "disLA", "disLB")
-SHOWN = 6  # portraits of each domain in the sample grid
-
-
-@dataclass(frozen=True)
-class UnpairedData:
-    """Photographs and cartoons without any correspondence, for this recipe and for `restyle`.
-
-    Args:
-        photos, cartoons: endless batches.
-        shown: photographs and cartoons of the sample grid, uint8 `[n, 3, S, S]`; held-out ones where there are any.
-    """
-
-    photos: Sampler
-    cartoons: Sampler
-    shown: tuple[Tensor, Tensor]
-
-    @classmethod
-    def load(cls, folder: Path, params: Train, device: torch.device) -> UnpairedData:
-        """Read a dataset with trainA, trainB, testA and testB.
-
-        Raises:
-            UserError: a folder is missing or empty.
-        """
-        photos, cartoons = (
-            Sampler.from_folder(folder / f"train{letter}", params.size, params.seed, domain, device)
-            for domain, letter in enumerate("AB")
-        )
-        return cls(photos, cartoons, (_shown(folder, "A", params.size), _shown(folder, "B", params.size)))
-
-
-def _shown(data: Path, letter: str, size: int) -> Tensor:
-    folder = data / f"test{letter}"
-    if not folder.is_dir() or not any(folder.iterdir()):
-        folder = data / f"train{letter}"
-    return load_faces(folder, size).pictures[:SHOWN]
 
 
 class Generated(NamedTuple):
@@ -123,8 +87,7 @@ class UnpairedTrainer:
     @property
     def counts(self) -> dict[str, int]:
         """Pictures of each kind in the dataset."""
-        data = self._own_data()
-        return {"photos": len(data.photos.pictures), "cartoons": len(data.cartoons.pictures)}
+        return self._own_data().counts
 
     @property
     def per_step(self) -> dict[str, int]:
@@ -133,10 +96,7 @@ class UnpairedTrainer:
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Run step `number`, from 0, on this process's share of the batch; return the losses."""
-        share = self.group.share(self.params.batch)
-        first = number * self.params.batch + self.group.rank * share
-        data = self._own_data()
-        return self(data.photos.batch(first, share), data.cartoons.batch(first, share), number)
+        return self(*self._own_data().batch(number, self.params.batch, self.group), number)
 
     def grid(self) -> np.ndarray:
         """Both directions side by side, seven rows each, as the averaged generators translate now: uint8 RGB."""
