@@ -85,7 +85,7 @@ def decode_coarsely(
     else:
         formats = tuple(name for name in formats if name != "HEIF")  # Pillow does not know the name yet
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata; the limits are checked here
         try:
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 width, height = image.size
