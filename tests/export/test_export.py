@@ -132,3 +132,9 @@ def test_a_missing_checkpoint_is_named(p2c, tmp_path):
     done = p2c("export", "--checkpoint", "nowhere", "--out", "x.onnx", code=1)
     assert done.stderr.splitlines()[-1] == "p2c: nowhere: no such checkpoint folder"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_that_is_not_there_is_named(p2c):
+    for number in (0, 99):
+        done = p2c("export", "--version", number, code=1)
+        assert done.stderr.splitlines()[-1].startswith("p2c: ") and str(number) in done.stderr
