@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photo2cartoon.assets.catalogue import find_asset
-
 if TYPE_CHECKING:
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -56,18 +54,6 @@ class Perceptual(nn.Module):
         """Map two `[N, 3, H, W]` to `[N]`: squared feature distance, averaged over places and summed over layers."""
         pairs = zip(self.features(pictures), self.features(others), strict=True)
         return functools.reduce(torch.add, ((a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs))
-
-
-def load_perceptual(weights: Path) -> Perceptual:
-    """Load the perceptual distance that losses use, in EfficientNet-Lite1; scores use another (`scoring/features.py`).
-
-    Args:
-        weights: folder that the `assets` stage filled.
-
-    Raises:
-        UserError: the file is missing or has a wrong hash.
-    """
-    return Perceptual(find_asset("efficientnet_lite1", weights), "efficientnet-lite1")
 
 
 def load_efficientnet(path: Path, kind: str) -> EfficientNet:

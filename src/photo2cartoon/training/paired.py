@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.checkpoint import build_generator
 from photo2cartoon.dataset.faces import (
     Faces,
@@ -29,7 +30,7 @@ from photo2cartoon.dataset.faces import (
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.discriminator import build_discriminator
 from photo2cartoon.networks.face import FaceNetwork, load_face_network
-from photo2cartoon.networks.perceptual import Perceptual, load_perceptual
+from photo2cartoon.networks.perceptual import Perceptual
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import grid
 from photo2cartoon.training import losses
@@ -127,7 +128,8 @@ class PairedTrainer:
         read = PairedData.load(data, params, group)
         with_others = bool(params.paired.face_id and read.shares[1])
         face = load_face_network(params.face_network, weights) if with_others else None
-        perceptual = load_perceptual(weights) if params.paired.perceptual else None
+        path = find_asset("efficientnet_lite1", weights) if params.paired.perceptual else None
+        perceptual = Perceptual(path, "efficientnet-lite1") if path else None
         return cls(params, face, perceptual, group, read)
 
     @property

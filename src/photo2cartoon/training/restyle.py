@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from photo2cartoon.assets.catalogue import find_asset
 from photo2cartoon.checkpoint import build_generator, load_generator
 from photo2cartoon.dataset.faces import to_float, to_uint8
 from photo2cartoon.errors import UserError
 from photo2cartoon.networks.discriminator import build_discriminator
 from photo2cartoon.networks.face import FaceNetwork, load_face_network
 from photo2cartoon.networks.generator import Generator
-from photo2cartoon.networks.perceptual import Perceptual, load_perceptual
+from photo2cartoon.networks.perceptual import Perceptual
 from photo2cartoon.params import Train
 from photo2cartoon.pictures import grid
 from photo2cartoon.training import losses
@@ -72,7 +73,8 @@ class RestyleTrainer:
             raise UserError("train.accumulate: the restyle recipe takes a batch as a whole")
         group.share(params.batch)
         face = load_face_network(params.face_network, weights) if params.restyle.face_id else None
-        perceptual = load_perceptual(weights) if params.restyle.perceptual else None
+        path = find_asset("efficientnet_lite1", weights) if params.restyle.perceptual else None
+        perceptual = Perceptual(path, "efficientnet-lite1") if path else None
         source = load_generator(Path(params.start_from))
         return cls(params, source, face, perceptual, group, UnpairedData.load(data, params, group.device))
 
