@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export DVC_NO_ANALYTICS := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -94,12 +95,16 @@ format: $(STAMP)  ## format the code
 	@ruff check -q --fix . ; ruff format -q .
 
 .PHONY: test
-test: lint  ## style, types, and all tests except the long ones (25 minutes on 2 cores)
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: lint  ## style, types, and the fast tests (12 minutes on 2 cores)
+	@$(PYTEST) $(ARGS)
+
+.PHONY: test-all
+test-all: lint  ## what CI runs: the slow tests too (25 minutes)
+	@$(PYTEST) -m "not long and not hours" $(ARGS)
 
 .PHONY: test-long
-test-long: $(STAMP)  ## run the long tests (10 minutes)
-	@python -m pytest -m long
+test-long: $(STAMP)  ## run the long tests (25 minutes)
+	@$(PYTEST) -m long
 
 .PHONY: test-hours
 test-hours: $(STAMP)  ## load a server for two hours: memory, files and latency have to stay flat
@@ -107,7 +112,7 @@ test-hours: $(STAMP)  ## load a server for two hours: memory, files and latency 
 
 .PHONY: coverage
 coverage: $(STAMP)  ## run the tests and show how much of src they run; fails below 85 %
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(ARGS)
+	@$(PYTEST) -m "not long and not hours" --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: hooks
 hooks: $(STAMP)  ## let git run the checks before each commit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -57,8 +60,52 @@ def kept_elsewhere(tmp_path_factory):
     """Keep MLflow's runs and all caches in temporary folders, never in the clone or in the user's home."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
     os.environ.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))  # packages, as `make env` has them
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["XDG_CACHE_HOME"] = str(shared_folder(tmp_path_factory) / "cache")  # graphs of bundled models, features
     os.environ["DVC_SITE_CACHE_DIR"] = str(tmp_path_factory.mktemp("dvc"))
+
+
+def shared_folder(tmp_path_factory) -> Path:
+    """The temporary folder of a whole run, which all workers share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def write_graph(tmp_path_factory):
+    """`write_onnx`, which takes 15 seconds, but traces each generator once for all tests and workers of a run."""
+    from photo2cartoon.export.graph import write_onnx
+
+    traced = shared_folder(tmp_path_factory) / "traced"
+
+    def write(model, path, metadata, opset):
+        import onnx
+
+        key = hashlib.sha256(str(opset).encode())
+        for name, value in model.state_dict().items():
+            key.update(name.encode() + value.numpy().tobytes())
+        kept = traced / f"{key.hexdigest()[:16]}.onnx"
+        traced.mkdir(exist_ok=True)
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                write_onnx(model, kept, {}, opset)
+        graph = onnx.load(kept)
+        onnx.helper.set_model_props(graph, {key: str(value) for key, value in metadata.items()})
+        onnx.save(graph, path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def traced_once(write_graph):
+    """Context in which `export` traces a generator only if no test has; it compares the graph with torch as always."""
+
+    @contextlib.contextmanager
+    def patched():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("photo2cartoon.export.export.write_onnx", write_graph)
+            yield
+
+    return patched
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,7 @@ def test_a_stage_depends_on_the_modules_that_it_runs_and_on_no_others(stage):
 PHOTOS = "data/photos"
 
 
+@pytest.mark.slow
 def test_no_secret_is_written_anywhere(workspace):
     """Neither into a log, nor into an artifact, a tag or MLflow's database; every stage had them in its environment."""
     files = [path for path in workspace.folder.rglob("*") if path.is_file() and "src" not in path.parts]
@@ -82,6 +83,7 @@ def workspace(tmp_path_factory, tiny_params, raw):
     return space
 
 
+@pytest.mark.slow
 def test_the_first_run_runs_every_stage_and_leaves_a_lock_to_commit(workspace):
     ran, _, printed = workspace.first
     assert ran == STAGES
@@ -91,6 +93,7 @@ def test_the_first_run_runs_every_stage_and_leaves_a_lock_to_commit(workspace):
     assert workspace.git("status", "--short") == "?? dvc.lock\n"
 
 
+@pytest.mark.slow
 def test_the_second_run_only_asks_the_sources_and_says_how_to_commit(workspace):
     done = workspace.p2c("repro")
     assert [line for line in done.stdout.splitlines() if line.startswith("Running")] == ["Running stage 'sources':"]
@@ -99,6 +102,7 @@ def test_the_second_run_only_asks_the_sources_and_says_how_to_commit(workspace):
     assert "Commit" not in workspace.p2c("repro").stdout and workspace.git("status", "--short") == ""
 
 
+@pytest.mark.slow
 def test_lost_outputs_come_back_from_the_cache(workspace):
     paths = [workspace.folder / path for paths in outputs(workspace).values() for path in paths]
     for path in paths:
@@ -110,6 +114,7 @@ def test_lost_outputs_come_back_from_the_cache(workspace):
     assert workspace.repro()[:2] == (ASKED, [])
 
 
+@pytest.mark.slow
 def test_a_lost_output_touches_no_other(workspace):
     shutil.rmtree(workspace.folder / "models/train")
     times = {path: path.stat().st_mtime_ns for path in workspace.folder.glob("models/*")}
@@ -118,6 +123,7 @@ def test_a_lost_output_touches_no_other(workspace):
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
+@pytest.mark.slow
 def test_selecting_again_makes_no_new_version_and_so_nothing_follows(workspace):
     selection = workspace.folder / "models/selected/selection.json"
     before = selection.read_text()
@@ -126,6 +132,7 @@ def test_selecting_again_makes_no_new_version_and_so_nothing_follows(workspace):
     assert workspace.repro()[:2] == (ASKED, [])
 
 
+@pytest.mark.slow
 def test_code_that_a_stage_does_not_run_leaves_it_alone(workspace):
     """Another promotion rule rescores nothing, another plan or another metric retrains nothing."""
     code = workspace.folder / "src/photo2cartoon"
@@ -143,6 +150,7 @@ def test_code_that_a_stage_does_not_run_leaves_it_alone(workspace):
             (code / name).write_text(text)
 
 
+@pytest.mark.slow
 def test_wrong_params_stop_it_before_any_work(workspace):
     shutil.rmtree(workspace.folder / "data/faces")  # there would be work to do
     workspace.params({**workspace.values, "train": {**workspace.values["train"], "lerning_rate": 1, "lr": "much"}})
@@ -154,6 +162,7 @@ def test_wrong_params_stop_it_before_any_work(workspace):
     workspace.repro()
 
 
+@pytest.mark.slow
 def test_a_parameter_that_a_stage_does_not_read_does_not_rerun_it(workspace):
     """Losses of the recipe that is not used, another profile that changes nothing here."""
     train = {**workspace.values["train"], "paired": {"l1": 9.0}}
@@ -163,6 +172,7 @@ def test_a_parameter_that_a_stage_does_not_read_does_not_rerun_it(workspace):
     workspace.repro()
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_resumes_to_the_same_bytes(workspace):
     """The whole of `dvc repro` is killed, as by a power cut, once the training has saved its second step."""
     changes = {"steps": 4, "checkpoint_every": 1}
@@ -212,12 +222,14 @@ def versions(workspace):
     return held
 
 
+@pytest.mark.slow
 def test_a_photograph_added_to_a_folder_reruns_what_follows(workspace, versions):
     assert workspace.second[0] == [stage for stage in STAGES if stage not in ("assets", "report", "export")]
     assert (workspace.folder / "data/raw/photos/ada--portrait.png").exists()
     assert all(versions["v1"][path] != versions["v2"][path] for path in versions["v1"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("versions")
 def test_two_versions_are_told_apart(workspace):
     changed = json.loads(workspace.dvc("diff", "v1", "v2", "--json").stdout)
@@ -234,6 +246,7 @@ def test_two_versions_are_told_apart(workspace):
     assert now["reports/exported.json"]["data"]["max_difference"] == parity["max_difference"]
 
 
+@pytest.mark.slow
 def test_a_checkout_brings_the_first_version_back_to_the_byte(workspace, versions):
     for tag in ("v1", "v2"):
         workspace.git("checkout", "-q", tag)
@@ -242,6 +255,7 @@ def test_a_checkout_brings_the_first_version_back_to_the_byte(workspace, version
     workspace.git("checkout", "-q", "main")
 
 
+@pytest.mark.slow
 def test_a_fresh_clone_pulls_everything_and_reruns_nothing(workspace, versions, tmp_path):
     clone = Workspace(tmp_path, origin=workspace)
     clone.git("checkout", "-q", "v1")
@@ -254,6 +268,7 @@ def test_a_fresh_clone_pulls_everything_and_reruns_nothing(workspace, versions, 
     assert ran == ASKED and "the photos stay as they were when last seen" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("versions")
 def test_other_projects_get_data_and_model_at_a_revision(workspace, versions, tmp_path):
     other = Workspace(tmp_path, git=False)
@@ -274,6 +289,7 @@ def test_other_projects_get_data_and_model_at_a_revision(workspace, versions, tm
     assert folder_hash(tmp_path / "model") == versions["v1"]["models/selected"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("versions")
 def test_plots_show_curves_and_pictures_and_load_nothing(workspace):
     workspace.p2c("dvc-setup")
@@ -286,6 +302,7 @@ def test_plots_show_curves_and_pictures_and_load_nothing(workspace):
     assert all((static / name).stat().st_size for name in ("v1_reports_evaluation_drawings.png",))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("versions")
 def test_experiments_run_from_a_queue_and_are_compared(workspace):
     workspace.dvc("exp", "run", "--queue", "--name", "asks", "-S", "+select.promote=ask", "select")

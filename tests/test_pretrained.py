@@ -43,6 +43,7 @@ def test_it_draws_a_cartoon_of_that_person(name, weights, hopper, astronaut):
     assert flat(cartoons) > flat(photos)
 
 
+@pytest.mark.slow
 def test_a_fresh_machine_draws_without_training(p2c, weights, hopper, tmp_path):
     """One photograph is drawn in torch at once; a folder is drawn by a graph that is exported once and kept."""
     (tmp_path / "in").mkdir()

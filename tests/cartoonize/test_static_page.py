@@ -24,6 +24,8 @@ from photo2cartoon.serving.session import draw, open_session
 from tests.browser import chromium
 from tests.conftest import noise
 
+pytestmark = pytest.mark.slow
+
 LARGEST = 8_000_000  # bytes, of the folder
 COLOURS = (0.9, 0.0)
 

@@ -14,7 +14,7 @@ from photo2cartoon.cartoonize.stills import Cartoonizer, cartoonize
 from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice, by_onnxruntime, by_torch
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.errors import UserError
-from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
+from photo2cartoon.export.graph import PortraitToCartoon
 from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import decode_png, encode_png
@@ -27,9 +27,9 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def graph(trained, tmp_path_factory):
+def graph(trained, write_graph, tmp_path_factory):
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    write_onnx(PortraitToCartoon(load_generator(trained / "checkpoints/step-000004")), path, {}, 18)
+    write_graph(PortraitToCartoon(load_generator(trained / "checkpoints/step-000004")), path, {}, 18)
     return path
 
 
@@ -43,6 +43,7 @@ def test_torch_and_onnxruntime_draw_the_same(graph, checkpoint, weights, hopper)
     assert np.abs(one - other).max() <= 1
 
 
+@pytest.mark.slow
 def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, tmp_path):
     """photo2cartoon's ONNX file (float `input`, `output`) matches its imported checkpoint and the original's script."""
     state = original.tensors(original.generator_shapes(8, 256))
@@ -64,7 +65,7 @@ def test_photo2cartoons_own_graph_is_drawn_with_as_it_is(weights, hopper, p2c, t
     assert np.abs(script - own).max() <= 8 and np.abs(script - own).mean() < 1
 
 
-@pytest.mark.parametrize("size", [128, 192])
+@pytest.mark.parametrize("size", [128, pytest.param(192, marks=pytest.mark.slow)])
 def test_photo2cartoons_own_graph_draws_as_its_import_does_at_every_size(weights, hopper, tmp_path, size):
     state = original.tensors(original.generator_shapes(4, size))
     original.write_onnx(tmp_path / "own.onnx", state, size, dynamo=False, opset_version=11)

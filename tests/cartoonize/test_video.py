@@ -190,6 +190,7 @@ def test_a_video_of_512_pixels_on_a_colour(portrait, maker, tmp_path):
     assert frames.shape == (5, 512, 512, 3) and is_colour(frames[2][:30, :30], (32, 96, 160))
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(video, maker, tmp_path):
     held, most = [], []
 

@@ -24,6 +24,8 @@ from photo2cartoon.tracking import registry
 from pipelines.object_storage import round_trip
 from tests.registered import register
 
+pytestmark = pytest.mark.slow
+
 
 class Chain:
     """Runs components one after another, as the pipeline does; `made` has the outputs by name."""
@@ -60,7 +62,7 @@ class Chain:
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory, storage, tiny_params):
+def chain(tmp_path_factory, storage, tiny_params, traced_once):
     """All steps, from the sources to a promoted version."""
     folder = tmp_path_factory.mktemp("chain")
     (folder / "params.yaml").write_text(yaml.safe_dump({**tiny_params, "select": {"model_name": "chain"}}))
@@ -87,7 +89,8 @@ def chain(tmp_path_factory, storage, tiny_params):
     chain.scoring |= {"averages": made["averages"], "scored": made["scored"], "weights": made["scoring"]}
     with Reads([Path(made[name].path) for name in ("averages", "scored", "scoring")]) as chain.reads:
         chain.step(evaluate, ("scores", "finalists", "metrics", "drawings"), **chain.scoring)
-    chain.promote()
+    with traced_once():
+        chain.promote()
     return chain
 
 
@@ -137,7 +140,7 @@ def test_a_second_promotion_takes_the_graph_from_mlflow_and_leaves_aliases_alone
     assert chain.made["thirdparity"].metadata == chain.made["parity"].metadata
 
 
-def test_a_failed_component_leaves_no_output(chain, tmp_path, monkeypatch, capsys):
+def test_a_failed_component_leaves_no_output(chain, traced_once, tmp_path, monkeypatch, capsys):
     """Nothing half-written for Kubeflow to upload, and nothing half promoted."""
 
     def fails(component, outputs, into, words, **given):
@@ -158,7 +161,7 @@ def test_a_failed_component_leaves_no_output(chain, tmp_path, monkeypatch, capsy
     fails(evaluate, outputs, "few", "testA", **chain.scoring | {"scored": few})
 
     strict = {**chain["export"], "max_mean_difference": 0.0}
-    with pytest.raises(SystemExit):
+    with traced_once(), pytest.raises(SystemExit):
         chain.promote("strict", export=strict, repository=str(tmp_path / "repository"))
     assert "torch differ" in capsys.readouterr().err
     assert chain.left("strict") == [] and not (tmp_path / "repository").exists()

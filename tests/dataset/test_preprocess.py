@@ -260,7 +260,7 @@ def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("parts", [2, 20])
+@pytest.mark.parametrize("parts", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_made_in_shards_it_is_the_same_dataset(raw, drawn_faces, weights, tmp_path, parts):
     """Also when object storage, which keeps files only, has dropped the empty folders of the shards."""
     folder = drawn_faces.parent

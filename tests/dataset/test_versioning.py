@@ -46,6 +46,7 @@ def objects(folder):
     return sorted(found, key=lambda path: path.stat().st_size, reverse=True)
 
 
+@pytest.mark.slow
 def test_without_git_everything_works_but_the_diffs(make):
     space = make(git=False)
     assert "is not a git repository" in space.repro("params", code=255)[2]
@@ -86,6 +87,7 @@ def test_a_damaged_object_in_a_remote_is_not_taken_for_a_picture(shared, make, t
     assert folder_hash(clone.folder / RAW) == folder_hash(shared.folder / RAW)
 
 
+@pytest.mark.slow
 def test_a_remote_that_refuses_the_credentials(shared, storage):
     keys = {"access_key_id": "somebody", "secret_access_key": "else", "endpointurl": storage.client.meta.endpoint_url}
     shared.dvc("remote", "add", "-d", "store", f"s3://{storage.bucket}/dvc")
@@ -102,6 +104,7 @@ def test_a_remote_that_refuses_the_credentials(shared, storage):
     assert any(key.startswith("dvc/files/md5/") for key in storage.keys("dvc"))
 
 
+@pytest.mark.slow
 def test_a_cache_on_a_full_disk_is_an_error_and_loses_nothing(make, tmp_path):
     small = tmp_path / "small"
     small.mkdir()

@@ -49,6 +49,7 @@ def test_votes_are_kept_and_a_double_click_counts_once(tmp_path):
         Session(("a", "c"), PHOTOS, tmp_path / "votes.jsonl")
 
 
+@pytest.mark.slow
 def test_the_page_asks_and_mlflow_gets_the_votes(trained, faces, tmp_path):
     port = free_ports(1)[0]
     steps = [trained / f"checkpoints/step-00000{n}" for n in (2, 4)]

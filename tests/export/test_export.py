@@ -69,11 +69,11 @@ def test_any_number_of_portraits(exported):
 @pytest.mark.parametrize(
     ("trained", "light", "drawn_at"),
     [
-        (256, True, {256: 256, 320: 320, 512: 512}),
+        pytest.param(256, True, {256: 256, 320: 320, 512: 512}, marks=pytest.mark.slow),
         (128, True, {256: 128, 512: 256}),
-        (192, True, {256: 192, 512: 384}),
-        (144, True, {256: 144, 512: 144}),
-        (512, True, {256: 512, 512: 512}),
+        pytest.param(192, True, {256: 192, 512: 384}, marks=pytest.mark.slow),
+        pytest.param(144, True, {256: 144, 512: 144}, marks=pytest.mark.slow),
+        pytest.param(512, True, {256: 512, 512: 512}, marks=pytest.mark.slow),
         (128, False, {256: 128, 512: 128}),
     ],
 )

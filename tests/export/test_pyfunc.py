@@ -11,12 +11,10 @@ import mlflow
 import numpy as np
 import pytest
 
-from photo2cartoon.checkpoint import load_generator
-from photo2cartoon.export.graph import PortraitToCartoon, write_onnx
+from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.export.pyfunc import write_pyfunc
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
-from photo2cartoon.pretrained import resolve
 from photo2cartoon.serving.session import draw, open_session
 
 
@@ -24,9 +22,8 @@ from photo2cartoon.serving.session import draw, open_session
 def version(tmp_path_factory, weights, astronaut) -> Path:
     """The folder of a version with the bundled slim model."""
     folder = tmp_path_factory.mktemp("pyfunc")
-    write_onnx(PortraitToCartoon(load_generator(resolve(Path("slim")))), folder / "slim.onnx", {}, 18)
-    write_pyfunc(folder / "version", folder / "slim.onnx", PortraitParams(), weights, astronaut.read_bytes())
-    assert sorted(path.name for path in folder.iterdir()) == ["slim.onnx", "version"]
+    write_pyfunc(folder / "version", pretrained_graph("slim"), PortraitParams(), weights, astronaut.read_bytes())
+    assert [path.name for path in folder.iterdir()] == ["version"]
     return folder / "version"
 
 

@@ -43,7 +43,7 @@ def test_a_generator_of_another_machine_is_not_taken_for_ours(files, weights, tm
     assert "exported_with" in registry.read_tags(MODEL, version)
 
 
-def test_a_version_that_a_person_registered_is_exported(checkpoint, faces, weights, tmp_path):
+def test_a_version_that_a_person_registered_is_exported(checkpoint, faces, weights, traced_once, tmp_path):
     """On MLflow's page a person registers a checkpoint that `select` did not choose; nothing but its files is known."""
     copy_generator(checkpoint, tmp_path / "files")
     run = runs.begin("train", None, "train").whole
@@ -58,5 +58,6 @@ def test_a_version_that_a_person_registered_is_exported(checkpoint, faces, weigh
     init_repository(repository, ROOT / "triton_repo")
     with pytest.raises(UserError, match="`p2c export --version 1` puts it there"):
         promote(repository, model)
-    assert export_version(Export(), "by-hand", 1, faces, None, PortraitParams(), weights).passed
+    with traced_once():
+        assert export_version(Export(), "by-hand", 1, faces, None, PortraitParams(), weights).passed
     assert promote(repository, model) == 1 and list_versions(repository) == [1]

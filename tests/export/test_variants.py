@@ -30,6 +30,12 @@ def graphs(faces, tmp_path_factory):
     return folder, portraits
 
 
+@pytest.fixture
+def traced(traced_once):
+    with traced_once():
+        yield
+
+
 def kinds(path):
     model = onnx.load(path)
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
@@ -81,6 +87,7 @@ def test_weights_in_8_bits_are_a_quarter_and_draw_the_same(graphs, tmp_path):
         assert np.all(np.abs(restored - onnx.numpy_helper.to_array(before[name])) <= 0.501 * scale.max())
 
 
+@pytest.mark.usefixtures("traced")
 def test_the_gate_knows_what_each_is_allowed(checkpoint, faces, tmp_path):
     report = tmp_path / "parity.json"
     export(Export(variant="fp16"), checkpoint, faces, tmp_path / "g.onnx", report)

@@ -123,11 +123,16 @@ def onnx_file(tmp_path_factory):
 @pytest.mark.parametrize(
     "options",
     [
-        {"dynamo": False, "opset_version": 9, "do_constant_folding": False},  # as torch 1.4 did
-        {"dynamo": False, "opset_version": 11, "dynamic_axes": {"input": {0: "N"}, "output": {0: "N"}}},
-        {"dynamo": True, "external_data": False},
+        pytest.param(
+            {"dynamo": False, "opset_version": 9, "do_constant_folding": False},  # as torch 1.4 did
+            id="nothing folded",
+        ),
+        pytest.param(
+            {"dynamo": False, "opset_version": 11, "dynamic_axes": {"input": {0: "N"}, "output": {0: "N"}}},
+            id="free batch",
+        ),
+        pytest.param({"dynamo": True, "external_data": False}, id="exporter of today", marks=pytest.mark.slow),
     ],
-    ids=["nothing folded", "free batch", "exporter of today"],
 )
 def test_onnx_whichever_names_are_left(tmp_path, picture, options):
     state = states()["genA2B"]
@@ -271,7 +276,8 @@ def test_what_is_none_of_these_files(tmp_path, p2c):
     assert not (tmp_path / "out").exists()
 
 
-def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weights, hopper):
+@pytest.mark.slow
+def test_training_and_drawing_go_on_from_it(tmp_path, p2c, faces, weights, hopper):
     write(tmp_path / "w.pt", "pt", states())
     done = p2c("import-weights", "w.pt", "--out", "imported", "--size", SIZE)
     assert done.stdout.startswith(
@@ -281,8 +287,7 @@ def test_training_drawing_and_exporting_go_on_from_it(tmp_path, p2c, faces, weig
     assert p2c("import-weights", "w.pt", "--out", "imported", code=1).stderr.startswith(
         "p2c: imported: is there already"
     )
-    p2c("export", "--checkpoint", "imported", "--out", "g.onnx")
-    p2c("cartoonize", hopper, "--model", "g.onnx", "--weights", weights, "--out", "onnx.png")
+    p2c("cartoonize", hopper, "--checkpoint", "imported", "--weights", weights, "--out", "drawn.png")
     section = {"size": SIZE, "channels": CHANNELS, "steps": 2, "log_every": 1, "lr": 1e-6}
     (tmp_path / "params.yaml").write_text(json.dumps({"train": section}))
     given = ["--data", faces, "--weights", weights]

@@ -71,6 +71,7 @@ def test_the_eyes_are_where_they_are_whoever_found_the_face(weights, detector, p
     assert np.linalg.norm((face.points - expected.points)[[36, 45]], axis=1).max() < 0.04 * apart
 
 
+@pytest.mark.slow
 def test_face_alignment_finds_its_weights_there_and_nowhere_else(fan_weights, hopper, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("face-alignment went to fetch something")

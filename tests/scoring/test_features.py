@@ -79,6 +79,7 @@ def test_wrong_inception_weights_are_refused(tmp_path):
         module.inception_features(tmp_path)
 
 
+@pytest.mark.slow
 def test_fid_is_pytorch_fids(pictures, tmp_path, monkeypatch):
     """The real weights cannot be fetched here, so both programs use the same random weights."""
     path = tmp_path / read_catalogue()["inception_fid"].file

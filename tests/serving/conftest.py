@@ -28,7 +28,7 @@ MODEL = Select(model_name="served", metric="kernel_face", promote="always")
 
 
 @pytest.fixture(scope="session")
-def versions(trained, faces, weights, tmp_path_factory):
+def versions(trained, faces, weights, traced_once, tmp_path_factory):
     """Two exported versions in the registry with different cartoons; returns versions and checkpoint folders."""
     folder = tmp_path_factory.mktemp("versions")
     result = evaluate(Evaluate(photos="all"), trained, faces, weights, folder / "scores")
@@ -37,7 +37,8 @@ def versions(trained, faces, weights, tmp_path_factory):
         only = {key: value for key, value in result["scores"].items() if key in ("photographs", name)}
         (folder / "scores/scores.json").write_text(json.dumps(result | {"scores": only}))
         selection = select(MODEL, folder / "scores", trained, folder / name)
-        export(Export(), folder / name, faces, folder / f"{name}.onnx", weights=weights)
+        with traced_once():
+            export(Export(), folder / name, faces, folder / f"{name}.onnx", weights=weights)
         selected.append((selection.version, folder / name))
     return selected
 

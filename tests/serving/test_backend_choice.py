@@ -21,6 +21,8 @@ from photo2cartoon.serving.storage import storage_at
 from photo2cartoon.tracking import registry
 from tests.serving.conftest import MODEL
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("openvino")
 
 

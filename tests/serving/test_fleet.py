@@ -15,6 +15,8 @@ from photo2cartoon.serving.server import Server
 from photo2cartoon.tracking import registry
 from tests.serving.conftest import MODEL
 
+pytestmark = pytest.mark.slow
+
 KEY = "a-key-for-the-tests"
 NAMES = {"cartoons-each": ["127.0.0.2", "127.0.0.1"], "cartoons": ["127.0.0.1"]}
 

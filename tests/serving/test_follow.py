@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from photo2cartoon.pictures import decode_png
 from photo2cartoon.ports import free_ports
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.follow import Follower
-from photo2cartoon.serving.repository import list_versions, promote
+from photo2cartoon.serving.repository import init_repository, list_versions, promote
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.tracking import registry
 from photo2cartoon.tracking.client import connect, experiment, link
@@ -38,13 +37,11 @@ HOOKS |= {"MLFLOW_WEBHOOK_CACHE_TTL": "1"}  # seconds until it knows a new webho
 
 
 @pytest.fixture(scope="module")
-def team(tiny, faces, weights, tmp_path_factory):
+def team(tiny, faces, weights, traced_once, tmp_path_factory):
     """MLflow's server with two exported versions of one training, and Triton with the first; a browser beside them."""
     folder = tmp_path_factory.mktemp("team")
     repository = folder / "triton_repo"
-    shutil.copytree(ROOT / "triton_repo", repository, ignore=shutil.ignore_patterns("[0-9]*", ".retired"))
-    for model in ("photo2cartoon", "portrait", "picture"):
-        shutil.copytree(ROOT / "triton_repo" / model, repository / model, dirs_exist_ok=True)
+    init_repository(repository, ROOT / "triton_repo")
     (folder / "mlflow").mkdir()
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -59,7 +56,8 @@ def team(tiny, faces, weights, tmp_path_factory):
             only = {key: value for key, value in result["scores"].items() if key in ("photographs", name)}
             (folder / "scores/scores.json").write_text(json.dumps(result | {"scores": only}))
             select(Select(metric=metric, promote=promotes), folder / "scores", folder / "train", folder / name)
-            export(Export(), folder / name, faces, folder / f"{name}.onnx", weights=weights)
+            with traced_once():
+                export(Export(), folder / name, faces, folder / f"{name}.onnx", weights=weights)
         promote(repository, Select())
         browser = stack.enter_context(chromium(folder / "profile", width=2400))
         server = stack.enter_context(Server(repository, folder / "run", Ports.free(), weights, None))

@@ -146,6 +146,7 @@ def test_promoting_without_a_champion_or_an_export_says_what_to_do(repository, t
         promote(tmp_path, MODEL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["terminate", "kill"])
 def test_serve_runs_until_it_is_told_to_stop_and_leaves_nothing_behind(repository, weights, hopper, tmp_path, how):
     ports = Ports.free()

@@ -19,6 +19,8 @@ from photo2cartoon.tracking import registry, version_files
 from tests.registered import register
 from tests.serving.conftest import MODEL, in_process, levels, parent, tiny_graph, under_load, words
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_busy_server_refuses_at_once_and_draws_again(server, hopper):
     """Nothing queues beyond what the server can do in seconds; places come back also from calls that failed."""

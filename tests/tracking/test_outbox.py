@@ -28,6 +28,7 @@ def history(client, run, key):
     return [(point.step, point.value) for point in client.get_metric_history(run, key)]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_in_the_middle_loses_nothing(elsewhere, monkeypatch, capsys):
     with mlflow_server(elsewhere) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -60,6 +60,7 @@ def postgresql(folder):
         run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
 
 
+@pytest.mark.slow
 def test_from_training_to_a_promoted_version(storage, tiny, faces, weights, astronaut, tmp_path, monkeypatch):
     system, _ = file_system("s3://mlflow")
     for bucket in ("mlflow", "models"):

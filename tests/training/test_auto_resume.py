@@ -52,6 +52,7 @@ def status(folder):
     return connect().MlflowClient().get_run(run).info.status, run
 
 
+@pytest.mark.slow
 def test_another_parameter_starts_a_new_run_and_closes_the_old_one(params, faces, weights, tmp_path, capfd):
     killed_at(1, params, faces, weights, tmp_path)
     old = next((tmp_path / "var/training").iterdir())

@@ -1,5 +1,6 @@
 """Two processes make the same steps as one; a run that was killed resumes to the same bytes."""
 
+import functools
 import json
 import os
 import random
@@ -75,16 +76,21 @@ def same_bytes(a, b, step=6):
 
 @pytest.fixture(scope="module")
 def whole(faces, weights, tmp_path_factory):
-    """A run that nothing happened to, on one process and on two."""
-    folders = {processes: tmp_path_factory.mktemp(f"whole-{processes}") for processes in (1, 2)}
-    for processes, folder in folders.items():
+    """Function of the number of processes: the folder of a run that nothing happened to."""
+
+    @functools.cache
+    def run(processes):
+        folder = tmp_path_factory.mktemp(f"whole-{processes}")
         finish(start(folder, faces, weights, processes=processes))
-    return folders
+        return folder
+
+    return run
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_steps_of_one(whole):
     """With the same batch, from the command on; what differs is the order of additions, which every step lets grow."""
-    for step, (one, two) in enumerate(zip(losses(whole[1]), losses(whole[2]), strict=True)):
+    for step, (one, two) in enumerate(zip(losses(whole(1)), losses(whole(2)), strict=True)):
         for name, value in one.items():
             bound = (1e-5, 1e-3, 0.02, 0.1, 0.1, 0.1)[step]
             assert two[name] == pytest.approx(value, rel=bound, abs=1e-4), (step, name)
@@ -112,6 +118,7 @@ def three_steps(folder):
     group.destroy()
 
 
+@pytest.mark.slow
 def test_where_rounding_does_not_show_two_processes_are_one(tmp_path):
     program = [sys.executable, "-c", f"from {__name__} import three_steps; three_steps({str(tmp_path)!r})"]
     meeting = {
@@ -132,6 +139,7 @@ def test_where_rounding_does_not_show_two_processes_are_one(tmp_path):
             assert member[name].item() == pytest.approx(value.item(), rel=1e-9), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(whole, faces, weights, tmp_path, processes):
     again = tmp_path / "again"
@@ -141,12 +149,13 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(whole, faces, weights
     running.kill()
     running.wait()
     finish(start(again, faces, weights, "--resume", processes=processes))
-    same_bytes(whole[processes], again)
-    assert losses(whole[processes]) == losses(again)
+    same_bytes(whole(processes), again)
+    assert losses(whole(processes)) == losses(again)
     assert [path.name for path in (again / "run/checkpoints").iterdir() if not path.name.startswith("step-")] == []
 
 
-@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
 def test_asked_to_stop_it_saves_the_step_and_says_try_again(whole, faces, weights, tmp_path, processes):
     again = tmp_path / "again"
     running = start(again, faces, weights, processes=processes, checkpoint_every=100)
@@ -157,7 +166,7 @@ def test_asked_to_stop_it_saves_the_step_and_says_try_again(whole, faces, weight
     assert [path.name for path in (again / "run/state").iterdir()] == [f"step-{step:06d}"] and step < 6
     assert not (again / "run/checkpoints").exists()  # an uninterrupted run would not have that checkpoint
     finish(start(again, faces, weights, "--resume", processes=processes))
-    same_bytes(whole[processes], again)
+    same_bytes(whole(processes), again)
 
 
 @pytest.mark.long
@@ -191,7 +200,7 @@ def test_a_process_that_dies_ends_the_run(faces, weights, tmp_path):
 
 @pytest.mark.long
 def test_a_damaged_checkpoint_is_passed_over(whole, faces, weights, tmp_path):
-    shutil.copytree(whole[1], tmp_path / "again")
+    shutil.copytree(whole(1), tmp_path / "again")
     again = tmp_path / "again"
     damaged = again / "run/checkpoints/step-000006/disGA.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:1000])
@@ -199,8 +208,8 @@ def test_a_damaged_checkpoint_is_passed_over(whole, faces, weights, tmp_path):
     assert f"passed over: {damaged}: damaged" in told
     names = sorted(path.name for path in (again / "run/checkpoints").iterdir())
     assert names == ["damaged-step-000006", "step-000002", "step-000004", "step-000006"]
-    same_bytes(whole[1], again)
-    assert losses(whole[1]) == losses(again)
+    same_bytes(whole(1), again)
+    assert losses(whole(1)) == losses(again)
 
 
 def test_a_full_disk_is_a_sentence_and_nothing_is_half_written(faces, weights, checkpoint, tmp_path):

@@ -123,6 +123,7 @@ def test_it_logs_into_the_run_that_kubeflow_made(faces, weights, tiny, tmp_path,
     assert client.get_run(whole).info.status == "RUNNING"  # Kubeflow ends its own
 
 
+@pytest.mark.slow
 def test_training_goes_on_while_mlflow_is_away(faces, weights, tmp_path):
     """The server is killed in the middle and comes back at the end: every point of the curves and every image arrives."""
     small = "size: 128, channels: 4, hourglasses: false, blocks: 1, steps: 12"
