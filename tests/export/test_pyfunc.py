@@ -90,4 +90,5 @@ def test_it_loads_in_a_bare_environment(version, expected, astronaut, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(moved / "code/photo2cartoon/__init__.py")
-    assert np.array_equal(decode((tmp_path / "cartoon.png").read_bytes()), expected)
+    cartoon = decode((tmp_path / "cartoon.png").read_bytes()).astype(int)
+    assert np.abs(cartoon - expected).max() <= 2  # numpy 2 rounds otherwise than the lock's 1.26

@@ -29,8 +29,9 @@ from photo2cartoon.serving.session import draw, open_session
 PHOTO, CARTOON = "photo", "cartoon"
 MODEL_DATA = "model"  # name of the data folder; MLflow puts it into `data/`
 SETTINGS, WEIGHTS_FOLDER = "portrait.json", "weights"
+# numpy comes with OpenCV, which asks for 2: the lock has 1.26 against its wish, for Triton (requirements-overrides.txt).
 _PACKAGES = (
-    *("mlflow", "numpy", "pandas", "pillow", "pillow-heif", "opencv-python-headless", "ai-edge-litert", "onnxruntime"),
+    *("mlflow", "pandas", "pillow", "pillow-heif", "opencv-python-headless", "ai-edge-litert", "onnxruntime"),
     *("pydantic", "pyyaml", "tqdm", "requests"),
 )
 _FACE_ALIGNMENT = ("face-alignment", "torch")  # for its detectors and landmarks
