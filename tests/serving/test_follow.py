@@ -20,6 +20,7 @@ from photo2cartoon.params import Evaluate, Export, Select
 from photo2cartoon.pictures import decode_png
 from photo2cartoon.ports import free_ports
 from photo2cartoon.serving.client import Client
+from photo2cartoon.serving.control import VARIABLE
 from photo2cartoon.serving.follow import Follower
 from photo2cartoon.serving.repository import init_repository, list_versions, promote
 from photo2cartoon.serving.server import Ports, Server
@@ -45,6 +46,7 @@ def team(tiny, faces, weights, traced_once, tmp_path_factory):
     (folder / "mlflow").mkdir()
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv(VARIABLE, "a-key-for-the-tests")  # of model control, for server and follower
         uri = stack.enter_context(mlflow_server(folder / "mlflow", **HOOKS))
         patch.setenv("MLFLOW_TRACKING_URI", uri)
         train(tiny, faces, weights, folder / "train")
