@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import mlflow
@@ -30,18 +31,16 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 @contextlib.contextmanager
-def postgresql(folder):
+def postgresql():
     """Run Debian's PostgreSQL on loopback; yield the address of a new database, and a function that restarts it."""
     if not PROGRAMS:
         pytest.skip("Debian's package postgresql is not installed")
     programs, (port,) = PROGRAMS[-1], free_ports(1)
-    folder.mkdir()
+    # Not in pytest's folder, which another pytest closes to everybody else when it starts.
+    folder = Path(tempfile.mkdtemp())
     user, who = {}, "mlflow"
     if os.geteuid() == 0:  # it refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and parent != Path("/") and parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o055)
         user = {"user": "postgres", "group": "postgres", "extra_groups": []}
 
     def run(program, *arguments):
@@ -58,6 +57,7 @@ def postgresql(folder):
         yield f"postgresql+psycopg2://{who}@127.0.0.1:{port}/mlflow", restart
     finally:
         run("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_from_training_to_a_promoted_version(storage, tiny, faces, weights, astr
             system.mkdir(bucket)
     repository = "s3://models/triton"
     with (
-        postgresql(tmp_path / "postgresql") as (store, restart),
+        postgresql() as (store, restart),
         mlflow_server(tmp_path, store=store, artifacts="s3://mlflow/artifacts", **storage.environment) as uri,
     ):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
