@@ -103,7 +103,7 @@ test-all: lint  ## what CI runs: the slow tests too (25 minutes)
 	@$(PYTEST) -m "not long and not hours" $(ARGS)
 
 .PHONY: test-long
-test-long: $(STAMP)  ## run the long tests (25 minutes)
+test-long: $(STAMP)  ## run the long tests (half an hour)
 	@$(PYTEST) -m long
 
 .PHONY: test-hours

@@ -137,4 +137,4 @@ def test_a_missing_checkpoint_is_named(p2c, tmp_path):
 def test_a_version_that_is_not_there_is_named(p2c):
     for number in (0, 99):
         done = p2c("export", "--version", number, code=1)
-        assert done.stderr.splitlines()[-1].startswith("p2c: ") and str(number) in done.stderr
+        assert f"has no version {number} of 'photo2cartoon'; `p2c versions` lists them" in done.stderr.splitlines()[-1]
