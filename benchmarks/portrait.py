@@ -2,8 +2,9 @@
 
     python -m benchmarks.portrait --photos DIR --weights weights
 
-Photographs in which no maker finds a face take no part. Calls take turns, so a noisy machine slows all of them alike. A
-face counts as found if its centre is within a third of its width of where the undistorted photograph has it.
+Photographs in which no maker finds a face take no part; their names are printed. Calls take turns, so a noisy machine
+slows all of them alike. A face counts as found if its centre is within a third of its width of where the undistorted
+photograph has it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ MAKERS = {"mediapipe": ("mediapipe", "mediapipe"), "hog": ("hog", "dlib"), "mmod
 CANVAS, GREY = 1024, (120, 120, 120)
 WIDTHS, TILTS, LIGHT = (96, 64, 48, 32, 24), (20, 45, 90, 135, 180), (0.25, 0.12, 0.06)
 GROUPS = (2, 4, 8)
-# Individual typology angle of the cheeks, degrees: dark below the first, light above the second. A head counts as turned
-# if the nose divides the distance between the outer eye corners more unevenly than this.
-SKIN, TURNED = (10, 41), 0.25
+# Individual typology angle of the cheeks, degrees: dark below the first, light above the second.
+SKIN = (10, 41)
+TURNS = (15, 25, 40)  # least angles of three classes of turned heads, degrees
 CHEEKS = ((31, 48), (35, 54))  # between each pair of points
 
 Photo = tuple[np.ndarray, np.ndarray]  # RGB, and the 68 points of its largest face
@@ -43,6 +44,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=Path("weights"), help="folder that `p2c assets` filled")
     parser.add_argument("--makers", default="mediapipe,hog", help=f"some of {', '.join(MAKERS)}; the first is the base")
     parser.add_argument("--limit", type=int, default=40, help="photographs at most")
+    parser.add_argument(
+        "--kind", default="", help="search only pictures of this kind, without times; e.g. 'head turned', skin"
+    )
     options = parser.parse_args()
     cv2.setNumThreads(2)
     makers = {}
@@ -55,8 +59,9 @@ def main() -> None:
     paths = list(found_paths)[: options.limit]
     if not paths:
         raise UserError(f"{options.photos}: holds no pictures")
-    times(makers, paths)
-    found(makers, paths)
+    if not options.kind:
+        times(makers, paths)
+    found(makers, paths, options.kind)
 
 
 def times(makers: dict[str, PortraitMaker], paths: Sequence[Path]) -> None:
@@ -88,11 +93,18 @@ def _without_a_face() -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(getattr(data, name)()[..., :3])
 
 
-def found(makers: dict[str, PortraitMaker], paths: Sequence[Path]) -> None:
-    """Print the share of faces that each maker finds, by kind of picture."""
-    photos = [photo for photo in (_known(decode(path), makers.values()) for path in paths) if photo]
+def found(makers: dict[str, PortraitMaker], paths: Sequence[Path], kind: str = "") -> None:
+    """Print the share of faces that each maker finds, by kind of picture; only kinds whose name contains `kind`."""
+    known = {
+        path: _known(decode(path), makers.values()) for path in bar(paths, desc="known", unit="picture", leave=False)
+    }
+    photos = [photo for photo in known.values() if photo]
+    print(
+        f"{len(photos)} photographs; no maker finds a face in: {', '.join(p.name for p in known if not known[p]) or 'none'}"
+    )
     counts: dict[str, dict[str, list[int]]] = {}
-    for name, picture, faces in bar(list(cases(photos)), desc="find", unit="picture", leave=False):
+    chosen = [case for case in cases(photos) if kind in case[0]]
+    for name, picture, faces in bar(chosen, desc="find", unit="picture", leave=False):
         for maker, make in makers.items():
             seen = make.finder(picture, everybody=len(faces) > 1) or make.finder.turned(picture)
             hits = sum(any(_is_at(each.points, face) for each in seen) for face in faces)
@@ -113,8 +125,8 @@ def cases(photos: Sequence[Photo]) -> Iterator[Case]:
         yield "as they are", rgb, [_place(points)]
     for rgb, points in photos:
         yield f"{_skin(rgb, points)} skin", rgb, [_place(points)]
-        if _is_turned(points):
-            yield "head turned", rgb, [_place(points)]
+        if turn := [least for least in TURNS if _turn(points) >= least]:
+            yield f"head turned, {turn[-1]} degrees and more", rgb, [_place(points)]
     for width in WIDTHS:
         for rgb, points in photos:
             yield f"{width} px in {CANVAS}", *_pasted([(rgb, points)], [width], draw)
@@ -156,9 +168,15 @@ def _skin(rgb: np.ndarray, points: np.ndarray) -> str:
     return "dark" if angle < SKIN[0] else "light" if angle > SKIN[1] else "medium"
 
 
-def _is_turned(points: np.ndarray) -> bool:
-    left, right = (np.linalg.norm(points[30] - points[corner]) for corner in (36, 45))
-    return abs(left - right) / (left + right) > TURNED
+def _turn(points: np.ndarray) -> float:
+    """Estimate how far a head is turned to the side, in degrees.
+
+    On most faces, the tip of the nose lies about as far in front of the outer eye corners as these are from their middle.
+    Its offset from the middle, along the line through the corners and in units of half their distance, is then the tangent.
+    """
+    half = (points[45] - points[36]) / 2
+    offset = np.dot(points[30] - (points[36] + points[45]) / 2, half) / np.dot(half, half)
+    return float(np.degrees(np.arctan(abs(offset))))
 
 
 def _place(points: np.ndarray) -> np.ndarray:

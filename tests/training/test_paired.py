@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -64,6 +65,25 @@ def test_people_without_drawings_get_in_by_the_other_losses_alone(drawn_faces, w
         TINY.model_copy(update={"paired": none}), drawn_faces, weights, ProcessGroup(0, 1, torch.device("cpu"))
     )
     assert recipe.per_step == {"pairs": 2, "photos": 0, "cartoons": 0}
+
+
+def test_people_with_drawings_keep_their_faces_by_a_loss_of_their_own(drawn_faces, weights):
+    """The loss is 1 - cosine between the features of photographs and cartoons, and it trains the generator by itself."""
+    only = Paired(l1=0, edges=0, perceptual=0, face_id_pairs=1, tones=0)
+    recipe = PairedTrainer.from_folder(
+        TINY.model_copy(update={"paired": only}), drawn_faces, weights, ProcessGroup(0, 1, torch.device("cpu"))
+    )
+    photos = recipe.data.batch(0, recipe.group)[0][:, :3]
+    with torch.no_grad():
+        known, seen = (
+            recipe.face.features(pictures).double().numpy()
+            for pictures in (photos, recipe.state.networks["genA2B"](photos).image)
+        )
+    report = recipe.step(0)
+    cosines = (known * seen).sum(1) / np.linalg.norm(known, axis=1) / np.linalg.norm(seen, axis=1)
+    assert report["generator/face_id_pairs"].item() == pytest.approx(1 - cosines.mean(), abs=1e-5)
+    gradients = [p.grad.abs().sum().item() for p in recipe.state.networks["genA2B"].parameters() if p.grad is not None]
+    assert recipe.per_step == {"pairs": 2, "photos": 0, "cartoons": 0} and sum(gradients) > 0
 
 
 def test_discriminators_that_see_lines_ask_for_no_other_brightness(drawn_faces, weights):

@@ -34,6 +34,7 @@ class Paired(Section):
         "colours", description="images as they are, or their lines alone, so that the losses above change no colours"
     )
     face_id: NonNegative = Field(0.0, description="cosine distance of face features, for photographs without a drawing")
+    face_id_pairs: NonNegative = Field(0.0, description="the same for photographs that have a drawing")
     pseudo: NonNegative = Field(
         0.0, description="weighted sum of the first three losses, to the pseudo-labels of photographs without a drawing"
     )

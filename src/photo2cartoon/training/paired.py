@@ -126,8 +126,8 @@ class PairedTrainer:
         if params.accumulate > 1:
             raise UserError("train.accumulate: the paired recipe takes a batch as a whole")
         read = PairedData.load(data, params, group)
-        with_others = bool(params.paired.face_id and read.shares[1])
-        face = load_face_network(params.face_network, weights) if with_others else None
+        uses_face = params.paired.face_id_pairs or (params.paired.face_id and read.shares[1])
+        face = load_face_network(params.face_network, weights) if uses_face else None
         path = find_asset("efficientnet_lite1", weights) if params.paired.perceptual else None
         perceptual = Perceptual(path, "efficientnet-lite1") if path else None
         return cls(params, face, perceptual, group, read)
@@ -211,10 +211,10 @@ class PairedTrainer:
             seen = losses.seen(fakes, self.weights.discriminators_see)
             outputs = ([state.discriminate(name, seen)] for name in state.discriminators)
             terms |= losses.adversarial(outputs, losses.lsgan_generator)
-        if self.face is not None and len(others):
-            with torch.no_grad():
-                known = self.face.features(others)
-            terms["face_id"] = losses.face_id(known, self.face.features(fakes[count:]))
+        if self.weights.face_id and len(others):
+            terms["face_id"] = self._face_id(others, fakes[count:])
+        if self.weights.face_id_pairs:
+            terms["face_id_pairs"] = self._face_id(photos, fakes[:count])
         losses.backward("generator", terms, self.weights, report)
         state.freeze_discriminators(False)
         state.update("generators")
@@ -227,6 +227,13 @@ class PairedTrainer:
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(fakes, targets).mean()
         return terms
+
+    def _face_id(self, photos: Tensor, fakes: Tensor) -> Tensor:
+        """The Face ID loss of photographs and their cartoons, `[N, 3, S, S]` in -1..1."""
+        assert self.face is not None  # `from_folder` loads it if a loss needs it
+        with torch.no_grad():
+            known = self.face.features(photos)
+        return losses.face_id(known, self.face.features(fakes))
 
 
 def build_networks(params: Train) -> dict[str, nn.Module]:
