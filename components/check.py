@@ -43,14 +43,14 @@ def check(
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets, Export, PortraitParams, Preprocess
     from photo2cartoon.params import arguments as given
-    from photo2cartoon.scoring.metrics import must_be_known
+    from photo2cartoon.scoring.metrics import check_training_score, must_be_known
     from photo2cartoon.serving.storage import must_be_usable
     from photo2cartoon.tracking.server import must_answer
 
     with exit_on_user_error("check"):
         for kind, values in ((Assets, assets), (PortraitParams, portrait), (Preprocess, preprocess), (Export, export)):
             given.section_of(kind, values)
-        given.train_of(train, steps, batch, lr)
+        check_training_score(given.train_of(train, steps, batch, lr).score)
         given.evaluate_of(evaluate, score_on)
         choosing = given.select_of(select, promotion)
         must_be_known([*choosing.rank, *choosing.floors], "select")

@@ -203,13 +203,3 @@ def environment(env: Mapping[str, str], mlflow_uri: str, inherited: Mapping[str,
     """
     tracked = {name: (inherited or {})[name] for name in TRACKED if name in (inherited or {})}
     return {**tracked, **env, **({URI_VARIABLE: mlflow_uri} if mlflow_uri else {})}
-
-
-def check_division(train: Train, nodes: int, gpus: int) -> None:
-    """Check that the batch divides evenly among all processes.
-
-    Raises:
-        UserError: it does not.
-    """
-    if train.batch % (nodes * max(gpus, 1)):
-        raise UserError(f"train.batch: {train.batch} pictures cannot be divided among all processes")

@@ -22,7 +22,6 @@ from components.train_job import (
     RUN_LABEL,
     RUNTIME,
     TrainJob,
-    check_division,
     environment,
     manifest,
     train_section,
@@ -53,7 +52,7 @@ def submit_or_resume(job: TrainJob) -> None:
     Raises:
         UserError: as for `submit`, or the batch does not divide evenly among all processes.
     """
-    check_division(Train.model_validate(yaml.safe_load(job.params)["train"]), job.nodes, job.gpus)
+    Train.model_validate(yaml.safe_load(job.params)["train"]).check_processes(job.nodes * max(job.gpus, 1))
     client = make_client(job.namespace)
     follower = Follower(client, job.name)
     with as_user_error():
@@ -138,7 +137,7 @@ def main() -> None:
     uploads = {"faces": given.pop("data"), "weights": given.pop("weights")}
     try:
         train = load(file, profile).train
-        check_division(train, given["nodes"], given["gpus"])
+        train.check_processes(given["nodes"] * max(given["gpus"], 1))
         given["node_selector"] = _pairs(given["node_selector"], "--node-selector")
         given["env"] = environment(_pairs(given["env"], "--env"), given.pop("mlflow_uri"))
         given["secrets"] = tuple(_secret(text) for text in given.pop("secret"))

@@ -129,14 +129,13 @@ class Cluster(Section):
         """Refuse a batch that the training processes cannot share evenly, before any step runs.
 
         Raises:
-            UserError: `train.batch` is not divisible by the number of processes.
+            UserError: the pictures of a step are not divisible by the number of processes.
         """
         nodes, gpus = (self.train_job.nodes, self.train_job.gpus) if self.train_job else (1, self.step("train").gpus)
         processes = nodes * max(gpus, 1)
         if train.processes > 1 and not self.train_job:
             processes = train.processes
-        if train.batch % processes:
-            raise UserError(f"train.batch: {train.batch} pictures cannot be divided among {processes} processes")
+        train.check_processes(processes)
 
     @property
     def model_repository(self) -> str:

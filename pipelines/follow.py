@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.progress import bar, note
-from pipelines.kubeflow import Kubeflow
+from pipelines.kubeflow import Kubeflow, refused
 from pipelines.steps import ENDED, Step, duration, last_words, read_steps
 
 RUN_ENDED = {"SUCCEEDED": True, "SKIPPED": True, "FAILED": False, "CANCELED": False}
@@ -78,10 +78,10 @@ class Follower:
                 try:
                     state, workflow = self.kubeflow.state(self.run)
                     fails = 0
-                except (ApiException, HTTPError, requests.RequestException, UserError):
+                except (ApiException, HTTPError, requests.RequestException, UserError) as error:
                     fails += 1
                     if fails > PATIENCE:
-                        raise
+                        raise error if isinstance(error, UserError) else refused(self.kubeflow.host, error) from None
                     time.sleep(self.poll)
                     continue
                 now = read_steps(workflow, self.names) if workflow else steps

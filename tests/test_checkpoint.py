@@ -38,6 +38,16 @@ def test_a_generator_alone_is_enough_to_draw(checkpoint, tmp_path):
         module.load_generator(tmp_path / "small", "genB2A")
 
 
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    """Also beyond six digits, where the order of the names is another."""
+    steps = (999_999, 1_000_000, 95_000, 10_000_000)
+    for step in steps:
+        (tmp_path / f"step-{step:06d}").mkdir()
+        (tmp_path / f"step-{step:06d}/checkpoint.json").touch()
+    (tmp_path / "step-other").mkdir()
+    assert [module.step_of(path) for path in module.list_checkpoints(tmp_path)] == sorted(steps)
+
+
 def test_what_is_no_checkpoint(tmp_path, checkpoint):
     with pytest.raises(UserError, match="no such checkpoint folder"):
         module.read_card(tmp_path / "missing")

@@ -36,6 +36,8 @@ def write(folder, text):
         ("profile: fulll\nprofiles: {full: {train: {lr: 0.1}}}", "fulll"),
         ("profiles: {full: {train: {stepps: 3}}}", "train.stepps"),
         ("train: [1, 2]", "train"),
+        ("train: {patience: 2, score: l1, keep_best: 0}", "patience needs keep_best"),
+        ("train: {recipe: paired, paired: {pseudo: 1, others: 0}}", "pseudo needs paired.others"),
         ("- a\n- b", "sections"),
         ("train: {lr: [", "YAML"),
     ],
@@ -69,6 +71,33 @@ def test_the_full_profile_is_the_papers():
 def test_a_missing_file_is_named():
     with pytest.raises(UserError, match=r"nowhere\.yaml"):
         params.load("nowhere.yaml")
+
+
+def test_a_profile_that_the_file_lacks_is_refused(tmp_path, monkeypatch):
+    style = write(tmp_path, "train: {steps: 600}")
+    with pytest.raises(UserError, match="there is no 'full'; known: default"):
+        params.load(style, profile="full")
+    monkeypatch.chdir(tmp_path / style.parent)
+    style.unlink()
+    with pytest.raises(UserError, match="there is no 'full'"):
+        params.load(profile="full")
+    assert params.load(profile="default") == params.Params()
+
+
+@pytest.mark.parametrize(
+    "place", ["dvc+git@example.org:me/faces.git#photos", "dvc+/srv/faces#photos", "s3://faces/photos"]
+)
+def test_a_place_that_is_no_folder_is_a_url(place):
+    section = ingest_of({}, place, "/data/cartoons")
+    assert (section.photos, section.photos_at, section.cartoons) == ("url", place, "folder")
+
+
+def test_every_process_gets_as_many_pictures():
+    paired = {"recipe": "paired", "batch": 4, "paired": {"pseudo": 1, "others": 3}}
+    params.Train.model_validate(paired).check_processes(1)
+    with pytest.raises(UserError, match=r"train\.paired\.others: 3 pictures cannot be divided among 2 processes"):
+        params.Train.model_validate(paired).check_processes(2)
+    params.Train.model_validate(paired | {"recipe": "unpaired"}).check_processes(2)
 
 
 def test_the_command_line_says_it_in_one_line(p2c, tmp_path):
@@ -113,7 +142,7 @@ def test_names_of_the_previous_release_are_read_with_a_note(tmp_path, capsys):
 def test_arguments_of_the_pipeline_come_back_as_the_same_parameters(tmp_path):
     (tmp_path / "params.yaml").write_text(
         "ingest: {photos: url, photos_at: 's3://faces/photos', cartoons: folder, cartoons_at: /data/cartoons}\n"
-        "train: {steps: 7, paired: {l1: 2}}\nevaluate: {photos: all}\nselect: {promote: ask, metric: fid}\n"
+        "train: {steps: 7, paired: {l1: 2}}\nevaluate: {photos: all}\nselect: {promote: ask, metric: fid, max_seconds: null}\n"
     )
     expected = params.load(tmp_path / "params.yaml")
     given = json.loads(json.dumps(to_arguments(expected, "v3")), parse_int=float)  # as Kubeflow hands numbers on

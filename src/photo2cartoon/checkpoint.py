@@ -55,9 +55,15 @@ class Card:
     scores: Mapping[str, float]
 
 
+def step_of(path: Path) -> int:
+    """The step in the name of a checkpoint's folder, `step-NNNNNN`."""
+    return int(path.name.removeprefix("step-"))
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Every checkpoint below a folder, earliest first."""
-    return sorted(path for path in folder.glob("step-*") if (path / CARD).is_file())
+    found = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal())
+    return sorted((path for path in found if (path / CARD).is_file()), key=step_of)
 
 
 def read_card(path: Path) -> Card:

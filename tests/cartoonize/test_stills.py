@@ -1,5 +1,6 @@
 """`p2c cartoonize` handles a file or a folder, in torch or onnxruntime, and reports failures in one line."""
 
+import hashlib
 import os
 import shutil
 
@@ -12,7 +13,7 @@ from PIL import Image
 from photo2cartoon.cartoonize.record import CartoonRow
 from photo2cartoon.cartoonize.stills import Cartoonizer, cartoonize
 from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice, by_onnxruntime, by_torch
-from photo2cartoon.checkpoint import load_generator
+from photo2cartoon.checkpoint import copy_averages, load_generator
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon
 from photo2cartoon.importing.cartoon_weights import import_weights
@@ -41,6 +42,16 @@ def test_torch_and_onnxruntime_draw_the_same(graph, checkpoint, weights, hopper)
     )
     assert one.shape == (256, 256, 3) and one.std() > 5
     assert np.abs(one - other).max() <= 1
+
+
+def test_a_checkpoint_of_averages_alone_is_named_after_what_draws(checkpoint, tmp_path):
+    """As the pipeline hands it on; the mark of a cartoon has the hash of the generator that drew it."""
+    copy_averages(checkpoint.parent.parent, tmp_path / "run")
+    alone, whole = (
+        ModelChoice(checkpoint=path).load().version for path in (tmp_path / "run/checkpoints/step-000004", checkpoint)
+    )
+    average = hashlib.sha256((checkpoint / "genA2B.average.safetensors").read_bytes()).hexdigest()
+    assert alone == whole == f"step-000004 {average[:16]}"
 
 
 @pytest.mark.slow

@@ -162,7 +162,7 @@ def test_bad_input_is_named(tmp_path):
     done = command(tmp_path)
     assert done.returncode == 1 and re.fullmatch(r"train-job: no cluster is configured .*\n", done.stderr)
     done = command(tmp_path, "--nodes", "3", "--print")
-    assert done.stderr == "train-job: train.batch: 8 pictures cannot be divided among all processes\n"
+    assert done.stderr == "train-job: train.batch: 8 pictures cannot be divided among 3 processes\n"
     done = command(tmp_path, "--secret", "keys", "--print")
     assert done.stderr == "train-job: --secret keys: is not SECRET:KEY=NAME\n"
     done = command(tmp_path, "--params", "nowhere.yaml", "--print")

@@ -6,17 +6,23 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from photo2cartoon.dataset.earlier import remember
 from photo2cartoon.dataset.faces import faces_fingerprint
+from photo2cartoon.dataset.portraits import keep_portrait
 from photo2cartoon.dataset.preprocess import collect, face_names, preprocess, preprocess_shard
-from photo2cartoon.dataset.table import read_table
+from photo2cartoon.dataset.subsets import copy_scored
+from photo2cartoon.dataset.table import read_table, write_table
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams, Preprocess
+from photo2cartoon.portrait import Photograph
+from photo2cartoon.portrait.background import on_white
 from tests.conftest import noise
 
 
@@ -278,3 +284,65 @@ def test_made_in_shards_it_is_the_same_dataset(raw, drawn_faces, weights, tmp_pa
     assert read_table(tmp_path / "faces/pictures.csv") == read_table(drawn_faces / "pictures.csv")
     with pytest.raises(UserError, match="part-x: is no shard of a dataset"):
         collect([made[0], tmp_path / "part-x"], tmp_path / "faces", params)
+
+
+def test_a_transparent_portrait_keeps_its_colours(tmp_path):
+    """What training sees, the portrait on white, is the picture on white: the edges are not blended twice."""
+    draw = np.random.default_rng(0)
+    rgba = draw.integers(0, 256, (64, 64, 4), np.uint8)
+    rgba[..., 3] = draw.choice([0, 60, 128, 255], (64, 64))
+    cv2.imwrite(str(tmp_path / "head.png"), rgba)
+    kept = keep_portrait(Photograph(tmp_path / "head.png"), 64)
+    alpha = rgba[..., 3:] / 255
+    expected = rgba[..., 2::-1] * alpha + 255 * (1 - alpha)
+    assert np.array_equal(kept[..., 3], rgba[..., 3])
+    assert np.abs(on_white(kept).astype(float) - expected).max() <= 2
+    assert (kept[..., :3][rgba[..., 3] == 0] == 255).all()
+
+
+def test_what_only_a_busy_machine_refused_is_tried_again(raw, weights, tmp_path):
+    out, records = tmp_path / "faces", tmp_path / "records"
+    given = (raw / "photos", None, weights, out, PortraitParams(), Preprocess(workers=1))
+    rows = preprocess(*given, records=records)
+    slow = [
+        replace(row, result="too slow", face="") if row == rows[0] else row for row in read_table(out / "pictures.csv")
+    ]
+    settings = next(records.iterdir()).read_text()
+    write_table(out / "pictures.csv", slow)
+    remember(records, out / "pictures.csv", settings)
+    assert [row.result for row in preprocess(*given, records=records)] == [row.result for row in rows]
+
+
+def test_every_drawing_has_a_row(drawn_faces, weights, tmp_path):
+    """One that no photograph belongs to, one that is damaged, and a file that is no picture."""
+    photos, drawings = tmp_path / "photos", tmp_path / "drawings"
+    photos.mkdir(), drawings.mkdir()
+    for stem in ("hopper--right", "hopper--left"):
+        shutil.copy(next(drawn_faces.glob(f"*A/{stem}.png")), photos)
+        shutil.copy(drawn_faces / f"drawnA/{stem}.png", drawings)
+    (drawings / "hopper--left.png").write_bytes(b"damaged")
+    shutil.copy(drawings / "hopper--right.png", drawings / "nobody.png")
+    (drawings / "notes.txt").write_text("a caption")
+    given = (photos, None, weights, tmp_path / "out", PortraitParams(), Preprocess(workers=1, test_share=0.0), drawings)
+    preprocess(*given)
+    rows = {row.picture: row for row in read_table(tmp_path / "out/pictures.csv") if row.domain == "drawings"}
+    assert {name: (row.result, row.face) for name, row in rows.items()} == {
+        "hopper--right.png": ("kept", "drawnA/hopper--right.png"),
+        "hopper--left.png": ("unreadable", ""),
+        "nobody.png": ("no photograph", ""),
+        "notes.txt": ("no picture", ""),
+    }
+    (drawings / "hopper--right.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"drawings: not one of 2 pictures could be used: 2 unreadable"):
+        preprocess(*given)
+
+
+def test_the_scored_part_has_the_drawings_and_the_portraits_that_they_are_of(drawn_faces, tmp_path):
+    copy_scored(drawn_faces, tmp_path / "scored", "test")
+    files = {path.relative_to(tmp_path / "scored").as_posix() for path in (tmp_path / "scored").glob("*/*")}
+    whole = {path.relative_to(drawn_faces).as_posix() for path in drawn_faces.glob("*/*")}
+    drawn = {f"trainA/{path.name}" for path in (drawn_faces / "drawnA").iterdir()}
+    assert files == {name for name in whole if not name.startswith("trainA/") or name in drawn}
+    assert "trainA/hopper--right.png" in files and "trainA/collins--right.png" not in files
+    copy_scored(drawn_faces, tmp_path / "all", "all")
+    assert {path.relative_to(tmp_path / "all").as_posix() for path in (tmp_path / "all").glob("*/*")} == whole

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from photo2cartoon.cli.compare import _named
 from photo2cartoon.dataset.faces import read_rgba
 from photo2cartoon.errors import UserError
-from photo2cartoon.evaluation.measure import measure
+from photo2cartoon.evaluation.measure import _strangers, measure
 from photo2cartoon.portrait.background import on_white
 
 
@@ -141,3 +142,22 @@ def test_a_damaged_file_of_groups_is_named(p2c, tmp_path):
 def test_a_recipe_of_one_run_is_refused(p2c, tmp_path):
     done = p2c("measure", "slim", "--recipe", "mine=slim", "--out", "out", code=1)
     assert "expected NAME=MODEL,MODEL with two models or more" in done.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (["full", "models/mine.onnx"], ["full", "mine"]),
+        (["full", "a/checkpoints/step-100", "b/checkpoints/step-100"], ["full", "a", "b"]),
+        (["runs/a", "runs/a/more", "older/a"], ["runs", "more", "older"]),
+        (["mine.onnx", "mine.safetensors"], ["mine.onnx", "mine.safetensors"]),
+    ],
+)
+def test_models_of_one_name_are_told_apart_by_their_folders(models, names):
+    assert list(_named(models).values()) == names
+
+
+def test_a_stranger_is_somebody_else():
+    stems = ["anna--left", "anna--right", "bert", "carl--left", "carl--right"]
+    people = [stems[other].split("--")[0] for other in _strangers(stems)]
+    assert people == ["bert", "bert", "carl", "anna", "anna"]

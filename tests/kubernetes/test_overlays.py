@@ -236,3 +236,56 @@ def test_the_cluster_has_the_alerts_of_the_file():
     assert (ROOT / "monitoring/rule.yaml").read_text() == rule((ROOT / "monitoring/alerts.yaml").read_text())
     alerts = yaml.safe_load((ROOT / "monitoring/alerts.yaml").read_text())
     assert named(overlay("production"), "PrometheusRule", "photo2cartoon")["spec"] == alerts
+
+
+def selects(selector, labels):
+    """Whether a label selector of Kubernetes selects an object with these labels."""
+    by = {
+        "Exists": lambda key, _: key in labels,
+        "In": lambda key, values: labels.get(key) in values,
+    }
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        by[each["operator"]](each["key"], each.get("values")) for each in selector.get("matchExpressions", [])
+    )
+
+
+def may_connect(manifests, client, namespace, server, port):
+    """Whether network policies let pods with the labels `client` connect to those with `server`, as a plugin decides it."""
+    policies = [each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"]
+    closing = [each for each in policies if "Ingress" in each["policyTypes"] and selects(each["podSelector"], server)]
+    rules = [rule for each in closing for rule in each.get("ingress", [])]
+    spaces = {"kubernetes.io/metadata.name": namespace}
+    return not closing or any(
+        selects(peer.get("podSelector", {}), client)
+        and (selects(peer["namespaceSelector"], spaces) if "namespaceSelector" in peer else namespace == "kubeflow")
+        for rule in rules
+        if any(each["port"] == port for each in rule["ports"])
+        for peer in rule["from"]
+    )
+
+
+def labels_of(manifests, kind, name):
+    spec = named(manifests, kind, name)["spec"]
+    return (spec["jobTemplate"]["spec"] if kind == "CronJob" else spec)["template"]["metadata"]["labels"]
+
+
+def test_a_closed_network_lets_through_who_has_work_there():
+    manifests = overlay("production")
+    step, trainer = {"workflows.argoproj.io/workflow": "run"}, {"jobset.sigs.k8s.io/jobset-name": "run"}
+    server, follower, mlflow = (
+        labels_of(manifests, "Deployment", name) for name in ("photo2cartoon", "photo2cartoon-follow", "mlflow")
+    )
+    database = labels_of(manifests, "StatefulSet", "mlflow-postgresql")
+    stranger = {"app": "stranger"}
+    migration, backup = (("Job", "mlflow-migration"), ("CronJob", "mlflow-backup"))
+    of_database = [mlflow, *(labels_of(manifests, *each) for each in (migration, backup))]
+    expected = [
+        (server, 8001, [(follower, "kubeflow"), (step, "kubeflow"), (stranger, "gateway")]),
+        (server, 8002, [(stranger, "monitoring")]),
+        (mlflow, 5000, [(follower, "kubeflow"), (step, "kubeflow"), (trainer, "kubeflow"), (stranger, "gateway")]),
+        (database, 5432, [(labels, "kubeflow") for labels in of_database]),
+    ]
+    everybody = [client for *_, clients in expected for client in clients] + [(stranger, "kubeflow")]
+    for labels, port, clients in expected:
+        for who in everybody:
+            assert may_connect(manifests, *who, labels, port) == (who in clients), (who, labels, port)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -90,6 +91,36 @@ def test_bad_input_is_named(p2c, faces, weights, tmp_path):
     done = p2c("train", "--data", faces, "--weights", "nowhere", "--out", "out", code=1)
     assert done.stderr.startswith("p2c: nowhere/dlib_face_recognition_resnet_model_v1.dat: missing")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_is_resumed_with_fewer_steps_keeps_its_state_as_a_checkpoint(
+    trained, faces, weights, tiny, tmp_path
+):
+    """As after Ctrl-C at step 4, between checkpoints, and `steps: 4` to end there."""
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run/state").mkdir()
+    (tmp_path / "run/checkpoints/step-000004").rename(tmp_path / "run/state/step-000004")
+    last = train(tiny, faces, weights, tmp_path / "run", resume=True)
+    assert last == tmp_path / "run/checkpoints/step-000004" and not (tmp_path / "run/state").exists()
+    for path in last.glob("*.safetensors"):
+        assert path.read_bytes() == (trained / "checkpoints/step-000004" / path.name).read_bytes(), path.name
+    with pytest.raises(UserError, match=r"run: is at step 4 already; train\.steps is 3"):
+        train(tiny.model_copy(update={"steps": 3}), faces, weights, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("score", "reason"),
+    [
+        ("worst_identity_sface", "measured by `evaluate` alone, as it needs groups of people"),
+        ("cycle", "measured by `evaluate` alone, as it needs both generators"),
+        ("l1", "cannot be measured: drawings or cartoons are missing"),
+        ("beauty", "there is no metric 'beauty'"),
+    ],
+)
+def test_a_score_that_training_cannot_measure_is_refused_at_its_start(faces, weights, tiny, tmp_path, score, reason):
+    with pytest.raises(UserError, match=rf"^train\.score: .*{reason}"):
+        train(tiny.model_copy(update={"score": score}), faces, weights, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_mlflow_is_told_of_the_machine(faces, weights, tiny, tmp_path, monkeypatch):

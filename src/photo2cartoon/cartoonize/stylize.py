@@ -13,7 +13,7 @@ import numpy as np
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import sha256_of
-from photo2cartoon.layout import CARTOON_GENERATOR, MODEL_REPOSITORY
+from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.portrait.background import COLOUR, on_white
 from photo2cartoon.portrait.maker import SIZE
 from photo2cartoon.serving.storage import storage_at
@@ -117,9 +117,9 @@ class ModelChoice:
 
 def _checkpoint_version(checkpoint: Path) -> str:
     """Return the name of a bundled model or of a checkpoint's folder, with the start of its generator's hash."""
-    own = str(checkpoint) in pretrained.names() and not checkpoint.exists()
-    weights = (pretrained.FOLDER / checkpoint if own else checkpoint) / CARTOON_GENERATOR
-    return f"{checkpoint.resolve().name} {sha256_of(weights)[:16]}"
+    from photo2cartoon.checkpoint import generator_file
+
+    return f"{checkpoint.resolve().name} {sha256_of(generator_file(checkpoint))[:16]}"
 
 
 def by_torch(checkpoint: Path) -> Stylize:

@@ -118,12 +118,14 @@ def _groups(path: Path) -> dict[str, list[str]]:
 
 
 def _named(models: list[str]) -> dict[str, str]:
-    """Return a short name for each model, unique among them."""
+    """Return a short name for each model, unique among them: its own, or the parts of its path that the others lack."""
+    paths = {model: Path(model) for model in models}
     names: dict[str, str] = {}
-    for model in dict.fromkeys(models):
-        path = Path(model)
-        name = path.stem if path.suffix else path.name
-        names[model] = str(path).strip("/").replace("/", "_") if name in names.values() else name
+    for model, path in paths.items():
+        twins = [other.with_suffix("").parts for other in paths.values() if other.stem == path.stem]
+        own = [part for part in path.with_suffix("").parts if not all(part in twin for twin in twins)]
+        name = path.stem if len(twins) == 1 else "_".join(own)
+        names[model] = str(path).strip("/").replace("/", "_") if not name or name in names.values() else name
     return names
 
 

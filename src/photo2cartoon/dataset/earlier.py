@@ -25,6 +25,7 @@ from photo2cartoon.portrait.maker import required_assets
 
 SETTINGS = ".settings"  # in an unfinished folder
 _FOLDERS = {PHOTOS: ("trainA", "testA"), CARTOONS: ("trainB", "testB"), DRAWINGS: (DRAWN,)}
+_FINAL = (KEPT, "no face", "too small")  # others may depend on the machine's load or memory
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow")
 
 
@@ -77,7 +78,7 @@ class Earlier:
                 if _settings_of(folder, records) != settings:
                     continue
                 for row in read_table(folder / TABLE):
-                    if row.sha256:
+                    if row.sha256 and row.result in _FINAL:
                         self._found[row.sha256, row.domain, row.note == ALREADY] = folder, row
 
     def take(self, sha256: str, domain: str, align: bool, target: Path) -> PictureRow | None:
@@ -93,8 +94,6 @@ class Earlier:
         if found is None:
             return None
         folder, row = found
-        if row.result != KEPT and not align:
-            return None
         if row.result != KEPT:
             return row
         name = Path(row.face).name

@@ -22,6 +22,7 @@ import numpy as np
 from photo2cartoon.atomic import ResumableError
 from photo2cartoon.dataset.earlier import Earlier
 from photo2cartoon.dataset.table import ALREADY, KEPT, PictureRow
+from photo2cartoon.errors import UserError
 from photo2cartoon.layout import PHOTOS
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker
@@ -75,6 +76,7 @@ def make_portraits(
 
     Raises:
         ResumableError: a process was killed.
+        UserError: weights are damaged, or a library is missing.
     """
     if not tasks:
         return []
@@ -105,6 +107,7 @@ def make_portraits(
     return [results[number] for number in range(len(tasks))]
 
 
+_failure: UserError | None = None
 _maker: PortraitMaker | None = None
 _limits: PortraitParams | None = None
 _decoder: Sandbox | None = None
@@ -112,14 +115,23 @@ _earlier: Earlier | None = None
 
 
 def _start_worker(weights: Path, portrait: PortraitParams, earlier: Earlier | None) -> None:
-    global _maker, _limits, _decoder, _earlier
+    global _failure, _maker, _limits, _decoder, _earlier
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _limits, _earlier = portrait, earlier
     _decoder = Sandbox.within(portrait)
     _decoder.start(portrait.max_pixels)
-    _maker = PortraitMaker.from_params(weights, portrait, check=False, threads=1)
+    try:
+        _maker = PortraitMaker.from_params(weights, portrait, check=False, threads=1)
+    except (
+        UserError,
+        ImportError,
+        OSError,
+        RuntimeError,
+        cv2.error,
+    ) as error:  # the pool would only say that it is broken
+        _failure = UserError(f"preprocess: portraits cannot be made: {error}")
     if torch := sys.modules.get("torch"):  # face-alignment imported it; other workers use the other cores
         torch.set_num_threads(1)
 
@@ -133,6 +145,8 @@ def _end_with_parent() -> None:
 
 
 def _work(task: Task) -> PictureRow:
+    if _failure is not None:
+        raise _failure
     assert _limits is not None and _decoder is not None and _maker is not None  # `_start_worker` has run
     described: dict[str, str] = {}
     sha256 = ""
@@ -161,6 +175,13 @@ def _written(numbers: dict[str, float]) -> dict[str, str]:
     return {name: f"{number:.4g}" for name, number in numbers.items()}
 
 
+def _off_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return the colours that look like `rgb` when they are blended with white by their alpha; white where alpha is 0."""
+    share = np.maximum(alpha, 1)[..., None] / 255.0
+    own = np.rint((rgb - 255 * (1 - share)) / share).clip(0, 255).astype(np.uint8)
+    return np.where(alpha[..., None] > 0, own, np.uint8(255))
+
+
 def keep_portrait(photo: Photograph, size: int) -> np.ndarray:
     """Resize an image that is a portrait already: uint8 RGBA `[size, size, 4]`, padded to a square, alpha kept."""
     rgb = photo.rgb
@@ -174,6 +195,7 @@ def keep_portrait(photo: Photograph, size: int) -> np.ndarray:
     top, left = (side - height) // 2, (side - width) // 2
     if height != width:
         edges = (top, side - height - top, left, side - width - left)
-        rgba = cv2.copyMakeBorder(rgba, *edges, cv2.BORDER_CONSTANT, value=(255, 255, 255, 0))
+        rgba = cv2.copyMakeBorder(rgba, *edges, cv2.BORDER_CONSTANT, value=(255, 255, 255, 0))  # `rgb` is on white
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return cv2.resize(rgba, (size, size), interpolation=interpolation)
+    resized = cv2.resize(rgba, (size, size), interpolation=interpolation)
+    return np.dstack([_off_white(resized[..., :3], resized[..., 3]), resized[..., 3]])

@@ -21,7 +21,15 @@ from photo2cartoon.atomic import atomic_dir, unfinished
 from photo2cartoon.dataset import portraits
 from photo2cartoon.dataset.earlier import SETTINGS, Earlier, remember, settings_hash
 from photo2cartoon.dataset.portraits import Task, make_portraits
-from photo2cartoon.dataset.table import KEPT, NO_PICTURE, PictureRow, no_picture, read_table, write_table
+from photo2cartoon.dataset.table import (
+    KEPT,
+    NO_PHOTOGRAPH,
+    NO_PICTURE,
+    PictureRow,
+    no_picture,
+    read_table,
+    write_table,
+)
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import png_names
 from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, LEFT_OUT, PHOTOS, TABLE
@@ -65,7 +73,7 @@ def preprocess(
         earlier = Earlier([out, *unfinished(partial)], settings, records)
         (partial / SETTINGS).write_text(settings, encoding="utf-8")
         rows = _portraits(photos, cartoons, weights, partial, portrait, params, drawings, earlier)
-        rows = _divide(rows, partial, params, {PHOTOS: photos, CARTOONS: cartoons})
+        rows = _divide(rows, partial, params, {PHOTOS: photos, CARTOONS: cartoons, DRAWINGS: drawings})
         (partial / SETTINGS).unlink()
     remember(records, out / TABLE, settings)
     return rows
@@ -156,6 +164,10 @@ def _portraits(
         rows = make_portraits(tasks, weights, portrait, params.workers, earlier, table.add)
     if number == 0:
         rows += [row for domain, place in given.items() for row in _rows_of_others(domain, place)]
+        if drawings is not None:
+            alone = (name for name in list_raw(drawings) if name not in set(drawn.values()))
+            rows += [PictureRow(DRAWINGS, name, NO_PHOTOGRAPH) for name in alone]
+            rows += _rows_of_others(DRAWINGS, drawings)
     return rows
 
 
@@ -177,10 +189,9 @@ def _divide(
 ) -> list[PictureRow]:
     """Split into train and test, check the result and write the table; `places` are the folders named in errors."""
     rows = _split(rows, folder, params)
-    for domain in LETTERS:
-        _must_have_some(
-            [row for row in rows if row.domain == domain and row.result != NO_PICTURE], places.get(domain) or domain
-        )
+    for domain in (*LETTERS, DRAWINGS):
+        tried = [row for row in rows if row.domain == domain and row.result not in (NO_PICTURE, NO_PHOTOGRAPH)]
+        _must_have_some(tried, places.get(domain) or domain)
     write_table(folder / TABLE, rows)
     return rows
 
@@ -231,7 +242,7 @@ def in_test(stem: str) -> float:
 def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[PictureRow]:
     """Move the held-out portraits to testA and testB, deterministically, so one person is never in both splits."""
     named = _held_out_by_name(params.test_list)
-    rows = [replace(row, face=f"{DRAWN}/{row.face}") if row.domain == DRAWINGS else row for row in rows]
+    rows = [replace(row, face=f"{DRAWN}/{row.face}") if row.domain == DRAWINGS and row.face else row for row in rows]
     moved = []
     for domain, letter in LETTERS.items():
         if any(row.domain == domain for row in rows):

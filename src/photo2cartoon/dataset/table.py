@@ -10,6 +10,7 @@ from photo2cartoon.tables import read_rows, write_rows
 
 KEPT = "kept"  # result for an image with a portrait
 NO_PICTURE = "no picture"  # result for a file without an image suffix
+NO_PHOTOGRAPH = "no photograph"  # result for a drawing of which there is no photograph
 ALREADY = "already a portrait"  # note for an image that was not searched for a face
 
 
@@ -20,7 +21,8 @@ class PictureRow:
     Args:
         domain: photos, cartoons or drawings.
         picture: path below the raw folder.
-        result: kept, or the reason why not: unreadable, no face, too small, too large, no picture.
+        result: kept, or the reason why not: unreadable, no face, too small, too large, too slow, no picture, no
+            photograph.
         note: further detail for people.
         face: path of the portrait below the dataset, empty if there is none.
         faces: number of faces found, empty if none was searched.

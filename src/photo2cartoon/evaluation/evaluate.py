@@ -76,7 +76,6 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
         for path in bar(found, desc="evaluate", unit="checkpoint"):
             generator = checkpoint.load_generator(path, which=params.generator)
             scored[path.name] = scorer.of(generator, _way_back(path, params.generator))
-        uses = card.train.losses.face_id
         result = {
             "photographs": len(scorer.set.photos),
             "splits": list(_splits(params)),
@@ -85,7 +84,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
             "data_sha256": run_info["data_sha256"],
             "champion": champion and champion.version,
             "trained_on": [TRAINED_ON[card.train.face_network]]
-            if uses and card.train.face_network in TRAINED_ON
+            if card.train.uses_face_id and card.train.face_network in TRAINED_ON
             else [],
             "floors": scorer.floors(),
             "groups": {name: int(members.sum()) for name, members in scorer.groups.items()},

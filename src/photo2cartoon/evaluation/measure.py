@@ -63,7 +63,7 @@ def measure(
     for name, stems in (groups or {}).items():
         scorer.groups[name] = np.isin(scorer.set.stems, list(stems))
     scorer.groups = {name: members for name, members in scorer.groups.items() if members.sum() >= FEWEST_IN_GROUP}
-    cartoons = {PHOTOGRAPHS: photos, STRANGERS: photos.roll(1, dims=0)}
+    cartoons = {PHOTOGRAPHS: photos, STRANGERS: photos[_strangers(scorer.set.stems)]}
     for name, stylize in bar(models.items(), desc="stylize", unit="model"):
         cartoons[name] = _stylized(stylize, photos)
     scored = {name: scorer.of_images(each) for name, each in bar(cartoons.items(), desc="measure", unit="model")}
@@ -78,6 +78,17 @@ def measure(
         (partial / MEASURES_TABLE).write_text(table(result), encoding="utf-8")
         _write_sheets(partial, cartoons, scorer.set.drawings, photographs)
     return result
+
+
+def _strangers(stems: Sequence[str]) -> list[int]:
+    """For each photograph, the next one of somebody else; a person is the part of the name before `--`."""
+    people = [stem.split("--", maxsplit=1)[0] for stem in stems]
+    count = len(people)
+    following = ([(own + step) % count for step in range(1, count)] for own in range(count))
+    return [
+        next((other for other in others if people[other] != people[own]), others[0])
+        for own, others in enumerate(following)
+    ]
 
 
 def table(result: Mapping) -> str:

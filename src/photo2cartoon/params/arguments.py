@@ -42,10 +42,10 @@ def to_arguments(params: Params, revision: str = "") -> dict[str, Any]:
         revision: git revision of the DVC repositories that pictures come from; empty for the one in their URLs.
 
     Returns:
-        A dictionary per section without unset (null) keys, and the parameters `OWN`.
+        A dictionary per section, without keys that are null by default, and the parameters `OWN`.
     """
-    values = params.model_dump(mode="json", exclude_none=True)
-    arguments: dict[str, Any] = {name: dict(values[name]) for name in SECTIONS}
+    values, usual = params.model_dump(mode="json"), Params().model_dump(mode="json")
+    arguments: dict[str, Any] = {name: _without_nulls(values[name], usual[name]) for name in SECTIONS}
     for name, place in OWN.items():
         if place:
             section, key = place
@@ -53,6 +53,12 @@ def to_arguments(params: Params, revision: str = "") -> dict[str, Any]:
     for name in ("photos", "cartoons"):
         arguments[name] = arguments["ingest"].pop(f"{name}_at", arguments[name])
     return arguments | {"revision": revision}
+
+
+def _without_nulls(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """Drop keys that are null, unless null is not their default."""
+    nested = {key: _without_nulls(each, usual[key]) if isinstance(each, dict) else each for key, each in values.items()}
+    return {key: each for key, each in nested.items() if each is not None or usual[key] is not None}
 
 
 def section_of(kind: type[AnySection], values: dict[str, Any], **own: Any) -> AnySection:
@@ -83,7 +89,7 @@ def ingest_of(values: dict[str, Any], photos: str, cartoons: str) -> Ingest:
         if place in KINDS:
             own[domain] = place
         else:
-            own |= {domain: "url" if "://" in place else "folder", f"{domain}_at": place}
+            own |= {domain: "url" if "://" in place or place.startswith("dvc+") else "folder", f"{domain}_at": place}
     return section_of(Ingest, values, **own)
 
 

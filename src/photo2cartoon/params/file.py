@@ -7,7 +7,7 @@ A file may hold only what it changes. `profiles:` holds named sets of changes an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ def load(path: Path | str | None = None, profile: str | None = None) -> Params:
     if not file.exists():
         if path is not None:
             raise UserError(f"{file}: no such params file")
-        return check({} if profile is None else {"profile": profile}, "defaults")
+        _must_have_profile(profile, {}, file)
+        return check({}, "defaults")
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -99,13 +100,20 @@ def load(path: Path | str | None = None, profile: str | None = None) -> Params:
         lines += more
     for line in dict.fromkeys(lines):
         note(f"{file}: {line}")
+    if profile != values.get("profile"):
+        _must_have_profile(profile, profiles, file)
     chosen = profile or values.get("profile", "default")
     if chosen != "default" and profiles and chosen not in profiles:
-        raise UserError(f"{file}: 'profile': there is no '{chosen}'; known: {', '.join(['default', *profiles])}")
+        _must_have_profile(chosen, profiles, file)
     # All profiles are checked, not only the chosen one, so that a typo is found before the profile is needed.
     for name, changes in profiles.items():
         check(merge(values, {**changes, "profile": name}), f"{file}: profiles.{name}")
     return check(merge(values, {**profiles.get(chosen, {}), "profile": chosen}), str(file))
+
+
+def _must_have_profile(name: str | None, profiles: Mapping[str, Any], file: Path) -> None:
+    if name not in (None, "default", *profiles):
+        raise UserError(f"{file}: 'profile': there is no '{name}'; known: {', '.join(['default', *profiles])}")
 
 
 def dump(params: Params, path: Path) -> None:

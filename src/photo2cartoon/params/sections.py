@@ -60,8 +60,10 @@ class PortraitParams(Section):
         "selfie", description="model that separates the person from the background"
     )
     min_face: Annotated[int, Field(ge=16)] = Field(64, description="minimum width of the landmarks, pixels")
-    max_pixels: Annotated[int, Field(ge=65_536)] = Field(
-        50_000_000, description="maximum width x height of a picture; larger ones are refused before decoding"
+    max_pixels: Annotated[int, Field(ge=65_536, le=178_956_970)] = Field(
+        50_000_000,
+        description="maximum width x height of a picture; larger ones are refused before decoding. Pillow's own limit is"
+        " 178956970",
     )
     max_bytes: Annotated[int, Field(ge=1024)] = Field(64_000_000, description="maximum size of a file")
     max_seconds: Annotated[float, Field(gt=0)] = Field(

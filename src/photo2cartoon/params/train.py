@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from photo2cartoon.errors import UserError
 from photo2cartoon.params.section import Metric, NonNegative, Positive, Section, Share
 
 
@@ -151,6 +152,23 @@ class Train(Section):
         return getattr(self, RECIPE_SECTIONS[self.recipe])
 
     @property
+    def uses_face_id(self) -> bool:
+        """Whether a Face ID loss of the recipe is on."""
+        return bool(self.losses.face_id or (self.recipe == "paired" and self.paired.face_id_pairs))
+
+    def check_processes(self, count: int) -> None:
+        """Check that every training process gets as many pictures per step.
+
+        Raises:
+            UserError: the pictures cannot be divided evenly.
+        """
+        paired = self.paired
+        beside = self.recipe == "paired" and (paired.uses_discriminators or paired.face_id or paired.pseudo)
+        for key, pictures in {"batch": self.batch, "paired.others": paired.others if beside else 0}.items():
+            if pictures % count:
+                raise UserError(f"train.{key}: {pictures} pictures cannot be divided among {count} processes")
+
+    @property
     def unused(self) -> set[str]:
         """Sections of the other recipes."""
         return {*RECIPE_SECTIONS.values()} - {RECIPE_SECTIONS[self.recipe]}
@@ -159,4 +177,12 @@ class Train(Section):
     def _patience_has_a_score(self) -> Train:
         if self.patience and not self.score:
             raise ValueError("patience needs a score")
+        if self.patience and not self.keep_best:
+            raise ValueError("patience needs keep_best: it counts from the best checkpoint")
+        return self
+
+    @model_validator(mode="after")
+    def _pseudo_has_others(self) -> Train:
+        if self.recipe == "paired" and self.paired.pseudo and not self.paired.others:
+            raise ValueError("paired.pseudo needs paired.others: photographs without a drawing per step")
         return self

@@ -112,6 +112,20 @@ def must_be_known(names: Iterable[str], where: str) -> None:
             raise UserError(f"{where}: '{name}': {name.removeprefix(WORST)} is not measured by groups of people")
 
 
+def check_training_score(name: str | None) -> None:
+    """Check `train.score`, which ranks checkpoints during training.
+
+    Raises:
+        UserError: there is no such metric, or only `evaluate` can measure it.
+    """
+    if name is None:
+        return
+    must_be_known([name], "train.score")
+    if name.startswith(WORST) or name == "cycle":
+        needs = "both generators" if name == "cycle" else "groups of people"
+        raise UserError(f"train.score: '{name}' is measured by `evaluate` alone, as it needs {needs}")
+
+
 def check_names(params: Params) -> None:
     """Check the names of metrics in all parameters.
 
@@ -119,7 +133,7 @@ def check_names(params: Params) -> None:
         UserError: there is no such metric.
     """
     must_be_known([*params.select.rank, *params.select.floors], "select")
-    must_be_known([params.train.score] if params.train.score else [], "train.score")
+    check_training_score(params.train.score)
 
 
 WORST = "worst_"  # prefix: the worst group's value
@@ -146,9 +160,7 @@ for _network, _title in (("face", "dlib's face features"), ("efficientnet", "Eff
 @metric("fid", "lower", "FID: Frechet distance with pytorch-fid's Inception")
 def _(given: Evidence) -> Statistic | None:
     return (
-        FrechetDistance(given.features["inception"], given.style["inception"])
-        if "inception" in given.features
-        else None
+        FrechetDistance(given.features["inception"], given.style["inception"]) if "inception" in given.style else None
     )
 
 

@@ -86,13 +86,17 @@ class Scorer:
         self.weights = resamples(len(self.set.photos), DRAWS)
 
     def must_have(self, metric: str) -> None:
-        """Refuse a metric that is not available.
+        """Refuse a metric that cannot be measured with this dataset and these weights.
 
         Raises:
-            UserError: the metric is true FID, and Inception's weights are missing.
+            UserError: weights are missing, or the dataset has no drawings or too few cartoons.
         """
         if metric == "fid" and "inception" not in self.nets:
             raise UserError("train.score: fid needs Inception's weights in the weights folder; `p2c assets` says which")
+        if not np.isfinite(self.of_images(self.set.photos, draws=False).scores.get(metric, np.nan)):
+            raise UserError(
+                f"train.score: '{metric}' cannot be measured: drawings or cartoons are missing in the dataset, or weights are"
+            )
 
     def floors(self) -> dict[str, float]:
         """Return the kernel distances that equals score, by metric: the style's own random halves."""

@@ -56,7 +56,12 @@ def register(model: str, logged: str, run: Run, tags: Mapping[str, str], descrip
             describe(model, version, description)
             return version
         made = client.create_model_version(
-            model, f"{LOGGED}{logged}", run.run_id, tags=dict(tags), description=description, model_id=logged
+            model,
+            f"{LOGGED}{logged}",
+            run.run_id,
+            tags=dict(tags),
+            description=description[:LONGEST_DESCRIPTION],
+            model_id=logged,
         )
         # The link from the logged model, as `mlflow.register_model` sets it.
         others = json.loads(client.get_logged_model(logged).tags.get(VERSIONS_TAG, "[]"))

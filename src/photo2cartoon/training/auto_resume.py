@@ -23,7 +23,7 @@ from typing import Any
 import photo2cartoon
 from photo2cartoon import pretrained
 from photo2cartoon.atomic import atomic_dir
-from photo2cartoon.checkpoint import list_checkpoints
+from photo2cartoon.checkpoint import list_checkpoints, step_of
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash, link_folder, read_json, sha256_of, write_json
@@ -33,7 +33,7 @@ from photo2cartoon.progress import note
 from photo2cartoon.tracking.runs import flatten
 from photo2cartoon.training.loop import train
 
-IDENTITY, FINISHED, LOCK = "identity.json", "finished", ".lock"
+IDENTITY, RUN_FOLDER, FINISHED, LOCK = "identity.json", "train", "finished", ".lock"
 # Rooms and modules whose code decides what is trained.
 _CODE = ("checkpoint.", "dataset.faces.", "networks.", "training.")
 
@@ -55,7 +55,7 @@ def train_or_resume(params: Train, data: Path, weights: Path, out: Path, runs: P
     identity = _identity(params, data, weights)
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     folder = runs / name
-    run = folder / out.name
+    run = folder / RUN_FOLDER
     with _held(folder):
         _leave_others(runs, folder, identity)
         write_json(folder / IDENTITY, identity)
@@ -105,8 +105,7 @@ def _code() -> str:
 
 
 def _last_step(run: Path) -> int:
-    names = [path.name for folder in (CHECKPOINTS, STATE) for path in list_checkpoints(run / folder)]
-    return int(max(names).removeprefix("step-")) if names else 0
+    return max((step_of(path) for folder in (CHECKPOINTS, STATE) for path in list_checkpoints(run / folder)), default=0)
 
 
 @contextlib.contextmanager

@@ -56,15 +56,15 @@ class ProcessGroup:
         """Whether this is the first process on its machine."""
         return self.size == 1 or int(os.environ.get("LOCAL_RANK", "0")) == 0
 
-    def share(self, batch: int) -> int:
-        """The number of pictures that each process takes of a batch.
+    def share(self, pictures: int, key: str = "batch") -> int:
+        """The number of pictures per step that each process takes; `key` of section `train` sets it for all.
 
         Raises:
             UserError: they cannot be divided evenly.
         """
-        if batch % self.size:
-            raise UserError(f"train.batch: {batch} pictures cannot be divided among {self.size} processes")
-        return batch // self.size
+        if pictures % self.size:
+            raise UserError(f"train.{key}: {pictures} pictures cannot be divided among {self.size} processes")
+        return pictures // self.size
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace each gradient by its mean over the processes, with one all-reduce for all of them."""

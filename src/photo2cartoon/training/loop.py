@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from photo2cartoon.checkpoint import list_checkpoints
+from photo2cartoon.checkpoint import list_checkpoints, step_of
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CHECKPOINTS, STATE
 from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
-from photo2cartoon.scoring.metrics import must_be_known
+from photo2cartoon.scoring.metrics import check_training_score
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.checkpoint_manager import CheckpointManager
@@ -88,6 +88,8 @@ def _train(
     scorer = _make_scorer(params, data, weights, group)
     manager = CheckpointManager(out / CHECKPOINTS, params)
     done = _resume(state, out, resume)
+    if done > params.steps:
+        raise UserError(f"{out}: is at step {done} already; train.steps is {params.steps}")
     if group.any(group.is_main and manager.should_stop()):
         note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
         return manager.last() or out / CHECKPOINTS
@@ -101,7 +103,17 @@ def _train(
         unit="step",
         disable=not group.is_main,
     )
+
+    def keep_checkpoint(after: int) -> None:
+        if logger and saver:
+            scores = scorer.of(state.ema["genA2B"], draws=False).scores if scorer else {}
+            logger.scores(scores, after)
+            manager.add(state, after, scores)
+            saver.keep_results()
+
     try:
+        if done == params.steps and not any(step_of(path) == done for path in list_checkpoints(out / CHECKPOINTS)):
+            keep_checkpoint(done)  # resumed from a state, with fewer steps than before
         for step in steps:
             losses = trainer.step(step)
             after = step + 1
@@ -115,11 +127,8 @@ def _train(
                     steps.set_postfix_str(logger.losses(values, after), refresh=False)
             if logger and (after % params.sample_every == 0 or after in (1, params.steps)):
                 logger.samples(trainer.grid(), after)
-            if logger and saver and keep:
-                scores = scorer.of(state.ema["genA2B"], draws=False).scores if scorer else {}
-                logger.scores(scores, after)
-                manager.add(state, after, scores)
-                saver.keep_results()
+            if keep:
+                keep_checkpoint(after)
             if saver and save:
                 saver.save(state, after)
             if keep and params.patience and group.any(group.is_main and manager.should_stop()) and after < params.steps:
@@ -160,7 +169,7 @@ def _launch(
         arguments = ["train", "--params", section, "--data", data, "--weights", weights, "--out", out]
         more = [*(["--resume"] if resume else []), *(["--place", place] if place else [])]
         launch(processes, [*map(str, arguments), *more])
-    return list_checkpoints(out / CHECKPOINTS)[-1]
+    return CheckpointManager(out / CHECKPOINTS, params).last() or out / CHECKPOINTS
 
 
 class GracefulShutdown:
@@ -212,7 +221,7 @@ def _resume(state: State, out: Path, resume: bool) -> int:
     if saved and not resume:
         raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
     damaged: dict[Path, UserError] = {}
-    for path in sorted(saved, key=lambda path: path.name, reverse=True):
+    for path in sorted(saved, key=step_of, reverse=True):
         try:
             if not checkpoint.can_resume(path):
                 continue
@@ -237,7 +246,7 @@ def _resume(state: State, out: Path, resume: bool) -> int:
 def _make_scorer(params: Train, data: Path, weights: Path, group: ProcessGroup) -> Scorer | None:
     if not (group.is_main and params.score):
         return None
-    must_be_known([params.score], "train.score")
+    check_training_score(params.score)
     fid = params.score == "fid"
     scorer = Scorer(data, params.size, ("test",), weights, fid, device=group.device, only=[params.score])
     scorer.must_have(params.score)

@@ -74,7 +74,7 @@ class PairedData:
         if section.pseudo and not pseudo:
             raise UserError(f"{folder}: has no pseudo-labels for train.paired.pseudo; `p2c pseudo-label` makes them")
         takes_part = len(others) and (section.uses_discriminators or section.face_id or pseudo)
-        beside = group.share(section.others) if takes_part else 0
+        beside = group.share(section.others, "paired.others") if takes_part else 0
         of_pairs, of_others, of_cartoons = (
             Sampler(faces, params.size, params.seed, domain, group.device, section.tones if domain == 0 else 0.0)
             for domain, faces in enumerate((pairs, pseudo or others, cartoons))

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from photo2cartoon.checkpoint import copy_averages, list_checkpoints
+from photo2cartoon.checkpoint import copy_averages, list_checkpoints, step_of
 from photo2cartoon.layout import CARD, CHECKPOINTS, RUN, SAMPLES, STATE, STATS
 from photo2cartoon.progress import note
 from photo2cartoon.urls import as_user_error, file_system
@@ -58,9 +58,9 @@ class Place:
                 target = run / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._system.get_file(self._in(name), str(target))
-        held = sorted(name.removeprefix(f"{STATE}/") for name in whole if name.startswith(f"{STATE}/"))
+        held = [Path(name).name for name in whole if name.startswith(f"{STATE}/")]
         if held and results:
-            note(f"train: {self.url} holds {held[-1]}")
+            note(f"train: {self.url} holds {_newest(held)[-1]}")
 
     def keep_state(self, run: Path, path: Path) -> None:
         """Upload a state, with the curves and `run.json` that go with it, then remove the states before the newest two.
@@ -75,7 +75,7 @@ class Place:
         with as_user_error(self.url, "cannot be written"):
             self._put_records(run)  # first: the MLflow run and the curves of a state are known wherever it is resumed
             self._put_folder(path, f"{STATE}/{path.name}")
-            self._keep_only(STATE, sorted(self._folders(STATE))[-KEEP:])
+            self._keep_only(STATE, _newest(self._folders(STATE))[-KEEP:])
 
     def keep_results(self, run: Path) -> None:
         """Upload curves, new samples, `run.json` and the averages of new checkpoints; remove those that the run dropped.
@@ -122,6 +122,11 @@ class Place:
         for name in sorted(self._names(folder), key=lambda name: not name.endswith(CARD)):
             if name.split("/")[0] not in names:
                 self._system.rm_file(self._in(f"{folder}/{name}"))
+
+
+def _newest(names: Iterable[str]) -> list[str]:
+    """Sort names of states by their steps, the newest last."""
+    return sorted(names, key=lambda name: step_of(Path(name)))
 
 
 def _is_result(name: str) -> bool:

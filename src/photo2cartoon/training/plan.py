@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from photo2cartoon.params import Train
+from photo2cartoon.training import checkpoint
 from photo2cartoon.training.distributed import ProcessGroup
 from photo2cartoon.training.recipes import RECIPES
 
@@ -26,10 +27,12 @@ def plan(params: Train, data: Path, weights: Path, device: torch.device, process
         processes: number of processes; one of them is run here, with its share of the batch.
 
     Raises:
-        UserError: whatever would stop the run at its start.
+        UserError: what would stop the run at its start, other than a `train.score` that cannot be measured.
     """
     trainer = RECIPES[params.recipe](params, data, weights, ProcessGroup(0, processes, device))
     state = trainer.state
+    if params.start_from:
+        checkpoint.start_from(Path(params.start_from), state)
     state.group = ProcessGroup(0, 1, device)  # gradients are not averaged here
     seconds = []
     for step in range(TRIED_STEPS):
@@ -41,7 +44,7 @@ def plan(params: Train, data: Path, weights: Path, device: torch.device, process
     tried = {name.split("/")[1] for name in report} - {"total"}
     sizes = {name: sum(p.numel() for p in network.parameters()) for name, network in state.networks.items()}
     # Parameters, EMA of the generators, two Adam moments per parameter: float32.
-    checkpoint = 4 * (3 * sum(sizes.values()) + sum(size for name, size in sizes.items() if name.startswith("gen")))
+    saved = 4 * (3 * sum(sizes.values()) + sum(size for name, size in sizes.items() if name.startswith("gen")))
     losses = ", ".join(f"{name} {getattr(trainer.weights, name):g}" for name in sorted(tried))
     pictures = ", ".join(
         f"{count} {kind} ({params.steps * trainer.per_step[kind] / count:.1f} times each)"
@@ -57,7 +60,7 @@ def plan(params: Train, data: Path, weights: Path, device: torch.device, process
         f"losses          {losses}",
         f"steps           {params.steps} of {each_step}, on {processes} "
         f"{'process' if processes == 1 else 'processes'} ({_name(device)}), learning rate {params.lr:g}",
-        f"checkpoints     every {params.checkpoint_every} steps, {checkpoint / 2**20:.0f} MB each, the last {params.keep} kept",
+        f"checkpoints     every {params.checkpoint_every} steps, {saved / 2**20:.0f} MB each, the last {params.keep} kept",
         f"memory          {_memory(device):.1f} GB a process",
         f"time            {a_step:.2f} s a step: {_span(a_step * params.steps)}"
         + (", without what the processes cost one another" if processes > 1 else ""),

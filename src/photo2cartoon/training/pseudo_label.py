@@ -88,6 +88,8 @@ def pseudo_label(model: Path, data: Path, weights: Path, out: Path) -> tuple[int
             count += 1
             if len(shown) < SHOWN:
                 shown.append((rgba[..., :3], picture))
+        if not count:
+            raise UserError(f"{data}: no face was found in the {len(others)} photographs without a drawing")
         rows = []
         for first in range(0, len(shown), 8):
             pairs = shown[first : first + 8]
