@@ -22,6 +22,7 @@ from photo2cartoon.pictures import decode_png, encode_png
 from photo2cartoon.portrait import Photograph, PortraitMaker, decode
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.options import DrawOptions
+from photo2cartoon.serving.messages import BusyError
 from photo2cartoon.tables import read_rows
 from tests import original
 from tests.conftest import ROOT
@@ -96,6 +97,25 @@ def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights
     assert "in/bad.jpg: unreadable: not a picture of a known format" in done.stderr
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("out/**/*.*")}
     assert written == {"out/cartoons.csv", "out/deep/grace.png"}
+
+
+def test_a_server_that_is_gone_ends_the_folder(tmp_path):
+    """Three pictures in a row without an answer; the rest is not tried for a minute each."""
+    (tmp_path / "in").mkdir()
+    for number in range(9):
+        cv2.imwrite(str(tmp_path / f"in/{number}.png"), np.full((64, 64, 3), number, np.uint8))
+    tried = []
+
+    def draw(source, _):
+        tried.append(source.name)
+        if len(tried) in (2, 4, 5, 6):
+            raise BusyError("Triton at 127.0.0.1:9: cannot be reached")
+        return [b"cartoon"]
+
+    with pytest.raises(UserError, match=r"cannot be reached: so for 3 pictures in a row; the same call goes on"):
+        cartoonize(tmp_path / "in", tmp_path / "out", draw)
+    assert tried == [f"{number}.png" for number in range(6)]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "2.png"]
 
 
 def rows(folder):

@@ -168,6 +168,49 @@ def test_a_canary_that_fails_loses_its_calls_before_its_pods(cluster, serving_fi
     assert kserve.ROLLED_BACK not in registry.read_tags(MODEL, two_versions[1])
 
 
+def test_a_canary_that_nobody_wants_any_more_ends(cluster, serving_first, two_versions, monkeypatch):
+    """As when a person moves the alias back, or rolls back, while a follower observes its canary."""
+    target, place = serving_first
+
+    def moved(*_):
+        registry.set_champion(MODEL, two_versions[0])
+        return GOOD
+
+    monkeypatch.setattr(Observed, "numbers", moved)
+    with pytest.raises(kserve.MovedError, match=f"moved to version {two_versions[0]} meanwhile"):
+        promote(target, place)
+    assert cluster.seen[-2:] == [("v1", ("v2", 0, 1)), ("v1",)]
+    assert registry.REFUSED not in registry.read_tags(MODEL, two_versions[1])
+
+
+def test_a_follower_leaves_a_rollback_to_whoever_began_it(cluster, serving_first, two_versions):
+    target, place = serving_first
+    promote(target, place)
+    registry.swap_with_previous(MODEL)  # the first thing that `rollback` does
+    cluster.seen.clear()
+    with pytest.raises(UserError, match=f"a rollback to version {two_versions[0]} is at work"):
+        promote(target, place, again=False)
+    assert cluster.seen == []
+    registry.swap_with_previous(MODEL)  # a rollback that is run again goes the same way
+    assert kserve.promote(target, place, PARAMS) == two_versions[0]
+    assert promote(target, place, again=False) == two_versions[0]
+
+
+def test_a_version_that_two_services_rolled_back_is_remembered_by_both(serving_first, two_versions, monkeypatch):
+    target, place = serving_first
+    registry.set_tags(MODEL, two_versions[1], {kserve.ROLLED_BACK: "kserve://there/others"})
+    monkeypatch.setattr(Observed, "canary", replace(GOOD, failures=3))
+    with pytest.raises(kserve.RolledBackError):
+        promote(target, place)
+    both = "kserve://here/cartoons kserve://there/others"
+    assert registry.read_tags(MODEL, two_versions[1])[kserve.ROLLED_BACK] == both
+    # What is stable is where a rollback goes, also if the canary did not hold.
+    assert int(registry.find_alias(MODEL, registry.PREVIOUS).version) == two_versions[0]
+    monkeypatch.setattr(Observed, "canary", GOOD)
+    promote(target, place)
+    assert registry.read_tags(MODEL, two_versions[1])[kserve.ROLLED_BACK] == "kserve://there/others"
+
+
 def test_a_canary_whose_pods_died_goes_as_well(cluster, serving_first, monkeypatch):
     target, place = serving_first
 

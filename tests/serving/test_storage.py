@@ -182,6 +182,16 @@ def test_a_place_of_an_earlier_release_is_brought_up_to_date(place, two_versions
     assert files(place) == before
 
 
+def test_the_versions_of_a_clone_are_brought_up_to_date_after_a_pull(tmp_path):
+    """git has renewed the configurations, and left the versions as they are."""
+    repository = tmp_path / "triton_repo"
+    init_repository(repository, ROOT / "triton_repo")
+    storage_at(repository).publish(7, tiny_graph(tmp_path, 7))
+    init_repository(repository, repository)
+    session = open_session(storage_at(repository).graph(7))
+    assert session.run(["version"], feed(np.zeros((1, 256, 256, 4), np.uint8)))[0].tolist() == [[7]]
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
@@ -276,6 +286,29 @@ def test_a_server_that_refuses_a_version_or_ends_keeps_the_one_before(place, two
     with pytest.raises(UserError, match="version refused"):
         promote(place, MODEL, "127.0.0.1:9")
     assert list_versions(place) == [second] and len(asked) == 2  # the server was told to look again
+
+
+def test_a_refused_export_of_the_version_in_place_leaves_the_graph_before(place, two_versions, monkeypatch, tmp_path):
+    """Else the next server that starts would have to load what the running one refused."""
+    version = two_versions[0]
+    init_repository(place, ROOT / "triton_repo")
+    registry.set_champion("stored", version)
+    promote(place, MODEL)
+    before = storage_at(place).graph(version).read_bytes()
+    other = tiny_graph(tmp_path / "other", version)
+    other.write_bytes(other.read_bytes() + b"\x82\x01\x00")  # a field that nobody reads
+    monkeypatch.setattr(repository, "prepare", lambda *_: other)
+    monkeypatch.setattr(repository.Fleet, "check", lambda _: None)
+    reload = iter([repository.RefusedError("Triton: refused"), None])
+
+    def refuse_once(*_):
+        if error := next(reload):
+            raise error
+
+    monkeypatch.setattr(repository.Fleet, "reload", refuse_once)
+    with pytest.raises(UserError, match="refused"):
+        promote(place, MODEL, "127.0.0.1:9")
+    assert storage_at(place).graph(version).read_bytes() == before and list_versions(place) == [version]
 
 
 def test_a_read_only_folder_of_versions_is_served_with_this_releases_configurations(

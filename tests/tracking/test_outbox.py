@@ -8,9 +8,11 @@ import threading
 import time
 
 import pytest
+from mlflow import MlflowException
+from mlflow.protos.databricks_pb2 import ErrorCode
 
-from photo2cartoon.tracking import outbox, runs
-from photo2cartoon.tracking.client import connect
+from photo2cartoon.tracking import outbox, runs, spool
+from photo2cartoon.tracking.client import connect, tracking_uri
 from photo2cartoon.tracking.outbox import Outbox
 from tests.mlflow_server import mlflow_server
 
@@ -129,3 +131,35 @@ def test_a_record_that_mlflow_refuses_holds_up_no_other(capsys):
     stage.finish()
     assert history(stage.run.client, stage.run.run_id, "loss") == [(2, 2.0)]
     assert "refuses a record" in capsys.readouterr().err
+
+
+def test_records_for_another_server_are_left_to_it(elsewhere, monkeypatch):
+    """Sent to this one, they would be refused, and lost."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:secret@127.0.0.1:9")
+    waiting = Outbox(connect().MlflowClient(), "away")
+    waiting.put({"kind": "tags", "run": "of-the-team", "values": {"a": "b"}})
+    waiting.close(wait=0.1)
+    (kept,) = (elsewhere / "var/outbox").iterdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}/own.db")
+    outbox.deliver(connect().MlflowClient())
+    assert kept.exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:changed@127.0.0.1:9")
+    assert [path.name for path, _ in spool.left_behind(tracking_uri())] == [kept.name]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "final"),
+    [
+        ("RESOURCE_DOES_NOT_EXIST", 404, True),
+        ("INVALID_PARAMETER_VALUE", 400, True),
+        ("ENDPOINT_NOT_FOUND", 404, False),  # a proxy without MLflow behind it
+        ("UNAUTHENTICATED", 401, False),
+        ("PERMISSION_DENIED", 403, False),
+        ("REQUEST_LIMIT_EXCEEDED", 429, False),
+        ("INTERNAL_ERROR", 500, False),
+    ],
+)
+def test_what_is_worth_another_try(code, status, final):
+    error = MlflowException("said so", error_code=ErrorCode.Value(code))
+    assert error.get_http_status_code() == status
+    assert outbox.is_refusal(error) == final

@@ -48,3 +48,20 @@ def test_without_aliases_it_says_how_they_come(model):
         registry.require_champion(model)
     with pytest.raises(UserError, match="no version with the alias 'previous'"):
         registry.swap_with_previous(model)
+
+
+def test_places_with_spaces_are_known_again(model):
+    registry.mark_served(model, 1, "/home/a b/triton_repo")
+    registry.mark_served(model, 1, "s3://bucket/models")
+    registry.mark_served(model, 2, "/home/a b/triton_repo")
+    places = [registry.read_tags(model, version).get(registry.SERVED_IN) for version in (1, 2)]
+    assert places == ["s3://bucket/models", "'/home/a b/triton_repo'"]
+
+
+def test_why_a_version_was_not_served_is_forgotten_with_the_next_one_that_is(model):
+    registry.set_champion(model, 1)
+    registry.mark_refused(model, 2, "its graph draws nothing")
+    assert registry.REFUSED not in registry.read_tags(model, 1)
+    assert registry.read_tags(model, 2)[registry.REFUSED] == "its graph draws nothing"
+    registry.mark_served(model, 1, "here")
+    assert registry.REFUSED not in registry.read_tags(model, 2)

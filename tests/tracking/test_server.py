@@ -1,16 +1,21 @@
 """MLflow is asked before a run starts; a server that is away or refuses the host name is named with the remedy."""
 
+import base64
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.ports import free_ports
 from photo2cartoon.tracking.server import must_answer
+from tests.pipelines.servers import JsonAnswers, served
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +59,6 @@ def test_a_server_that_is_away_is_named():
     with pytest.raises(UserError, match=r"MLflow at http://127.0.0.1:9: does not answer \(.*refused"):
         must_answer("http://127.0.0.1:9")
     with pytest.raises(UserError, match="answered 404"):
-        from http.server import BaseHTTPRequestHandler
-
-        from tests.pipelines.servers import JsonAnswers, served
 
         class Other(JsonAnswers, BaseHTTPRequestHandler):
             def do_GET(self):
@@ -64,3 +66,30 @@ def test_a_server_that_is_away_is_named():
 
         with served(Other) as server:
             must_answer(server.host)
+
+
+def test_user_and_password_of_an_address_are_sent_and_never_shown():
+    class Guarded(JsonAnswers, BaseHTTPRequestHandler):
+        def do_GET(self):
+            known = base64.b64encode(b"me:s@cret").decode()
+            self.answer({}, 200 if self.headers["Authorization"] == f"Basic {known}" else 500)
+
+    with served(Guarded) as server:
+        place = server.host.removeprefix("http://")
+        must_answer(f"http://me:s%40cret@{place}")
+        with pytest.raises(UserError, match="answered 500") as refused:
+            must_answer(f"http://me:wrong@{place}")
+        assert "wrong" not in str(refused.value)
+
+
+def test_a_port_that_speaks_something_else_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet():
+            connection, _ = other.accept()
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            connection.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        with pytest.raises(UserError, match=r"does not answer \("):
+            must_answer(f"http://127.0.0.1:{other.getsockname()[1]}")

@@ -31,6 +31,8 @@ from photo2cartoon.serving.messages import BusyError, LateError
 
 Draw = Callable[[Path, str], list[bytes]]  # makes encoded pictures of a file, in one of `encode.FORMATS`
 
+MOST_LOST = 3  # pictures in a row without an answer, after which the server is taken to be gone
+
 
 @dataclass(frozen=True)
 class Report:
@@ -139,6 +141,7 @@ def _cartoonize_folder(source: Path, out: Path, draw: Draw, label: str, numbered
     names, others = _listed(source, but=out)
     record = Record(out, made_by)
     written, failed, kept, whole = [], [], 0, False
+    lost = 0  # pictures in a row that no server answered for
     try:
         for name in others:
             record.add(name, NO_PICTURE)
@@ -153,6 +156,7 @@ def _cartoonize_folder(source: Path, out: Path, draw: Draw, label: str, numbered
                 made = _cartoonize_one(source / name, out / target, draw, numbered)
                 record.add(name, DRAWN, "", made, sha256)
                 written += made
+                lost = 0
             except PictureError as error:
                 record.add(name, error.reason, error.detail, (), sha256)
                 failed.append(f"{source / name}: {error}")
@@ -161,6 +165,11 @@ def _cartoonize_folder(source: Path, out: Path, draw: Draw, label: str, numbered
                 record.add(name, "not drawn", str(error), (), sha256)
                 failed.append(f"{source / name}: not drawn: {error}")
                 note(failed[-1])
+                lost = 0 if isinstance(error, encode.FormatError) else lost + 1
+                if lost == MOST_LOST:
+                    raise UserError(
+                        f"{error}: so for {lost} pictures in a row; the same call goes on from there"
+                    ) from None
         whole = True
     finally:
         record.close(whole)

@@ -1,4 +1,4 @@
-"""Commands that use models: import, compare, serve, cartoonize, roll back."""
+"""Commands that use models: import weights, pseudo-label, translate, draw, verify, show the page."""
 
 from __future__ import annotations
 

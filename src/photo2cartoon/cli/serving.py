@@ -102,6 +102,10 @@ def promote(
         raise UserError("promote: --canary and --namespace are used with --kserve")
     else:
         if init or furnish:
+            if not MODEL_REPOSITORY.is_dir():
+                raise UserError(
+                    f"promote: --init copies {MODEL_REPOSITORY}, which a clone or a style's project has: run it there"
+                )
             serving.init_repository(repository, MODEL_REPOSITORY)
         key = find_key(key_file)
         deploy, place = (lambda: serving.promote(repository, section, server, key)), str(repository)
@@ -109,7 +113,7 @@ def promote(
     if follow:
         from photo2cartoon.serving.follow import follow as run
 
-        run(place, section.model_name, deploy, every, webhook, catch_up)
+        run(place, section.model_name, deploy, every, webhook, catch_up, interrupt=bool(kserve))
         return
     version = deploy()
     if kserve:
@@ -128,6 +132,10 @@ def rollback(
     namespace: Namespace = None,
 ) -> None:
     """Roll back to the previous champion."""
+    if kserve and server:
+        raise UserError("rollback: --server is not used with --kserve")
+    if namespace and not kserve:
+        raise UserError("rollback: --namespace is used with --kserve")
     if kserve:
         from photo2cartoon.rollout.inference_service import InferenceService
         from photo2cartoon.rollout.kserve import rollback as run

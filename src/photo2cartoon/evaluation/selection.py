@@ -143,7 +143,7 @@ def _decided(params: Select, choice: _Choice) -> Selection | None:
     if found is None:
         return None
     version = int(found.version)
-    champion = registry.is_champion(params.model_name, version)
+    champion = registry.champion_version(params.model_name) == version
     return _selection(params, choice, version, champion, found.run_id, found.tags.get("compared", ""))
 
 

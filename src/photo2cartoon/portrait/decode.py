@@ -25,7 +25,8 @@ class PictureError(Exception):
     """Error for an image that no portrait can be made from.
 
     Args:
-        reason: short category for tables: `unreadable`, `too large`, `too small`, `no face`.
+        reason: short category for tables: `unreadable`, `too large`, `too small`, `too slow`, `no face`; `too many` (faces)
+            from a server.
         detail: explanation for people.
     """
 

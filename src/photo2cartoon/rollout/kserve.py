@@ -24,11 +24,16 @@ from photo2cartoon.tracking import registry
 ROLLOUT = "rollout"  # tag of a version: what became of its canary, with the numbers
 ROLLED_BACK = "rolled_back_from"  # tag of a version: the InferenceService that it was rolled back from
 CHECK_SECONDS = 15.0
+ROLLBACK_SECONDS = 900.0  # for which a follower leaves a rollback to whoever began it
 _PREDICTOR = re.compile(r"v(\d+)-[0-9a-f]{8}")
 
 
 class RolledBackError(FinalError):
     """The canary did not hold; the stable version has all calls again."""
+
+
+class MovedError(UserError):
+    """The alias `champion` was moved to another version meanwhile."""
 
 
 def promote(
@@ -50,13 +55,15 @@ def promote(
             when its pods are ready.
         window: seconds for which a canary is observed.
         prometheus: address of the Prometheus that scrapes the servers; needed for a canary.
-        again: whether a version that was rolled back from this InferenceService is tried again.
+        again: whether a person asks: a version that was rolled back from this InferenceService is tried again, and a
+            rollback that has begun goes on. A follower leaves both alone.
 
     Returns:
         The version, which has all calls.
 
     Raises:
         RolledBackError: the canary did not hold, or was rolled back before and `again` is false.
+        MovedError: the alias was moved before the version had all calls.
         UserError: there is no champion, its graph draws nothing, or storage, cluster, Prometheus or MLflow do not answer.
             The stable version keeps its calls.
     """
@@ -65,12 +72,17 @@ def promote(
     tags = registry.read_tags(model, version)
     if not again and str(target) in tags.get(ROLLED_BACK, "").split():
         raise RolledBackError(f"version {version} was {tags.get(ROLLOUT)}; `p2c promote --kserve` tries it again")
+    if not again and registry.is_rolled_back_to(model, version, ROLLBACK_SECONDS):
+        raise UserError(f"a rollback to version {version} is at work")
     before, uri = target.stable()
     observed = Prometheus(prometheus) if percent is not None and prometheus else None
     if percent is not None and observed is None:
         raise UserError("promote: a canary is judged by Prometheus' numbers: name its address")
     if observed and uri is not None:
         observed.check()
+    former = int(found[1]) if (found := _PREDICTOR.fullmatch(before)) else version
+    if former != version and registry.get_version(model, former):
+        registry.set_alias(model, registry.PREVIOUS, former)  # where `rollback` goes, whatever becomes of this version
     predictor, place = _publish(repository, params, version)
     if uri != place:
         try:
@@ -81,26 +93,31 @@ def promote(
             )
         except RolledBackError as error:
             with contextlib.suppress(UserError):
-                registry.set_tags(model, version, {ROLLOUT: str(error), ROLLED_BACK: str(target)})
-                registry.mark_refused(model, str(error))
+                places = {*tags.get(ROLLED_BACK, "").split(), str(target)}
+                registry.set_tags(model, version, {ROLLOUT: str(error), ROLLED_BACK: " ".join(sorted(places))})
+                registry.mark_refused(model, version, str(error))
             raise
         registry.set_tags(model, version, {ROLLOUT: f"{target}: all calls; {words}"})
     else:
         target.end_canary()
-    registry.delete_tag(model, version, ROLLED_BACK)
+        target.wait_ready(predictor, target.replicas())
+    if places := {*tags.get(ROLLED_BACK, "").split()} - {str(target)}:
+        registry.set_tags(model, version, {ROLLED_BACK: " ".join(sorted(places))})
+    else:
+        registry.delete_tag(model, version, ROLLED_BACK)
     registry.mark_served(model, version, str(target))
-    former = int(found[1]) if (found := _PREDICTOR.fullmatch(before)) else version
-    if former != version and registry.get_version(model, former):
-        registry.set_alias(model, registry.PREVIOUS, former)
     return version
 
 
 def rollback(target: InferenceService, repository: str, params: Params) -> int:
     """Bring back the previous champion, as soon as its pods are ready.
 
+    A follower ends its canary when it sees that the alias was moved, and leaves the rest to the rollback.
+
     Raises:
         UserError: there is no previous version, and as for `promote`.
     """
+    target.read()  # before anything is changed
     registry.swap_with_previous(params.select.model_name)
     return promote(target, repository, params)
 
@@ -152,10 +169,12 @@ def _next(
             note(f"promote: {target}: {predictor} holds: {words}")
         # The stable pods become fewer as the canary's become more, so both follow one another: a pod, then its share.
         for number in range(start, replicas + 1):
+            _must_be_wanted(params, predictor)
             if number > start:
                 target.set_canary(predictor, place, share, number)
             share = max(share, 100 * number // replicas)
             target.set_canary(predictor, place, share, number)
+        _must_be_wanted(params, predictor)
         target.set_stable(predictor, place)
         target.wait_ready(predictor, replicas)
         return words
@@ -166,6 +185,15 @@ def _next(
         raise
 
 
+def _must_be_wanted(params: Params, predictor: str) -> None:
+    """Check that the alias still points at the version of a predictor; while MLflow does not answer, it does."""
+    champion = None
+    with contextlib.suppress(UserError):
+        champion = registry.champion_version(params.select.model_name)
+    if champion is not None and not predictor.startswith(f"v{champion}-"):
+        raise MovedError(f"the alias 'champion' was moved to version {champion} meanwhile")
+
+
 def _observe(
     target: InferenceService, predictor: str, before: str, params: Params, window: float, observed: Prometheus
 ) -> Verdict:
@@ -174,6 +202,7 @@ def _observe(
     while True:
         left = window - (time.monotonic() - since)
         time.sleep(max(0.0, min(CHECK_SECONDS, left)))
+        _must_be_wanted(params, predictor)
         passed = time.monotonic() - since
         canary = observed.numbers(target.namespace, target.pods(predictor), passed)
         over = passed >= window

@@ -14,6 +14,7 @@ from photo2cartoon.layout import CONTROL_KEY, TRITON_RUN
 from photo2cartoon.serving.connection import check_secret, connect
 
 VARIABLE = "P2C_TRITON_KEY"
+ANSWER_SECONDS, LOAD_SECONDS = 10.0, 600.0  # for which a server is waited for; TensorRT builds an engine while it loads
 # What can unload models, run code or read memory. Triton has the same names for gRPC and HTTP.
 RESTRICTED = "model-repository,shared-memory,trace,logging"
 _NAME = "p2c-key"
@@ -96,7 +97,7 @@ class Control:
             RefusedError: it wants another key.
             UserError: it does not answer.
         """
-        self._call(self.client.get_model_repository_index, headers=self._headers)
+        self._call(self.client.get_model_repository_index, headers=self._headers, client_timeout=ANSWER_SECONDS)
 
     def load(self, model: str, config: dict[str, Any] | None = None) -> None:
         """Load a model's newest version, or what its configuration selects; requests in progress finish first.
@@ -110,7 +111,7 @@ class Control:
             UserError: it does not answer.
         """
         own = {"config": json.dumps(config)} if config else {}
-        self._call(self.client.load_model, model, headers=self._headers, **own)
+        self._call(self.client.load_model, model, headers=self._headers, client_timeout=LOAD_SECONDS, **own)
 
     def reload(self, model: str) -> None:
         """Load new versions of a model with the configuration that the server has now.
@@ -123,7 +124,7 @@ class Control:
         from tritonclient.utils import InferenceServerException
 
         try:
-            config = self.client.get_model_config(model, as_json=True)["config"]
+            config = self.client.get_model_config(model, as_json=True, client_timeout=ANSWER_SECONDS)["config"]
         except InferenceServerException:
             config = None  # not loaded yet
         self.load(model, config)
@@ -134,7 +135,8 @@ class Control:
         Raises:
             UserError: it does not answer, or has not loaded the model.
         """
-        versions = self._call(self.client.get_model_metadata, model, as_json=True).get("versions", [])
+        found = self._call(self.client.get_model_metadata, model, as_json=True, client_timeout=ANSWER_SECONDS)
+        versions = found.get("versions", [])
         return max(map(int, versions), default=None)
 
     def restart(self, model: str) -> None:
@@ -145,7 +147,8 @@ class Control:
         Raises:
             RefusedError, UserError: as for `load`.
         """
-        config = self._call(self.client.get_model_config, model, as_json=True)["config"]
+        found = self._call(self.client.get_model_config, model, as_json=True, client_timeout=ANSWER_SECONDS)
+        config = found["config"]
         config.setdefault("parameters", {})["restarted"] = {"string_value": secrets.token_hex(4)}
         self.load(model, config)
 
@@ -160,5 +163,6 @@ class Control:
                     f"Triton at {self.server}: model control wants the server's key: give it by {VARIABLE} or --key-file"
                     f" ({TRITON_RUN / CONTROL_KEY} of the folder that `p2c serve` runs in)"
                 ) from None
-            kind = UserError if "UNAVAILABLE" in str(error.status()) else RefusedError
+            lost = any(status in str(error.status()) for status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"))
+            kind = UserError if lost else RefusedError
             raise kind(f"Triton at {self.server}: {error.message()}") from None

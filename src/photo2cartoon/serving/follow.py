@@ -29,6 +29,7 @@ def follow(
     every: float,
     webhook: str | None = None,
     catch_up: Callable[[int], None] | None = None,
+    interrupt: bool = False,
 ) -> None:
     """Deploy what `champion` points at, now and whenever it is moved, until SIGTERM or Ctrl-C.
 
@@ -43,15 +44,18 @@ def follow(
         every: seconds between looks at MLflow.
         webhook: address at which MLflow's server reaches this process, so that it looks at once; None only polls.
         catch_up: called at every look with the version that is deployed, for servers that came later.
+        interrupt: whether SIGTERM and Ctrl-C end `deploy` in the middle, by SystemExit; otherwise it ends first.
 
     Raises:
         UserError: the webhook's address cannot be listened at.
     """
-    moved, stop = threading.Event(), threading.Event()
+    moved, stop, busy = threading.Event(), threading.Event(), threading.Event()
 
-    def end(*_: object) -> None:
+    def end(number: int, _: object) -> None:
         stop.set()
         moved.set()
+        if interrupt and busy.is_set():
+            raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
@@ -60,7 +64,9 @@ def follow(
         note(f"promote: follows '{registry.CHAMPION}' of {model}; Ctrl-C stops")
         while not stop.is_set():
             moved.clear()
+            busy.set()
             follower.look()
+            busy.clear()
             moved.wait(every)
 
 
@@ -104,12 +110,13 @@ class Follower:
             self._failed, self._final = state, isinstance(error, FinalError)
             self._say(f"promote: {error}; what was served before stays")
             with contextlib.suppress(UserError):
-                registry.mark_refused(self.model, str(error))
+                if registry.champion_state(self.model) != state:
+                    return  # it is not wanted any more
+                registry.mark_refused(self.model, int(state.split()[0]), str(error))
             return
         with contextlib.suppress(UserError):
-            # If somebody has moved the alias meanwhile, the next look deploys again.
-            now = registry.champion_state(self.model)
-            self._deployed = now if now is not None and now.split()[0] == str(version) else None
+            # If somebody has moved the alias or exported the version anew meanwhile, the next look deploys again.
+            self._deployed = state if registry.champion_state(self.model) == state else None
         self._failed = None
         self._say(f"promote: version {version} is in service in {self.place}")
 
@@ -136,15 +143,18 @@ def _listening(address: str, model: str, wake: Callable[[], None]) -> Iterator[N
             """Print nothing for a request."""
 
     parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not parts.port:
+    port = None
+    with contextlib.suppress(ValueError):  # not a number, or too large
+        port = parts.port
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
         raise UserError(f"promote: --webhook {address}: expected http://HOST:PORT")
     own = parts.hostname in (LOOPBACK, "localhost")
     try:
-        server = http.server.ThreadingHTTPServer((LOOPBACK if own else "", parts.port), _Listener)
+        server = http.server.ThreadingHTTPServer((LOOPBACK if own else "", port), _Listener)
     except OSError as error:
-        raise UserError(f"promote: --webhook {address}: cannot listen at port {parts.port}: {error.strerror}") from None
+        raise UserError(f"promote: --webhook {address}: cannot listen at port {port}: {error.strerror}") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    name = f"photo2cartoon-{model}-{parts.hostname}-{parts.port}"
+    name = f"photo2cartoon-{model}-{parts.hostname}-{port}"
     try:
         refused = webhooks.subscribe(name, address)
         note(

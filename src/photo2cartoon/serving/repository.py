@@ -20,7 +20,7 @@ from photo2cartoon.progress import note
 from photo2cartoon.serving.control import RefusedError
 from photo2cartoon.serving.fleet import Fleet
 from photo2cartoon.serving.session import INPUTS, draw, open_session
-from photo2cartoon.serving.stamp import stamp
+from photo2cartoon.serving.stamp import is_stamped, stamp
 from photo2cartoon.serving.storage import Folder, Storage, storage_at
 from photo2cartoon.tracking import registry, version_files
 
@@ -38,7 +38,12 @@ def init_repository(repository: Path | str, model: Path) -> None:
         model: repository to copy the configurations from; its generator versions are not copied.
     """
     target = storage_at(repository)
-    if target.is_initialised() or not model.is_dir():
+    if target.is_initialised():
+        # The configurations of a clone are those of its release; its versions are not.
+        if isinstance(target, Folder) and not all(is_stamped(target.graph(version)) for version in target.versions()):
+            _stamp_versions(target)
+        return
+    if not model.is_dir():
         return
     _stamp_versions(target)
     files = [path for path in sorted(model.rglob("*")) if path.suffix in (".pbtxt", ".py") or path.name == ".gitkeep"]
@@ -111,12 +116,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
         UserError: there is no champion, it was never exported, its graph draws nothing, or the server refuses it or ends;
             the repository then holds what it held before.
     """
-    target = storage_at(repository)
-    if not target.is_initialised():
-        raise UserError(
-            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}, or is of an earlier release;"
-            " --init puts this release's there"
-        )
+    target = _initialised(repository)
     version, before = registry.require_champion(params.model_name), target.versions()
     fleet = Fleet(server, key) if server else None
     if fleet and before:
@@ -124,28 +124,53 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
     if before and before[-1] != version and registry.get_version(params.model_name, before[-1]):
         # Where `rollback` goes. Known only until the new version is in the repository.
         registry.set_alias(params.model_name, registry.PREVIOUS, before[-1])
-    _publish(target, params, version)
-    newer = [number for number in target.versions() if number > version]
-    for number in newer:
-        target.retire(number)  # Triton serves the highest number
-    if fleet:
-        try:
-            fleet.reload(GENERATOR)
-        except UserError as error:
-            # Also if the servers no longer answer: the version may have ended them, and would do so again when they start.
-            if before or isinstance(error, RefusedError):
-                _undo(target, version, before, newer, fleet)
-                raise
-            note(f"promote: the first version is in place; a server loads it when it starts ({error})")
+    with tempfile.TemporaryDirectory() as temporary:
+        graph = prepare(params, version, Path(temporary))
+        replaced = None
+        if version in before and not target.holds(version, graph):
+            replaced = Path(shutil.copyfile(target.graph(version), Path(temporary) / "replaced.onnx"))
+        if version not in before or replaced:
+            target.publish(version, graph)
+        newer = [number for number in target.versions() if number > version]
+        for number in newer:
+            target.retire(number)  # Triton serves the highest number
+        if fleet:
+            try:
+                fleet.reload(GENERATOR)
+            except UserError as error:
+                # Also if the servers no longer answer: the version may have ended them, and would do so again.
+                if before or isinstance(error, RefusedError):
+                    _undo(target, version, before, newer, replaced, fleet)
+                    raise
+                note(f"promote: the first version is in place; a server loads it when it starts ({error})")
     registry.mark_served(params.model_name, version, str(target))
     return version
 
 
-def _undo(target: Storage, version: int, before: list[int], retired: list[int], fleet: Fleet) -> None:
-    """Bring back what the repository held before a version that could not be loaded."""
+def _initialised(repository: Path | str) -> Storage:
+    """Open a repository.
+
+    Raises:
+        UserError: it does not have this release's configurations.
+    """
+    target = storage_at(repository)
+    if not target.is_initialised():
+        raise UserError(
+            f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}, or is of an earlier release;"
+            " --init puts this release's there"
+        )
+    return target
+
+
+def _undo(
+    target: Storage, version: int, before: list[int], retired: list[int], replaced: Path | None, fleet: Fleet
+) -> None:
+    """Bring back what the repository held before a version that could not be loaded; `replaced` is its graph before."""
     for number in retired:
         target.restore(number)
-    if version not in before:
+    if replaced:
+        target.publish(version, replaced)
+    elif version not in before:
         target.withdraw(version)
     if before:
         with contextlib.suppress(UserError):
@@ -158,17 +183,11 @@ def rollback(repository: Path | str, params: Select, server: str | None = None, 
     Raises:
         UserError: there is no previous version.
     """
+    _initialised(repository)  # before anything is changed
     if server and registry.find_alias(params.model_name, registry.PREVIOUS) is not None:
-        Fleet(server, key).check()  # before anything is changed
+        Fleet(server, key).check()
     registry.swap_with_previous(params.model_name)
     return promote(repository, params, server, key)
-
-
-def _publish(target: Storage, params: Select, version: int) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        stamped = prepare(params, version, Path(temporary))
-        if not target.holds(version, stamped):
-            target.publish(version, stamped)
 
 
 def prepare(params: Select, version: int, folder: Path) -> Path:

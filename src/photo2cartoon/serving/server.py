@@ -59,7 +59,7 @@ class Server:
         run_folder: holds the backends and the log; created if missing.
         ports: ports to listen on.
         weights: folder that the `assets` stage filled.
-        params: resolved params file for the portrait model; None selects the defaults.
+        params: resolved params file for the portrait model; None is params.yaml of the working directory, or the defaults.
         host: address to listen on; use 0.0.0.0 (all interfaces) only behind a firewall or an authenticating proxy.
         http: whether to answer HTTP beside gRPC; None does on loopback only.
         profile: whether one request gets all cores, or each core a request.
@@ -178,7 +178,8 @@ class Server:
             control = Control(self.grpc, self.key, self.connection())
             for model, config in configs.items():
                 control.load(model, config)
-            Client(self.grpc, self.connection()).cartoonize(WARM_UP.read_bytes())
+            # An answer is enough: limits of params.yaml may refuse the picture.
+            Client(self.grpc, self.connection()).cartoonize_all([WARM_UP.read_bytes()])
             (self.run_folder / READY).touch()
             instances = {
                 model: config["instance_group"][0]["count"]

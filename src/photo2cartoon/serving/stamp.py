@@ -47,6 +47,12 @@ def stamp(graph: Path, version: int, out: Path) -> None:
     onnx.save(model, str(out))
 
 
+def is_stamped(graph: Path) -> bool:
+    """Return whether a graph has the outputs of `stamp`; it is not parsed."""
+    data = graph.read_bytes()
+    return all((_PREFIX + output).encode() in data for output in STAMPED)
+
+
 def _training(summary: dict[str, Any]) -> np.ndarray:
     values = {number: dict(zip(QUANTILES, summary.get(number, ()), strict=False)) for number in SUMMARISED}
     row = [values[number].get(quantile, np.nan) for number, quantile in TRAINING]

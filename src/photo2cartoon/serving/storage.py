@@ -121,7 +121,8 @@ class Folder:
     def add(self, name: str, path: Path) -> None:
         with self._writing():
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, self.path / name)
+            if path.resolve() != (self.path / name).resolve():
+                shutil.copyfile(path, self.path / name)
 
     def config(self, model: str) -> str:
         try:
@@ -237,7 +238,7 @@ class Bucket:
             self._system.rm_file(source)
 
     def graph(self, version: int) -> Path:
-        """Download the graph into the user's cache, under its own hash, unless it is already there."""
+        """Download the graph; it is kept in the user's cache under its own hash."""
         with as_user_error(self.url, "cannot be read"):
             content = self._system.cat_file(self._object(version))
         target = cache_folder() / f"promoted-{hashlib.sha256(content).hexdigest()[:16]}.onnx"

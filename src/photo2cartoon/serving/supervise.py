@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from photo2cartoon.serving.server import Server
 
 LOOK_SECONDS = 0.2
+PAUSES = (1.0, 5.0, 15.0, 30.0, 60.0)  # after starts that failed, as while object storage does not answer
 MOST_ENDS, WITHIN_SECONDS = 5, 600  # ends within a time that are too many: what ends it will do so again
 
 
@@ -26,7 +27,7 @@ def supervise(server: Server) -> None:
         server: a running server.
 
     Raises:
-        UserError: Triton ended, or could not be started, five times within ten minutes.
+        UserError: Triton ended five times within ten minutes, or could not be started again within some minutes.
     """
     ends: deque[float] = deque(maxlen=MOST_ENDS)
     while True:
@@ -37,16 +38,21 @@ def supervise(server: Server) -> None:
             raise UserError(
                 f"Triton ended by itself {MOST_ENDS} times within {WITHIN_SECONDS // 60} min ({server.where})"
             )
-        if server.process:  # else it could not be started
+        if server.process:
             reason = _reason(server.process.returncode)
             note(f"serve: Triton ended by itself ({reason}); it is started again ({server.where})")
         server.stop()
-        try:
-            server.start()
-        except UserError as error:
-            note(f"serve: {error}; it is started again")
+        for pause in PAUSES:
+            try:
+                server.start()
+            except UserError as error:
+                note(f"serve: {error}; it is started again in {pause:g} s")
+                time.sleep(pause)
+            else:
+                note("serve: Triton serves again")
+                break
         else:
-            note("serve: Triton serves again")
+            raise UserError(f"Triton ended, and could not be started {len(PAUSES)} times ({server.where})")
 
 
 def _reason(code: int) -> str:

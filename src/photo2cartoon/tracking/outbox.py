@@ -32,7 +32,7 @@ class Outbox:
     """
 
     def __init__(self, client: Any, name: str) -> None:
-        self._client, self._spool = client, Spool(name)
+        self._client, self._spool = client, Spool(name, tracking_uri())
         self._waiting: queue.Queue[Record | None] = queue.Queue()
         self._deadline = float("inf")
         self._thread = threading.Thread(target=self._run, name="mlflow-outbox", daemon=True)
@@ -83,12 +83,12 @@ class Outbox:
 
 
 def deliver(client: Any) -> None:
-    """Send what earlier processes on this machine left behind; without an answer it stays.
+    """Send what earlier processes on this machine left behind for this server; without an answer it stays.
 
     Args:
         client: `mlflow.MlflowClient`.
     """
-    for path, file in spool.left_behind():
+    for path, file in spool.left_behind(tracking_uri()):
         left = spool.records(file)
         sent = 0
         for record in left:
@@ -142,11 +142,16 @@ def apply(client: Any, record: Mapping[str, Any]) -> None:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether sending the same again is pointless: the server answered, and does not take it."""
+    """Return whether sending the same again is pointless: the server answered, and does not take it.
+
+    A proxy without a server behind it, or credentials that have expired, are mended without the records.
+    """
     from mlflow import MlflowException
 
     if isinstance(error, MlflowException):
-        return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() != 429
+        if error.error_code in ("ENDPOINT_NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED"):
+            return False
+        return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (401, 403, 408, 429)
     return isinstance(error, ValueError | TypeError | KeyError | FileNotFoundError)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -214,6 +216,19 @@ def swap_with_previous(model: str) -> int:
     return back
 
 
+def is_rolled_back_to(model: str, version: int, seconds: float) -> bool:
+    """Return whether a rollback to this version began within the last seconds and has not ended.
+
+    Raises:
+        UserError: MLflow cannot be reached.
+    """
+    client = connect().MlflowClient()
+    with answering():
+        found = client.get_registered_model(model)
+    age = time.time() - found.last_updated_timestamp / 1000
+    return found.tags.get(ROLLBACK, "").endswith(f" to {version}") and age < seconds
+
+
 def champion_state(model: str) -> str | None:
     """Return a text that changes when the alias `champion` is moved, or when its version gets another graph.
 
@@ -249,20 +264,27 @@ def mark_served(model: str, version: int, place: str) -> None:
     client = connect().MlflowClient()
     with answering():
         for other in list_versions(model):
-            number, places = int(other.version), set((other.tags.get(SERVED_IN) or "").split()) - {""}
+            number, places = int(other.version), _places(other.tags.get(SERVED_IN) or "")
             wanted = places | {place} if number == version else places - {place}
             if wanted and wanted != places:
-                client.set_model_version_tag(model, other.version, SERVED_IN, " ".join(sorted(wanted)))
+                client.set_model_version_tag(model, other.version, SERVED_IN, shlex.join(sorted(wanted)))
             elif places and not wanted:
                 client.delete_model_version_tag(model, other.version, SERVED_IN)
-            if number == version and REFUSED in other.tags:
+            if REFUSED in other.tags:  # of the version that is served, and of those that are not wanted any more
                 client.delete_model_version_tag(model, other.version, REFUSED)
         for tag in {REFUSED, ROLLBACK} & client.get_registered_model(model).tags.keys():
             client.delete_registered_model_tag(model, tag)
 
 
-def mark_refused(model: str, reason: str) -> None:
-    """Tag the champion with the reason why it is not served, and the registered model with both.
+def _places(tag: str) -> set[str]:
+    try:
+        return set(shlex.split(tag))
+    except ValueError:  # of an earlier release, which did not quote
+        return set(tag.split())
+
+
+def mark_refused(model: str, version: int, reason: str) -> None:
+    """Tag a version with the reason why it is not served, and the registered model with both.
 
     MLflow's aliases have no tags of their own.
 
@@ -270,21 +292,9 @@ def mark_refused(model: str, reason: str) -> None:
         UserError: MLflow cannot be reached.
     """
     client = connect().MlflowClient()
-    version = champion_version(model)
-    if version is None:
-        return
     with answering():
         client.set_model_version_tag(model, str(version), REFUSED, reason)
         client.set_registered_model_tag(model, REFUSED, f"version {version}: {reason}")
-
-
-def is_champion(model: str, version: int) -> bool:
-    """Return whether the alias `champion` points at a version.
-
-    Raises:
-        UserError: MLflow cannot be reached.
-    """
-    return champion_version(model) == version
 
 
 def set_alias(model: str, alias: str, version: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import urllib.error
+import urllib.parse
 import urllib.request
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, without_credentials
 from photo2cartoon.tracking.client import URI_VARIABLE, tracking_uri
 
 TIMEOUT_SECONDS = 20.0
@@ -24,15 +27,28 @@ def must_answer(uri: str = "") -> None:
     uri = (uri or tracking_uri()).rstrip("/")
     if not uri.startswith(("http://", "https://")):
         return
+    shown = without_credentials(uri)
     try:
-        with urllib.request.urlopen(f"{uri}/{QUESTION}", timeout=TIMEOUT_SECONDS):
+        with urllib.request.urlopen(_request(f"{uri}/{QUESTION}"), timeout=TIMEOUT_SECONDS):
             return
     except urllib.error.HTTPError as error:
         if error.code == 401:
             return  # it is there; credentials are the client's matter
-        host = uri.split("://", 1)[1].split("/", 1)[0]
+        host = uri.split("://", 1)[1].split("/", 1)[0].rpartition("@")[2]
         hint = f"; start it with --allowed-hosts {host}" if error.code == 403 else ""
-        raise UserError(f"MLflow at {uri}: answered {error.code} {error.reason}{hint}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise UserError(f"MLflow at {uri}: does not answer ({reason}); {URI_VARIABLE} names it") from None
+        raise UserError(f"MLflow at {shown}: answered {error.code} {error.reason}{hint}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise UserError(f"MLflow at {shown}: does not answer ({reason}); {URI_VARIABLE} names it") from None
+
+
+def _request(url: str) -> urllib.request.Request:
+    """Make a request that sends the user and password of a URL as MLflow's client does."""
+    scheme, rest = url.split("://", 1)
+    place, slash, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    request = urllib.request.Request(f"{scheme}://{host}{slash}{path}")
+    if at:
+        encoded = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+        request.add_header("Authorization", f"Basic {encoded}")
+    return request

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import threading
 import uuid
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from photo2cartoon.errors import without_credentials
 from photo2cartoon.files import local_folder
 from photo2cartoon.progress import note
 
@@ -28,10 +30,11 @@ class Spool:
 
     Args:
         name: beginning of the file's name.
+        server: MLflow's tracking URI; the records are sent to no other.
     """
 
-    def __init__(self, name: str) -> None:
-        self.path = local_folder() / FOLDER / f"{name}-{uuid.uuid4().hex[:8]}.jsonl"
+    def __init__(self, name: str, server: str) -> None:
+        self.path = local_folder() / FOLDER / f"{name}-{uuid.uuid4().hex[:8]}@{_mark(server)}.jsonl"
         self._lock = threading.Lock()
         self._kept = self._sent = 0  # lines in the file; those of them that are sent
         self._file: IO[str] | None = None
@@ -69,15 +72,21 @@ class Spool:
             return left
 
 
-def left_behind() -> Iterator[tuple[Path, IO[str]]]:
-    """Yield the files of processes that ended, locked for the caller."""
+def left_behind(server: str) -> Iterator[tuple[Path, IO[str]]]:
+    """Yield the files of processes that ended, for a server, locked for the caller; earlier releases named no server."""
     for path in sorted((local_folder() / FOLDER).glob("*.jsonl")):
+        if path.stem.partition("@")[2] not in ("", _mark(server)):
+            continue
         with contextlib.suppress(OSError), path.open("r+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # its process is alive
             yield path, file
+
+
+def _mark(server: str) -> str:
+    return hashlib.sha256(without_credentials(server).encode()).hexdigest()[:8]
 
 
 def records(file: IO[str]) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -38,7 +39,8 @@ class TritonPythonModel:
         self.metrics = Metrics(pb_utils)
         self.decoder = Sandbox()
         self.decoding = 0.0  # seconds of the call in work
-        self.maker.of(Photograph(WARM_UP, decoder=self.decoder))  # the networks' first call is slow
+        with contextlib.suppress(PictureError):  # limits of params.yaml may refuse it
+            self.maker.of(Photograph(WARM_UP, decoder=self.decoder))  # the networks' first call is slow
 
     def finalize(self) -> None:
         """End the decoder."""
