@@ -170,6 +170,7 @@ def test_troubleshooting_has_the_messages_as_they_are():
     cells = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
     others = (
         "No space left on device",
+        "p2c: command not found",
         "'train.lr': Input should be …",
         "Triton at …: failed to connect …",
     )  # not ours
