@@ -6,7 +6,7 @@
 #   docker build --target storage -t photo2cartoon-storage .           object storage, for compose.yaml
 #
 #   docker run --rm -v "$PWD:/work" -w /work photo2cartoon p2c cartoonize photo.jpg
-#   docker run --rm --shm-size 256m -p 127.0.0.1:8001-8002:8001-8002 -v "$PWD/triton_repo:/models" photo2cartoon-serve
+#   docker run --rm --shm-size 1g -p 127.0.0.1:8001-8002:8001-8002 -v "$PWD/triton_repo:/models" photo2cartoon-serve
 #
 # BASE needs Python 3.11 or 3.12 with venv. SERVE_BASE is NVIDIA's Triton image, which has Python and pip; on any other
 # image with those, the server is installed from NVIDIA's wheel. `make image-test` builds, runs and checks `train` and

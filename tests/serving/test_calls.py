@@ -118,6 +118,19 @@ def test_several_photographs_in_a_call(server, hopper, astronaut):
         client.cartoonize_all([b"no picture"] * 9)
 
 
+def test_photographs_to_draw_into_are_limited_in_a_call(server, hopper):
+    """They pass through shared memory, of which a container has little."""
+    photo = cv2.resize(cv2.imread(str(hopper)), (5200, 5200))
+    large = cv2.imencode(".jpg", photo)[1].tobytes()
+    given = [large, large, hopper.read_bytes()]
+    first, second, third = Client(server.grpc).cartoonize_all(given, Call(paste=True, format="jpeg"))
+    assert cv2.imdecode(np.frombuffer(first.drawn()[0].cartoon, np.uint8), cv2.IMREAD_COLOR).shape == photo.shape
+    with pytest.raises(PictureError, match="too large: photographs to draw into have 50000000 pixels at most"):
+        second.drawn()
+    assert third.drawn()
+    assert all(answer.drawn() for answer in Client(server.grpc).cartoonize_all(given))
+
+
 def test_codes_need_no_client_of_ours(server, hopper):
     """Plain tritonclient reads the reasons as codes, and sends every parameter as text."""
     from tritonclient import grpc

@@ -15,6 +15,9 @@ from photo2cartoon.portrait.options import DrawOptions
 from photo2cartoon.provenance.encode import FORMATS, JPEG, PNG, FormatError
 
 MOST_PHOTOS = 8  # of a call
+# Pixels of a call's photographs that are drawn into or shown behind the cartoons: they pass through shared memory, of which
+# containers have little (6.5 bytes a pixel, as measured with Triton 2.51).
+MOST_PIXELS = 50_000_000
 WARM_UP = Path(__file__).with_name(
     "warmup.jpg"
 )  # Grace Hopper, US Navy, public domain: a server draws her when it starts

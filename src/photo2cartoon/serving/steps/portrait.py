@@ -19,7 +19,7 @@ from photo2cartoon.portrait.background import PHOTOGRAPH
 from photo2cartoon.portrait.maker import MOST_FACES, SIZES, STEP
 from photo2cartoon.portrait.numbers import numbers_of
 from photo2cartoon.portrait.sandbox import Sandbox
-from photo2cartoon.serving.call import OK, WARM_UP, Admitted, Call, code_of
+from photo2cartoon.serving.call import MOST_PIXELS, OK, WARM_UP, Admitted, Call, code_of
 from photo2cartoon.serving.metrics import Metrics
 from photo2cartoon.serving.slots import Slots
 
@@ -72,7 +72,7 @@ class TritonPythonModel:
 
     def _draw(self, photos: np.ndarray, call: Call) -> dict[str, np.ndarray]:
         since, self.decoding = time.perf_counter(), 0.0
-        outcomes, canvases = list[dict[str, Any]](), list[bytes]()
+        outcomes, canvases, pixels = list[dict[str, Any]](), list[bytes](), 0
         faces, portraits = list[dict[str, Any]](), list[tuple[np.ndarray, np.ndarray]]()
         for number, encoded in enumerate(photos):
             try:
@@ -82,6 +82,11 @@ class TritonPythonModel:
                     raise PictureError("too many", f"more than {MOST_FACES} faces in the photographs of one call")
                 needs_photo = call.paste or call.background == PHOTOGRAPH
                 canvas = photo.rgb if needs_photo else np.zeros((0, 0, 3), np.uint8)
+                if pixels + canvas[..., 0].size > MOST_PIXELS:
+                    raise PictureError(
+                        "too large", f"photographs to draw into have {MOST_PIXELS} pixels at most in a call"
+                    )
+                pixels += canvas[..., 0].size
             except PictureError as error:
                 self._observe(code_of(error), [])
                 outcomes.append({"code": code_of(error), "detail": error.detail, "shape": [0, 0, 3]})
