@@ -122,6 +122,16 @@ def test_every_command_of_the_pages_exists(page):
     assert stale == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_prose_has_at_most_120_columns(page):
+    """Code, tables, pictures and single links aside; generated pages too."""
+    if page.name in ("commands.md", "params.md", "licences.md"):
+        return
+    prose = re.sub(r"^```.*?^```", "", page.read_text().replace("   ```", "```"), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in prose.splitlines() if len(line) > 120 and not re.match(r"\s*(\||!\[|<)", line)]
+    assert [line for line in long if " " in line.strip(" -")] == []
+
+
 def test_both_readmes_have_the_same_commands_and_links():
     english, russian = (ROOT / name for name in ("README.md", "README.ru.md"))
     first = [re.sub(r"#.*", "", block) for block in code_blocks(english)[:1]]

@@ -191,8 +191,11 @@ def test_a_follower_leaves_a_rollback_to_whoever_began_it(cluster, serving_first
     with pytest.raises(UserError, match=f"a rollback to version {two_versions[0]} is at work"):
         promote(target, place, again=False)
     assert cluster.seen == []
+    assert registry.is_rolled_back_to(MODEL, two_versions[0], 60)
+    assert not registry.is_rolled_back_to(MODEL, two_versions[0], 0)  # it began too long ago: whoever it was, died
     registry.swap_with_previous(MODEL)  # a rollback that is run again goes the same way
     assert kserve.promote(target, place, PARAMS) == two_versions[0]
+    assert not registry.is_rolled_back_to(MODEL, two_versions[0], 60)
     assert promote(target, place, again=False) == two_versions[0]
 
 

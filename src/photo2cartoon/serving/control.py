@@ -121,13 +121,11 @@ class Control:
         Raises:
             RefusedError, UserError: as for `load`.
         """
-        from tritonclient.utils import InferenceServerException
-
         try:
-            config = self.client.get_model_config(model, as_json=True, client_timeout=ANSWER_SECONDS)["config"]
-        except InferenceServerException:
-            config = None  # not loaded yet
-        self.load(model, config)
+            found = self._call(self.client.get_model_config, model, as_json=True, client_timeout=ANSWER_SECONDS)
+        except RefusedError:
+            found = {"config": None}  # not loaded yet
+        self.load(model, found["config"])
 
     def served(self, model: str) -> int | None:
         """Return the newest version of a model that the server has loaded, or None.

@@ -40,7 +40,9 @@ def init_repository(repository: Path | str, model: Path) -> None:
     target = storage_at(repository)
     if target.is_initialised():
         # The configurations of a clone are those of its release; its versions are not.
-        if isinstance(target, Folder) and not all(is_stamped(target.graph(version)) for version in target.versions()):
+        if isinstance(target, Folder) and any(
+            not is_stamped(target.graph(newest)) for newest in target.versions()[-1:]
+        ):
             _stamp_versions(target)
         return
     if not model.is_dir():

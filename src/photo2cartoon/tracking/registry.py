@@ -18,7 +18,7 @@ GENERATOR_HASH = "generator_sha256"  # tag of a version, and in the metadata of 
 EXPORTED_WITH = "exported_with"  # tag of a version: the settings that its graph was exported with
 SERVED_IN = "served_in"  # tag of a version: the model repositories whose newest it is
 REFUSED = "not_served_because"  # tag of a version, and of the registered model
-ROLLBACK = "rollback"  # tag of the registered model while it is rolled back: `FROM to BACK`
+ROLLBACK = "rollback"  # tag of the registered model while it is rolled back: `FROM to BACK at TIME`
 VERSIONS_TAG = "mlflow.modelVersions"
 LOGGED = "models:/"  # source of a version that is a logged model
 LONGEST_DESCRIPTION = 5000  # what MLflow's database holds
@@ -203,13 +203,13 @@ def swap_with_previous(model: str) -> int:
     if previous is None:
         raise UserError(f"MLflow's model '{model}' has no version with the alias 'previous' to go back to")
     with answering():
-        begun = client.get_registered_model(model).tags.get(ROLLBACK, "")
+        begun = client.get_registered_model(model).tags.get(ROLLBACK, "").partition(" at ")[0]
         if champion is not None and str(champion) in begun.split(" to "):
             start, end = begun.split(" to ")
             left, back = None if start == "None" else int(start), int(end)
         else:
             left, back = champion, int(previous.version)
-            client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back}")
+        client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back} at {time.time():.0f}")
     if left is not None:
         set_alias(model, PREVIOUS, left)
     set_alias(model, CHAMPION, back)
@@ -224,9 +224,8 @@ def is_rolled_back_to(model: str, version: int, seconds: float) -> bool:
     """
     client = connect().MlflowClient()
     with answering():
-        found = client.get_registered_model(model)
-    age = time.time() - found.last_updated_timestamp / 1000
-    return found.tags.get(ROLLBACK, "").endswith(f" to {version}") and age < seconds
+        way, _, since = client.get_registered_model(model).tags.get(ROLLBACK, "").partition(" at ")
+    return way.endswith(f" to {version}") and time.time() - float(since or 0) < seconds
 
 
 def champion_state(model: str) -> str | None:
