@@ -87,6 +87,23 @@ def test_more_portraits_than_the_server_takes_at_once(server, faces):
     )
 
 
+def test_models_behind_the_ensemble_have_its_limits(server, hopper):
+    """Nobody needs to call them by themselves, and whoever reaches the server can."""
+    client = Client(server.grpc)
+    with pytest.raises(ServerError, match="portrait: at most 512 x 512 pixels are taken"):
+        client.stylize(np.zeros((1, 576, 576, 4), np.uint8))
+    from tritonclient import grpc
+    from tritonclient.utils import InferenceServerException
+
+    given = [grpc.InferInput("photo", [9], "BYTES"), grpc.InferInput("call", [1], "BYTES")]
+    given[0].set_data_from_numpy(np.array([hopper.read_bytes()] * 9, np.object_))
+    given[1].set_data_from_numpy(np.array([b"{}"], np.object_))
+    given.append(grpc.InferInput("ticket", [1], "INT32"))
+    given[2].set_data_from_numpy(np.array([-1], np.int32))
+    with pytest.raises(InferenceServerException, match="9 photographs in a call, at most 8 are taken"):
+        grpc.InferenceServerClient(server.grpc).infer("portrait", given)
+
+
 @pytest.mark.parametrize(
     ("photo", "reason"),
     [(b"", "unreadable"), (b"no picture", "unreadable"), ("truncated", "unreadable"), ("noise", "no face")],

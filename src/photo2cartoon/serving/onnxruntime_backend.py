@@ -26,6 +26,7 @@ class TritonPythonModel:
         options.log_severity_level = 3
         graph = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self.largest = int(parameters.get("largest_side", 0))
         self.inputs = [item["name"] for item in config["input"]]
         self.outputs = [item["name"] for item in config["output"]]
 
@@ -35,9 +36,18 @@ class TritonPythonModel:
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
             for request in requests
         ]
+        if any(map(self._is_too_large, feeds)):  # whoever calls the model past the ensemble
+            return [self._refusal() if self._is_too_large(feed) else self._together([feed])[0] for feed in feeds]
         if len({tuple(feed[name].shape[1:] for name in self.inputs) for feed in feeds}) > 1:
             return [self._answer(self.session.run(self.outputs, feed)) for feed in feeds]
         return self._together(feeds)
+
+    def _is_too_large(self, feed: dict[str, Any]) -> bool:
+        return bool(self.largest) and max(feed[self.inputs[0]].shape[1:3]) > self.largest
+
+    def _refusal(self) -> pb_utils.InferenceResponse:
+        text = f"{self.inputs[0]}: at most {self.largest} x {self.largest} pixels are taken"
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG))
 
     def _together(self, feeds: list[dict[str, Any]]) -> list[pb_utils.InferenceResponse]:
         import numpy as np

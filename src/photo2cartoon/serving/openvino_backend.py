@@ -62,6 +62,7 @@ class TritonPythonModel:
         core = openvino.Core()
         threads = int(parameters.get("intra_op_thread_count", 0))
         self.request = core.compile_model(str(graph), "CPU", options(core, threads)).create_infer_request()
+        self.largest = int(parameters.get("largest_side", 0))
         self.inputs = [item["name"] for item in config["input"]]
         self.outputs = [item["name"] for item in config["output"]]
         self._compare(graph, int(parameters.get("largest_difference", LARGEST)))
@@ -73,6 +74,11 @@ class TritonPythonModel:
         responses = []
         for request in requests:
             given = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs}
+            if self.largest and max(given[self.inputs[0]].shape[1:3]) > self.largest:
+                text = f"{self.inputs[0]}: at most {self.largest} x {self.largest} pixels are taken"
+                error = pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG)
+                responses.append(pb_utils.InferenceResponse(error=error))
+                continue
             tensors = [pb_utils.Tensor(name, values) for name, values in self._run(given).items()]
             responses.append(pb_utils.InferenceResponse(tensors))
         return responses

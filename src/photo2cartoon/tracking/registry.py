@@ -209,7 +209,7 @@ def swap_with_previous(model: str) -> int:
             left, back = None if start == "None" else int(start), int(end)
         else:
             left, back = champion, int(previous.version)
-        client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back} at {time.time():.0f}")
+        client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back} at {int(time.time())}")
     if left is not None:
         set_alias(model, PREVIOUS, left)
     set_alias(model, CHAMPION, back)

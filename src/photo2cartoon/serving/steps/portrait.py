@@ -19,7 +19,7 @@ from photo2cartoon.portrait.background import PHOTOGRAPH
 from photo2cartoon.portrait.maker import MOST_FACES, SIZES, STEP
 from photo2cartoon.portrait.numbers import numbers_of
 from photo2cartoon.portrait.sandbox import Sandbox
-from photo2cartoon.serving.call import MOST_PIXELS, OK, WARM_UP, Admitted, Call, code_of
+from photo2cartoon.serving.call import MOST_PHOTOS, MOST_PIXELS, OK, WARM_UP, Admitted, Call, code_of
 from photo2cartoon.serving.metrics import Metrics
 from photo2cartoon.serving.slots import Slots
 
@@ -55,6 +55,9 @@ class TritonPythonModel:
             pb_utils.get_input_tensor_by_name(request, name).as_numpy().reshape(-1)
             for name in ("photo", "call", "ticket")
         )
+        if len(photos) > MOST_PHOTOS:  # `gate` lets no such call in: the model is called by itself
+            text = f"photo: {len(photos)} photographs in a call, at most {MOST_PHOTOS} are taken"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG))
         try:
             tensors = self._draw(photos, Admitted.from_json(call[0]).call)
         except BaseException:
