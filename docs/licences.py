@@ -28,8 +28,10 @@ PACKAGES = (
     "onnx",
 )
 PACKAGES += ("pydantic", "pyyaml", "tqdm", "fsspec", "typer")
+PACKAGES += ("av", "c2pa-python")  # videos, content credentials
 NOT_INSTALLED = {"openvino-telemetry"}  # by requirements-overrides.txt
 CONTENTS = {
+    "av": "its wheel contains FFmpeg (LGPL-3.0), linked to libx264 and libx265 (GPL-2.0)",
     "openvino": "its wheel contains oneDNN and oneTBB (Apache-2.0)",
     "pillow-heif": "its wheel contains libheif and libde265 (LGPL-3.0) and libx265 (GPL-2.0)",
     "opencv-python-headless": "its wheel contains FFmpeg (LGPL-2.1)",
@@ -77,7 +79,8 @@ The folder of `p2c web --static` has the three networks of the default portrait,
 
 ## Packages
 
-Those that the portrait and the drawing import, with what they require.
+Those that the portrait, the drawing, videos and content credentials import, with what they require. Using them creates no
+obligation; whoever passes the environment on, as a container image for example, passes on GPL code.
 
 | package | licence | |
 |---|---|---|
