@@ -4,6 +4,8 @@ A small stand-in answers for the cluster, as KServe does; the same commands ran 
 """
 
 import json
+import os
+import signal
 import uuid
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
@@ -15,6 +17,7 @@ from photo2cartoon.params import Params, Rollout, Select
 from photo2cartoon.rollout import inference_service, kserve
 from photo2cartoon.rollout.inference_service import InferenceService
 from photo2cartoon.rollout.numbers import Numbers
+from photo2cartoon.serving.follow import follow
 from photo2cartoon.serving.storage import storage_at
 from photo2cartoon.tracking import registry, version_files
 from tests.pipelines.servers import JsonAnswers, kubeconfig, served
@@ -181,6 +184,24 @@ def test_a_canary_that_nobody_wants_any_more_ends(cluster, serving_first, two_ve
         promote(target, place)
     assert cluster.seen[-2:] == [("v1", ("v2", 0, 1)), ("v1",)]
     assert registry.REFUSED not in registry.read_tags(MODEL, two_versions[1])
+
+
+def test_a_follower_that_is_told_to_end_ends_its_canary(cluster, serving_first, monkeypatch):
+    target, place = serving_first
+
+    def told(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return GOOD
+
+    monkeypatch.setattr(Observed, "numbers", told)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.raises(SystemExit):
+            follow(str(target), MODEL, lambda: promote(target, place), 1, interrupt=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert cluster.seen[-2:] == [("v1", ("v2", 0, 1)), ("v1",)]
 
 
 def test_a_follower_leaves_a_rollback_to_whoever_began_it(cluster, serving_first, two_versions):
