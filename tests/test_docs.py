@@ -79,7 +79,11 @@ def test_the_page_of_licences_is_current_and_the_default_path_is_free_for_commer
     default = page.split("## Other networks")[0]
     assert "forbidden" not in default and all(f"`{name}`" in default for name in MEDIAPIPE)
     assert all(read_catalogue()[name].commercial for name in required_assets(PortraitParams()))
-    assert "GPL" not in "".join(licence for _, _, licence in licences.packages())
+    path, others = licences.packages(), licences.other_packages()
+    assert "GPL" not in "".join(licence for _, _, licence in path)
+    locked = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line]
+    assert len(path) + len(others) == len(locked)
+    assert not {licence for _, _, licence in path + others} & {"see its own files", "UNKNOWN", ""}
 
 
 def code_blocks(page):
