@@ -136,7 +136,9 @@ def packages() -> list[tuple[str, str, str]]:
 
 def other_packages() -> list[tuple[str, str, str]]:
     """Return the same of every other package of the lock."""
-    listed = {_normalised(line.split("==")[0]) for line in LOCK.read_text(encoding="utf-8").splitlines() if "==" in line}
+    listed = {
+        _normalised(line.split("==")[0]) for line in LOCK.read_text(encoding="utf-8").splitlines() if "==" in line
+    }
     return [_package(name) for name in sorted(listed - {name for name, _, _ in packages()})]
 
 
@@ -146,7 +148,11 @@ def _normalised(name: str) -> str:
 
 def _package(name: str) -> tuple[str, str, str]:
     metadata = importlib.metadata.metadata(name)
-    return name, metadata["Version"].split("+")[0], IN_THEIR_FILES.get(name) or _licence(metadata).replace(" | ", " OR ")
+    return (
+        name,
+        metadata["Version"].split("+")[0],
+        IN_THEIR_FILES.get(name) or _licence(metadata).replace(" | ", " OR "),
+    )
 
 
 def _licence(metadata: importlib.metadata.PackageMetadata) -> str:

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from tests.command_server import CommandServer
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: waiting threads must not keep a core busy.
@@ -110,11 +112,12 @@ def traced_once(write_graph):
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
-    """The verified weights folder."""
+    """The verified weights folder, of all workers."""
     from photo2cartoon.assets.collect import collect
 
-    out = tmp_path_factory.mktemp("weights")
-    collect(out, ROOT / "weights" if (ROOT / "weights").is_dir() else None)
+    out = shared_folder(tmp_path_factory) / "weights"
+    with FileLock(f"{out}.lock"):
+        collect(out, ROOT / "weights" if (ROOT / "weights").is_dir() else None)
     return out
 
 
@@ -275,19 +278,21 @@ def storage(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory):
+    """The process in which `p2c` starts fast."""
+    stores = [f"mlflow.store.{kind}.sqlalchemy_store" for kind in ("tracking", "model_registry")]
+    server = CommandServer(["torch", "onnx", "cv2", "mlflow", *stores], tmp_path_factory.mktemp("printed"))
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def p2c(tmp_path):
+def p2c(command_server, tmp_path):
     """Function that runs the command line as a user does and returns the finished process."""
 
     def run(*arguments: object, cwd: Path = tmp_path, code: int | None = 0, **environment: str):
-        done = subprocess.run(
-            [sys.executable, "-m", "photo2cartoon", *map(str, arguments)],
-            cwd=cwd,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = command_server.run("-m", "photo2cartoon", *arguments, cwd=cwd, environment=os.environ | environment)
         assert "Traceback" not in done.stderr, done.stderr
         if code is not None:
             assert done.returncode == code, done.stderr + done.stdout

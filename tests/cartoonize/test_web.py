@@ -137,6 +137,7 @@ def test_a_port_that_is_taken(p2c, checkpoint, weights):
     assert f"port {port} on 127.0.0.1" in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_choice_it_offers_the_promoted_version_and_the_projects_own(weights, tmp_path):
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.cartoonize.web import offer_models

@@ -74,7 +74,7 @@ def test_any_number_of_portraits(exported):
         pytest.param(192, True, {256: 192, 512: 384}, marks=pytest.mark.slow),
         pytest.param(144, True, {256: 144, 512: 144}, marks=pytest.mark.slow),
         pytest.param(512, True, {256: 512, 512: 512}, marks=pytest.mark.slow),
-        (128, False, {256: 128, 512: 128}),
+        pytest.param(128, False, {256: 128, 512: 128}, marks=pytest.mark.slow),
     ],
 )
 def test_portraits_of_any_size(tmp_path, trained, light, drawn_at):

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from tests.command_server import CommandServer
 from tests.conftest import ROOT
 from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 
@@ -90,24 +91,32 @@ def kubeflow():
         yield server
 
 
-def submit(*arguments, code=0, **environment):
+@pytest.fixture(scope="module")
+def kubeflow_server(tmp_path_factory):
+    """The process in which `pipelines.submit` starts fast."""
+    server = CommandServer(["kfp", "kubernetes"], tmp_path_factory.mktemp("printed"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def submit(kubeflow_server):
+    """Function that submits as a user does, looks at the run every 0.05 s, and returns the finished process."""
     program = (
         "import pipelines.follow as f, pipelines.submit as s; f.Follower.__init__.__defaults__ = (2, 0.05);"
+        "import os, kubernetes.config.kube_config as k; k.KUBE_CONFIG_DEFAULT_LOCATION = os.environ.get('KUBECONFIG');"
         "f.PENDING_SECONDS = 0; s.main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
-    return done
+    )  # kubernetes read KUBECONFIG when it was imported
+
+    def run(*arguments, code=0, **environment):
+        done = kubeflow_server.run("-c", program, *arguments, cwd=ROOT, environment=os.environ | environment)
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
 
 
-def test_it_is_made_for_the_cluster_it_goes_to(kubeflow, tmp_path):
+def test_it_is_made_for_the_cluster_it_goes_to(kubeflow, submit, tmp_path):
     (tmp_path / "cluster.yaml").write_text("{image: 'registry.example.org/photo2cartoon:7', repository: 's3://b/m'}")
     (tmp_path / "params.yaml").write_text("ingest: {photos: url, photos_at: 'dvc+https://example.org/faces#photos'}")
     given = ("--cluster", str(tmp_path / "cluster.yaml"), "--params", str(tmp_path / "params.yaml"))
@@ -122,7 +131,7 @@ def test_it_is_made_for_the_cluster_it_goes_to(kubeflow, tmp_path):
     assert "cluster.yaml: steps.train.gpus" in told and len(told.strip().splitlines()) == 1
 
 
-def test_a_run_is_submitted_and_followed(kubeflow):
+def test_a_run_is_submitted_and_followed(kubeflow, submit):
     told = submit(
         "--host", kubeflow.host, "--profile", "full", "--name", "friday", "--mlflow-uri", "http://mlflow"
     ).stdout
@@ -156,7 +165,7 @@ def train(phase, pod_phase, message=None):
     return dict(enumerate(nodes))
 
 
-def test_a_version_is_uploaded_once_and_can_be_run_again(kubeflow):
+def test_a_version_is_uploaded_once_and_can_be_run_again(kubeflow, submit):
     for _ in range(2):
         told = submit("--host", kubeflow.host, "--upload").stdout
     (version,) = kubeflow.versions
@@ -168,7 +177,7 @@ def test_a_version_is_uploaded_once_and_can_be_run_again(kubeflow):
     assert told == f"submit: --version old: {kubeflow.host} has none; `make pipeline-upload` uploads one\n"
 
 
-def test_a_step_that_fails_ends_it_with_its_own_last_words(kubeflow):
+def test_a_step_that_fails_ends_it_with_its_own_last_words(kubeflow, submit):
     kubeflow.states = ["RUNNING", "FAILED"]
     kubeflow.nodes = [train("Running", "Running"), train("Failed", "Failed", "main: Error (exit code 1)")]
     kubeflow.log = (
@@ -182,14 +191,14 @@ def test_a_step_that_fails_ends_it_with_its_own_last_words(kubeflow):
     assert any("podname=photo-x-impl-7" in path for path in kubeflow.paths)
 
 
-def test_a_run_that_fails_without_a_step_says_what_kubernetes_says(kubeflow):
+def test_a_run_that_fails_without_a_step_says_what_kubernetes_says(kubeflow, submit):
     kubeflow.states, kubeflow.message = ["FAILED"], "retry exceeded workflow deadline"
     told = submit("--host", kubeflow.host, code=1).stderr
     page = f"{kubeflow.host}/#/runs/details/r1"
     assert told == f"submit: run r1 FAILED (retry exceeded workflow deadline): {page}\n"
 
 
-def test_a_lost_pod_is_retried(kubeflow):
+def test_a_lost_pod_is_retried(kubeflow, submit):
     kubeflow.states = ["FAILED", "RUNNING", "FAILED", "FAILED"]
     kubeflow.nodes = [train("Failed", "Failed", "pod deleted")]
     done = submit("--host", kubeflow.host, "--retries", "1", code=1)
@@ -216,14 +225,14 @@ def test_ctrl_c_ends_the_run_only_if_told_to(kubeflow):
         assert "submit: the run is terminated" in told if flags else "submit: the run continues" in told
 
 
-def test_a_pod_that_waits_is_explained(kubeflow):
+def test_a_pod_that_waits_is_explained(kubeflow, submit):
     kubeflow.nodes = [train("Running", "Pending")]
     kubeflow.event = "0/1 nodes are available: 1 Insufficient cpu."
     told = submit("--host", kubeflow.host).stderr
     assert told.count("train: its pod has been waiting for ") == 1 and "1 Insufficient cpu." in told
 
 
-def test_it_runs_again_and_again(kubeflow):
+def test_it_runs_again_and_again(kubeflow, submit):
     told = submit("--host", kubeflow.host, "--cron", "0 0 3 * * *").stdout
     assert told.endswith(f"{kubeflow.host}/#/recurringrun/details/c1: scheduled, 0 0 3 * * *\n")
     kind, schedule = kubeflow.posted[-1]
@@ -231,7 +240,7 @@ def test_it_runs_again_and_again(kubeflow):
     assert int(schedule["max_concurrency"]) == 1 and schedule["no_catchup"]
 
 
-def test_it_goes_through_the_cluster_that_kubectl_uses(kubeflow, tmp_path):
+def test_it_goes_through_the_cluster_that_kubectl_uses(kubeflow, submit, tmp_path):
     kubeflow.token = "kubectl's"
     (tmp_path / "config").write_text(kubeconfig(kubeflow.host, token=kubeflow.token))
     known = {"KUBECONFIG": str(tmp_path / "config"), "KFP_HOST": ""}
@@ -250,7 +259,7 @@ def test_it_goes_through_the_cluster_that_kubectl_uses(kubeflow, tmp_path):
     assert "http://127.0.0.1:9: no Kubeflow Pipelines answers there" in told and len(told.splitlines()) == 1
 
 
-def test_what_is_missing_in_the_cluster_is_named_before_anything_is_sent(kubeflow, tmp_path):
+def test_what_is_missing_in_the_cluster_is_named_before_anything_is_sent(kubeflow, submit, tmp_path):
     """A pod that names a missing secret or claim would wait for it for ever."""
     (tmp_path / "config").write_text(kubeconfig(kubeflow.host))
     file = tmp_path / "cluster.yaml"
@@ -273,7 +282,7 @@ def test_what_is_missing_in_the_cluster_is_named_before_anything_is_sent(kubeflo
     assert not kubeflow.posted and not kubeflow.versions
 
 
-def test_what_can_go_wrong_is_a_sentence(kubeflow, tmp_path):
+def test_what_can_go_wrong_is_a_sentence(kubeflow, submit, tmp_path):
     kubeflow.token = "right"
     told = submit("--host", kubeflow.host, code=1, KFP_TOKEN="wrong").stderr
     assert told == f"submit: {kubeflow.host}: refused (401): KFP_TOKEN or KFP_COOKIE is missing, wrong or too old\n"

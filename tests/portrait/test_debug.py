@@ -36,3 +36,8 @@ def test_the_command_writes_one_picture_a_photograph_and_names_what_has_none(p2c
     written = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (tmp_path / "out").iterdir()}
     assert set(written) == {"collins--straight.png", "hopper--left.png"}
     assert all(picture.shape[2] == (3 if debug else 4) for picture in written.values())
+
+
+def test_a_source_that_is_not_there_leaves_no_folder(p2c, tmp_path):
+    done = p2c("portrait", "nowhere.jpg", "--out", "out", code=1)
+    assert done.stderr == "p2c: nowhere.jpg: no such picture or folder\n" and list(tmp_path.iterdir()) == []

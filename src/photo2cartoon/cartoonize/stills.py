@@ -104,6 +104,38 @@ class Cartoonizer:
         return [encode.encode(picture, form, mark)]
 
 
+def must_exist(source: Path) -> None:
+    """Check, before anything slow is loaded, that there is something to draw.
+
+    Raises:
+        UserError: there is no such file or folder.
+    """
+    if not source.exists():
+        raise UserError(f"{source}: no such picture or folder")
+
+
+def target_of(source: Path, out: Path) -> Path:
+    """Return the file or folder that the cartoons of a picture or of a folder go to.
+
+    Args:
+        source: a file or a folder.
+        out: a file, or a folder, for a file; a folder for a folder.
+
+    Raises:
+        UserError: there is no source, or `out` does not fit it.
+    """
+    must_exist(source)
+    if source.is_dir():
+        if out.is_file():
+            raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
+        return out
+    if out.is_dir():
+        out = out / f"{source.stem}.png"
+    if out.suffix.lower() not in encode.SUFFIXES:
+        raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(encode.SUFFIXES)}")
+    return out
+
+
 def cartoonize(
     source: Path, out: Path, draw: Draw, label: str = "cartoons", numbered: bool = False, made_by: str = ""
 ) -> Report:
@@ -121,19 +153,12 @@ def cartoonize(
         UserError: the single image failed, or every image of a folder did; the disk is full, or the server is gone: the same
             call goes on from there.
     """
-    if not source.exists():
-        raise UserError(f"{source}: no such picture or folder")
+    out = target_of(source, out)
     if not source.is_dir():
-        if out.is_dir():
-            out = out / f"{source.stem}.png"
-        if out.suffix.lower() not in encode.SUFFIXES:
-            raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(encode.SUFFIXES)}")
         try:
             return Report(_cartoonize_one(source, out, draw, numbered), [])
         except PictureError as error:
             raise UserError(f"{source}: {error}") from None
-    if out.is_file():
-        raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
     return _cartoonize_folder(source, out, draw, label, numbered, made_by)
 
 

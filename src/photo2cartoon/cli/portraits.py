@@ -30,7 +30,7 @@ def portrait(
     A photograph without a face is named with the reason, and the others go on.
     """
     from photo2cartoon.assets.collect import ensure
-    from photo2cartoon.cartoonize.stills import cartoonize
+    from photo2cartoon.cartoonize.stills import cartoonize, must_exist
     from photo2cartoon.portrait import Photograph, PortraitMaker
     from photo2cartoon.portrait.debug import explain
     from photo2cartoon.portrait.maker import required_assets
@@ -38,6 +38,7 @@ def portrait(
     from photo2cartoon.portrait.sandbox import Sandbox
     from photo2cartoon.provenance.encode import encode
 
+    must_exist(source)
     given = load_params(params)
     decoder = Sandbox.within(given.portrait)
     limits = given.portrait.max_pixels, given.portrait.max_bytes, decoder
