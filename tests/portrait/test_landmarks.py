@@ -32,7 +32,7 @@ def fan_weights(weights, tmp_path, monkeypatch):
             (tmp_path / path.name).symlink_to(path)
     torch.manual_seed(0)
     torch.save(FAN(4).state_dict(), tmp_path / entry.file)
-    known = read_catalogue()
+    known = dict(read_catalogue())
     known[entry.name] = dataclasses.replace(entry, sha256=sha256_of(tmp_path / entry.file))
     monkeypatch.setattr(catalogue, "read_catalogue", lambda *_: known)
     return tmp_path

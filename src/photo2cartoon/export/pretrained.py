@@ -6,7 +6,6 @@ from pathlib import Path
 
 from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError
-from photo2cartoon.export.export import export
 from photo2cartoon.files import cache_folder, sha256_of
 from photo2cartoon.layout import CARTOON_GENERATOR
 from photo2cartoon.params import Export
@@ -27,6 +26,8 @@ def pretrained_graph(name: str = pretrained.DEFAULT, cache: Path | None = None) 
     """
     target = graph_place(name, cache)
     if not target.is_file():
+        from photo2cartoon.export.export import export  # imports torch, which a graph that is there does not need
+
         note(f"{name}: its graph is made once, half a minute")
         export(Export(), pretrained.FOLDER / name, None, target)
     return target
