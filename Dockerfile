@@ -38,7 +38,7 @@ COPY --chown=p2c pipelines pipelines
 COPY --chown=p2c triton_repo triton_repo
 USER p2c
 ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app P2C_GIT_COMMIT=${COMMIT} PYTHONDONTWRITEBYTECODE=1 \
-    DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true
+    DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true ORT_DISABLE_TELEMETRY=1
 RUN p2c dvc-setup
 # No ENTRYPOINT: Kubeflow sets its own command.
 CMD ["p2c", "--help"]
@@ -79,7 +79,7 @@ WORKDIR /app
 COPY --from=packages --chown=1000 /app /app
 COPY --chown=1000 triton_repo triton_repo
 USER 1000
-ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 P2C_LOG=-
+ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1 P2C_LOG=-
 VOLUME /models
 EXPOSE 8001 8002
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \

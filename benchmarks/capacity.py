@@ -24,8 +24,8 @@ from pathlib import Path
 
 from benchmarks.page import write_between
 from benchmarks.serving import Times, machine, model_repository, photographs, served
+from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError, exit_on_user_error
-from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.layout import GENERATOR
 from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.progress import bar
@@ -54,7 +54,7 @@ def main() -> None:
     photos, cores = photographs(None), sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         graph = Path(folder) / "graph.onnx"
-        stamp(pretrained_graph(options.model), 1, graph)
+        stamp(pretrained.graph(options.model), 1, graph)
         repository = model_repository(graph, Path(folder) / "models")
         servers = []
         for number in range(max(NUMBERS)):

@@ -33,8 +33,8 @@ from PIL import Image
 from benchmarks.page import write_between
 from benchmarks.serving import photographs
 from benchmarks.watched import memory
+from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError, exit_on_user_error
-from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.portrait.decode import MAX_BYTES, SUFFIXES, register_heif
 from photo2cartoon.ports import free_ports
@@ -103,7 +103,7 @@ def by_server(folder: Path, weights: Path) -> Iterator[tuple[Draw, int]]:
     repository = folder / "models"
     shutil.copytree(MODEL_REPOSITORY, repository, ignore=shutil.ignore_patterns("*.onnx"))
     (repository / "generator/1").mkdir(exist_ok=True)
-    stamp(pretrained_graph("slim"), 1, repository / "generator/1/model.onnx")
+    stamp(pretrained.graph("slim"), 1, repository / "generator/1/model.onnx")
     with Server(repository, folder / "run", Ports.free(), weights, None, profile=THROUGHPUT) as server:
         yield lambda pictures, count, name: asyncio.run(send(server.grpc, pictures, count, name)), server.process.pid
 

@@ -28,8 +28,8 @@ import cv2
 import numpy as np
 
 from benchmarks.page import write_between
+from photo2cartoon import pretrained
 from photo2cartoon.errors import UserError, exit_on_user_error
-from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.layout import ENSEMBLE, MODEL_REPOSITORY
 from photo2cartoon.portrait import Photograph, PortraitMaker, decode
 from photo2cartoon.portrait.decode import SUFFIXES
@@ -82,7 +82,7 @@ def main() -> None:
     photos = photographs(options.photos)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         graph = Path(folder) / "graph.onnx"
-        stamp(pretrained_graph(options.model), 1, graph)
+        stamp(pretrained.graph(options.model), 1, graph)
         repository = model_repository(graph, Path(folder) / "models")
         servers = {
             profile: stack.enter_context(

@@ -33,9 +33,9 @@ from benchmarks.page import write_between
 from benchmarks.project import eight_pictures
 from benchmarks.serving import machine, model_repository, photographs
 from benchmarks.watched import memory, open_files, p2c
+from photo2cartoon import pretrained
 from photo2cartoon.assets.collect import ensure
 from photo2cartoon.errors import UserError, exit_on_user_error
-from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import decode_png
 from photo2cartoon.portrait import PictureError
@@ -100,7 +100,7 @@ def load(folder: Path, weights: Path, seconds: float) -> Samples:
     """
     graphs = [folder / "one.onnx", folder / "two.onnx"]
     for number, graph in enumerate(graphs, 1):
-        stamp(pretrained_graph("slim"), number, graph)
+        stamp(pretrained.graph("slim"), number, graph)
     repository = model_repository(graphs[0], folder / "models")
     samples, stop = Samples(), threading.Event()
     with Server(repository, folder / "run", Ports.free(), weights, None, profile=THROUGHPUT) as server:

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from tests.command_server import CommandServer
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: waiting threads must not keep a core busy.
     os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}

@@ -20,6 +20,10 @@ def test_what_is_lacking_says_what_it_costs(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     found = {each.what: each for each in doctor.examine()}
     assert found["git"].state == doctor.LACKS and "versions" in found["git"].said
+    assert found["packages"].state == doctor.OK
+    monkeypatch.setattr(doctor, "PACKAGES", {"torch": "training", "not_there": "the page"})
+    (packages,) = [each for each in doctor.examine() if each.what == "packages"]
+    assert packages.state == doctor.LACKS and packages.said == "no not_there: it draws, without the page; `make env`"
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     lines = []
     assert not doctor.report(lines.append)

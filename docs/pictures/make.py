@@ -30,7 +30,6 @@ from photo2cartoon.cartoonize.stylize import LoadedModel, by_onnxruntime
 from photo2cartoon.dataset.faces import load_pairs
 from photo2cartoon.dataset.sample import photographs
 from photo2cartoon.evaluation.measure import SHOWN, SIDE, measure
-from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import decode_png
 from photo2cartoon.portrait import Photograph, PortraitMaker
@@ -49,7 +48,7 @@ parser.add_argument("--weights", type=Path, default=Path("weights"))
 parser.add_argument("--data", type=Path)
 given = parser.parse_args()
 
-draws = {name: by_onnxruntime(pretrained_graph(name)) for name in pretrained.names()}
+draws = {name: by_onnxruntime(pretrained.graph(name)) for name in pretrained.names()}
 maker = PortraitMaker.from_weights(given.weights)
 photos = [Photograph(path) for path in PUBLIC_DOMAIN]
 made_of = [maker.of(photo) for photo in photos]

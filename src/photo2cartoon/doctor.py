@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -24,6 +25,8 @@ TOOLS = {
     "chromium": "tests with a browser and make screenshots are skipped",
     "nvidia-smi": "no GPU: training takes days instead of hours; drawing takes 25 ms to 0.3 s a portrait",
 }
+# What `pip install .` leaves out.
+PACKAGES = {"torch": "checkpoints and training", "dvc": "versions", "mlflow": "runs", "gradio": "the page"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def examine() -> Iterator[Finding]:
     yield from _system()
     yield from _resources()
     yield _python()
+    yield _packages()
     yield _triton()
     for tool, cost in TOOLS.items():
         yield Finding(OK, tool, place) if (place := shutil.which(tool)) else Finding(LACKS, tool, cost)
@@ -88,6 +92,15 @@ def _python() -> Finding:
     )
 
 
+def _packages() -> Finding:
+    lacking = {name: needed for name, needed in PACKAGES.items() if not importlib.util.find_spec(name)}
+    if not lacking:
+        return Finding(OK, "packages", "for drawing, training and the page")
+    return Finding(
+        LACKS, "packages", f"no {', '.join(lacking)}: it draws, without {', '.join(lacking.values())}; `make env`"
+    )
+
+
 def _triton() -> Finding:
     from photo2cartoon.serving.installation import find_triton
 
@@ -104,8 +117,10 @@ def _project() -> Iterator[Finding]:
         return
     files = len([path for path in WEIGHTS.glob("*") if path.is_file()])
     yield Finding(OK, "weights", f"{files} files") if files else Finding(LACKS, "weights", "fetched when first needed")
-    for what, look in (("DVC", _dvc), ("MLflow", _mlflow), ("model", _model)):
-        yield look(what)
+    yield _dvc("DVC")
+    if importlib.util.find_spec("mlflow"):
+        yield _mlflow("MLflow")
+    yield _model("model")
     with contextlib.closing(socket.socket()) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
+from photo2cartoon import pretrained
 from photo2cartoon.cartoonize.static_page import SETTINGS, write_page
 from photo2cartoon.errors import UserError
-from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import Photograph
 from photo2cartoon.provenance.verify import verify
@@ -127,7 +127,7 @@ def test_it_is_at_most_8_mb_and_says_what_it_is_made_of(page):
 
 def test_it_draws_within_2_levels_of_the_servers_graph(drawn):
     _, rgba, _, _, cartoons = drawn
-    session = open_session(pretrained_graph("slim"))
+    session = open_session(pretrained.graph("slim"))
     for colour, cartoon in zip(COLOURS, cartoons, strict=True):
         gap = np.abs(draw(session, rgba[None], colour)[0].astype(int) - cartoon)
         assert gap.mean() < 0.3 and np.percentile(gap, 99) <= 2, (gap.mean(), gap.max())  # measured: 0.11 and 1
@@ -142,7 +142,7 @@ def test_its_portrait_is_pythons(drawn, maker):
     # A box that is a pixel off, because it is cut to whole pixels, is a pixel off everywhere: 6 levels.
     if shared_by(matrix, expected.matrix) > 0.999:
         assert np.abs(rgba.astype(int) - expected.rgba).mean() < 0.5
-        cartoon = draw(open_session(pretrained_graph("slim")), expected.rgba[None])[0].astype(int)
+        cartoon = draw(open_session(pretrained.graph("slim")), expected.rgba[None])[0].astype(int)
         assert np.abs(cartoon - cartoons[0]).mean() < 0.5
 
 

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -18,7 +16,6 @@ from photo2cartoon.cartoonize.stylize import LoadedModel, ModelChoice, by_onnxru
 from photo2cartoon.checkpoint import copy_averages, load_generator
 from photo2cartoon.errors import UserError
 from photo2cartoon.export.graph import PortraitToCartoon
-from photo2cartoon.export.pretrained import pretrained_graph
 from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import decode_png, encode_png
@@ -56,15 +53,6 @@ def test_a_checkpoint_of_averages_alone_is_named_after_what_draws(checkpoint, tm
     )
     average = hashlib.sha256((checkpoint / "genA2B.average.safetensors").read_bytes()).hexdigest()
     assert alone == whole == f"step-000004 {average[:16]}"
-
-
-def test_a_bundled_model_whose_graph_is_there_draws_without_torch(weights, hopper, tmp_path):
-    """The import of torch alone takes as long as the rest."""
-    pretrained_graph("slim")
-    code = "import sys; sys.modules['torch'] = None; from photo2cartoon.cli import main; main()"
-    given = ["cartoonize", hopper, "--model", "slim", "--weights", weights, "--out", tmp_path / "cartoon.png"]
-    subprocess.run([sys.executable, "-c", code, *map(str, given)], cwd=tmp_path, check=True)
-    assert cv2.imread(str(tmp_path / "cartoon.png")).std() > 20
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 import requests
 from gradio_client import Client, handle_file
 
+from photo2cartoon import pretrained
 from photo2cartoon.ports import free_ports
 
 
@@ -137,14 +138,13 @@ def test_a_port_that_is_taken(p2c, checkpoint, weights):
     assert f"port {port} on 127.0.0.1" in done.stderr
 
 
-@pytest.mark.slow
 def test_without_a_choice_it_offers_the_promoted_version_and_the_projects_own(weights, tmp_path):
     from photo2cartoon.cartoonize.stylize import ModelChoice
     from photo2cartoon.cartoonize.web import offer_models
-    from photo2cartoon.export.pretrained import pretrained_graph
+    from photo2cartoon.export.bundle import write_whole
     from photo2cartoon.params import PortraitParams
 
     (tmp_path / "generator/7").mkdir(parents=True)
-    (tmp_path / "generator/7/model.onnx").write_bytes(pretrained_graph("slim").read_bytes())
+    write_whole(pretrained.graph("slim"), tmp_path / "generator/7/model.onnx")
     models = offer_models(ModelChoice(repository=tmp_path), weights, PortraitParams())
     assert list(models.choices) == ["version 7, promoted", "full", "slim"]

@@ -11,7 +11,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from photo2cartoon.export.pretrained import pretrained_graph
+from photo2cartoon import pretrained
+from photo2cartoon.export.bundle import write_whole
 from photo2cartoon.export.pyfunc import write_pyfunc
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PictureError, PortraitMaker, decode
@@ -22,8 +23,9 @@ from photo2cartoon.serving.session import draw, open_session
 def version(tmp_path_factory, weights, astronaut) -> Path:
     """The folder of a version with the bundled slim model."""
     folder = tmp_path_factory.mktemp("pyfunc")
-    write_pyfunc(folder / "version", pretrained_graph("slim"), PortraitParams(), weights, astronaut.read_bytes())
-    assert [path.name for path in folder.iterdir()] == ["version"]
+    write_whole(pretrained.graph("slim"), folder / "slim.onnx")
+    write_pyfunc(folder / "version", folder / "slim.onnx", PortraitParams(), weights, astronaut.read_bytes())
+    assert sorted(path.name for path in folder.iterdir()) == ["slim.onnx", "version"]
     return folder / "version"
 
 

@@ -20,6 +20,7 @@ from photo2cartoon.assets.collect import ensure
 from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.cartoonize.stylize import ModelChoice
 from photo2cartoon.errors import UserError
+from photo2cartoon.export.bundle import write_whole
 from photo2cartoon.export.variants import EIGHT_BITS, to_eight_bits
 from photo2cartoon.files import cache_folder, write_json
 from photo2cartoon.importing.tflite import to_onnx
@@ -97,12 +98,12 @@ def _write_generator(model: Path, weights: Path, target: Path) -> str:
         UserError: the model cannot be used, or its drawing changes by more than the tolerance.
     """
     loaded = ModelChoice(model=model).load()
-    source = model
     if not model.exists() and str(model) in pretrained.names():
-        from photo2cartoon.export.pretrained import pretrained_graph
-
-        source = pretrained_graph(str(model))
-    to_eight_bits(source, target)
+        with tempfile.TemporaryDirectory() as temporary:
+            write_whole(pretrained.graph(str(model)), Path(temporary) / GRAPH)
+            to_eight_bits(Path(temporary) / GRAPH, target)
+    else:
+        to_eight_bits(model, target)
     session = open_session(target)
     if [item.name for item in session.get_inputs()] != INPUTS:
         raise UserError(f"{model}: the page needs a graph that `p2c export` wrote; import photo2cartoon's own first")

@@ -82,12 +82,8 @@ class ModelChoice:
         if sum(choice is not None for choice in (self.checkpoint, self.model, self.server)) > 1:
             raise UserError("cartoonize: --checkpoint, --model and --server exclude one another")
 
-    def load(self, soon: bool = False) -> LoadedModel:
+    def load(self) -> LoadedModel:
         """Load the model, or connect to the server.
-
-        Args:
-            soon: run a model that comes with the project in torch if its graph would have to be exported first, which takes
-                half a minute; for a few photographs.
 
         Raises:
             UserError: the model cannot be read, or the server's address is wrong.
@@ -107,11 +103,8 @@ class ModelChoice:
                 graph = storage.graph(versions[-1])
                 name = f"version {versions[-1]}"
                 return LoadedModel(f"{name} in {self.repository}", by_onnxruntime(graph), name)
-        from photo2cartoon.export.pretrained import graph_place, pretrained_graph
-
         name = str(self.model or pretrained.DEFAULT)
-        in_torch = soon and not graph_place(name).is_file()
-        draw = by_torch(Path(name)) if in_torch else by_onnxruntime(pretrained_graph(name))
+        draw = by_onnxruntime(pretrained.graph(name))
         return LoadedModel(f"{name}, which comes with the project", draw, _checkpoint_version(Path(name)))
 
 

@@ -159,7 +159,7 @@ def cartoonize(
     decoder = Sandbox.within(portrait)
     if portraits_here and not moves:
         decoder.start(portrait.max_pixels)
-    loaded = choice.load(soon=source.is_file() and not moves)
+    loaded = choice.load()
     maker = PortraitMaker.from_params(weights, portrait) if portraits_here else None
     if moves:
         from photo2cartoon.cartoonize.video import cartoonize_video

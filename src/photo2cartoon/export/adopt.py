@@ -2,9 +2,9 @@
 
     python -m photo2cartoon.export.adopt CHECKPOINT NAME_OR_FOLDER [--blend CHECKPOINT --share 0.4]
 
-Only the averaged generator is kept, in half precision: half the size, for rounding of a quarter of a thousandth.
-Blending it with the checkpoint that its training started from keeps more of what that checkpoint could do (weight-space
-ensembles, Wortsman et al., 2022).
+Only the averaged generator is kept, in half precision: half the size, for rounding of a quarter of a thousandth. A model of
+the package gets its graph, too. Blending it with the checkpoint that its training started from keeps more of what that
+checkpoint could do (weight-space ensembles, Wortsman et al., 2022).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from photo2cartoon import checkpoint
 from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError, exit_on_user_error
+from photo2cartoon.export.bundle import write_graph
 from photo2cartoon.layout import CARD
 from photo2cartoon.pretrained import FOLDER
 
@@ -53,3 +54,5 @@ if __name__ == "__main__":
     with exit_on_user_error("adopt"):
         target = Path(given.target) if "/" in given.target else FOLDER / given.target
         adopt(given.checkpoint, target, given.blend, given.share)
+        if target.parent == FOLDER:
+            write_graph(target)

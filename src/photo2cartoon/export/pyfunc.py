@@ -123,7 +123,9 @@ def write_pyfunc(out: Path, graph: Path, portrait: PortraitParams, weights: Path
             ensure([name], weights)
             shutil.copyfile(find_asset(name, weights), data / WEIGHTS_FOLDER / asset.used)
     shutil.copytree(
-        Path(photo2cartoon.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors")
+        Path(photo2cartoon.__file__).parent,
+        package,
+        ignore=shutil.ignore_patterns("__pycache__", "*.safetensors", "*.onnx"),
     )
     inputs, outputs = (Schema([ColSpec(DataType.binary, name)]) for name in (PHOTO, CARTOON))
     pyfunc.save_model(

@@ -1,10 +1,12 @@
-"""Bundled generators: checkpoints of genA2B alone. Their names work wherever a model or checkpoint is expected."""
+"""Bundled generators: checkpoints of genA2B alone, each with its graph. Their names work wherever a model or checkpoint is
+expected."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from photo2cartoon.layout import CARD
+from photo2cartoon.errors import UserError
+from photo2cartoon.layout import CARD, GRAPH
 
 FOLDER = Path(__file__).parent
 DEFAULT = "full"
@@ -19,3 +21,14 @@ def resolve(checkpoint: Path | str) -> Path:
     """Return the folder of a checkpoint: the path itself, or the folder of the bundled generator of that name."""
     path = Path(checkpoint)
     return FOLDER / path if str(checkpoint) in names() and not path.exists() else path
+
+
+def graph(name: str = DEFAULT) -> Path:
+    """Return the ONNX graph of a bundled generator; it reads its weights from the checkpoint beside it.
+
+    Raises:
+        UserError: there is no such generator.
+    """
+    if name not in names():
+        raise UserError(f"{name}: no model of that name comes with the project; there are {', '.join(names())}")
+    return FOLDER / name / GRAPH
