@@ -39,6 +39,7 @@ def write_graph(folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as temporary:
         export(Export(), folder, None, Path(temporary) / GRAPH)
         model = onnx.load(str(Path(temporary) / GRAPH))
+    model.producer_version = ""  # of torch, with the name of its build
     onnx.helper.set_model_props(model, {WEIGHTS_HASH: sha256_of(weights)})
     _read_from(model, weights)
     with atomic_write(target) as partial:
@@ -62,7 +63,7 @@ def write_whole(graph: Path, target: Path) -> None:
 
 
 def _read_from(model: onnx.ModelProto, weights: Path) -> None:
-    """Let a graph read its weights from a safetensors file: 8 bytes with the length of a header in JSON, it, the values."""
+    """Let a graph read its weights from a safetensors file: 8 bytes with the header's length, the header in JSON, the values."""
     from onnx import TensorProto, helper
 
     with weights.open("rb") as file:
