@@ -95,11 +95,11 @@ format: $(STAMP)  ## format the code
 	@ruff check -q --fix . ; ruff format -q .
 
 .PHONY: test
-test: lint  ## style, types, and the fast tests (12 minutes on 2 cores)
+test: lint  ## style, types, and the fast tests (ten minutes on 2 cores)
 	@$(PYTEST) $(ARGS)
 
 .PHONY: test-all
-test-all: lint  ## what CI runs: the slow tests too (25 minutes)
+test-all: lint  ## what CI runs: the slow tests too (20 minutes)
 	@$(PYTEST) -m "not long and not hours" $(ARGS)
 
 .PHONY: test-long
