@@ -62,7 +62,7 @@ def kept_elsewhere(tmp_path_factory):
     """Keep MLflow's runs and all caches in temporary folders, never in the clone or in the user's home."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path_factory.mktemp('tracking')}/mlflow.db"
     os.environ.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))  # packages, as `make env` has them
-    os.environ["XDG_CACHE_HOME"] = str(shared_folder(tmp_path_factory) / "cache")  # graphs of bundled models, features
+    os.environ["XDG_CACHE_HOME"] = str(shared_folder(tmp_path_factory) / "cache")  # features, promoted graphs
     os.environ["DVC_SITE_CACHE_DIR"] = str(tmp_path_factory.mktemp("dvc"))
 
 

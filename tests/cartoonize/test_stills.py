@@ -270,10 +270,8 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
     shutil.copytree(ROOT / "triton_repo/photo2cartoon", tmp_path / "repository/generator")
     given = ["--weights", weights, "--repository", "repository", "--out", "out.png"]
     for arguments, reason in (
-        (
-            ["nowhere.jpg", "--model", "nowhere.onnx"],
-            "nowhere.jpg: no such picture or folder",
-        ),  # before a model is loaded
+        # Before a model is loaded.
+        (["nowhere.jpg", "--model", "nowhere.onnx"], "nowhere.jpg: no such picture or folder"),
         (["empty", "--model", graph], "empty: holds no pictures"),
         ([hopper, "--model", "nowhere.onnx"], "nowhere.onnx: no such model"),
         ([hopper, "--model", "bad.onnx"], "bad.onnx: not a readable ONNX graph"),
