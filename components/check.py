@@ -43,7 +43,7 @@ def check(
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets, Export, PortraitParams, Preprocess
     from photo2cartoon.params import arguments as given
-    from photo2cartoon.scoring.metrics import check_training_score, must_be_known
+    from photo2cartoon.scoring.names import check_choice, check_training_score
     from photo2cartoon.serving.storage import must_be_usable
     from photo2cartoon.tracking.server import must_answer
 
@@ -53,7 +53,7 @@ def check(
         check_training_score(given.train_of(train, steps, batch, lr).score)
         given.evaluate_of(evaluate, score_on)
         choosing = given.select_of(select, promotion)
-        must_be_known([*choosing.rank, *choosing.floors], "select")
+        check_choice(choosing.rank, choosing.floors)
         must_answer(mlflow_uri)
         must_be_usable(repository, server)
         version = data_version(at_revision(given.ingest_of(ingest, photos, cartoons), revision))

@@ -34,6 +34,7 @@ def evaluate(
         metrics: scores of the last checkpoint, for Kubeflow's page.
         drawings: scores and sample cartoons of each checkpoint, for Kubeflow's page.
     """
+    import math
     from pathlib import Path
 
     from photo2cartoon.checkpoint import AVERAGES, copy_averages
@@ -53,5 +54,6 @@ def evaluate(
         names = passed_on(result["scores"], out, choosing)
         copy_averages(run, Path(finalists.path), names, AVERAGES[:1])
         for name, value in list(result["scores"].values())[-1].items():
-            metrics.log_metric(name, value)
+            if math.isfinite(value):  # JSON has no other numbers
+                metrics.log_metric(name, value)
         write_report(out, Path(drawings.path))

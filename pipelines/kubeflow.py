@@ -215,6 +215,7 @@ def connect_through(context: str, namespace: str | None = None) -> ProxiedKubefl
     import kubernetes
 
     _be_quiet()
+    cluster = f"--context {context}"
     try:
         api = kubernetes.config.new_client_from_config(context=context)
         cluster = api.configuration.host

@@ -28,7 +28,7 @@ from photo2cartoon.dataset.version import at_revision
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
-from photo2cartoon.scoring.metrics import check_names
+from photo2cartoon.scoring.names import check_names
 from photo2cartoon.tracking.lineage import git_commit
 from pipelines.cluster import DEFAULT, Cluster, load_cluster
 from pipelines.follow import Follower, step_names

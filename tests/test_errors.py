@@ -12,6 +12,8 @@ def test_credentials_are_not_shown(capsys, monkeypatch):
     text = "MLflow at https://me:word@mlflow.example/a and s3://key:s3cret@bucket: away; http://host:80/a@b stays"
     shown = "MLflow at https://***@mlflow.example/a and s3://***@bucket: away; http://host:80/a@b stays"
     assert without_credentials(text) == str(UserError(text)) == shown
+    token = "dvc+https://ghp_abc@github.com/org/faces.git#photos and ssh://git@host/path"
+    assert without_credentials(token) == "dvc+https://***@github.com/org/faces.git#photos and ssh://git@host/path"
     note(text)
     assert capsys.readouterr().err.strip() == shown
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:word@mlflow.example")
@@ -20,6 +22,6 @@ def test_credentials_are_not_shown(capsys, monkeypatch):
 
 def test_a_password_in_params_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("ingest: {photos: url, photos_at: 's3://key:word@bucket/photos'}")
-    with pytest.raises(UserError, match="photos_at has a password, which git and MLflow would keep") as refused:
+    with pytest.raises(UserError, match="photos_at has a password or token, which git and MLflow would keep") as refused:
         load(tmp_path / "params.yaml")
     assert "word@" not in str(refused.value)

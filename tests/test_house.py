@@ -20,6 +20,7 @@ LEAVES = (
     "pictures",
     "progress",
     "urls",
+    "cores",
     "files",
     "tables",
     "atomic",

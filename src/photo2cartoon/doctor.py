@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from photo2cartoon.cores import usable_cores
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import MODEL_REPOSITORY, WEIGHTS
 
@@ -66,7 +67,7 @@ def _system() -> Iterator[Finding]:
 
 
 def _resources() -> Iterator[Finding]:
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     yield Finding(OK, "processor", f"{cores} {'core' if cores == 1 else 'cores'}{_arithmetic()}")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGABYTE
     enough = memory >= 4

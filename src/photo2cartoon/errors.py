@@ -11,11 +11,12 @@ import re
 import sys
 from collections.abc import Iterator
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+# A password after a user's name; by HTTP also a lone name, which is how Git's hosts take tokens.
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)|(?<=http://)[^/@\s]+(?=@)|(?<=https://)[^/@\s]+(?=@)")
 
 
 def without_credentials(text: str) -> str:
-    """Replace `user:password` in the URLs of a text by `***`."""
+    """Replace `user:password`, and tokens, in the URLs of a text by `***`."""
     return _CREDENTIALS.sub("***", text)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -287,6 +288,20 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
     done = p2c("cartoonize", hopper, "--model", graph, "--weights", weights, "--out", "out.txt", code=1)
     assert done.stderr == "p2c: out.txt: name ends in '.txt', known are .png, .jpg, .jpeg, .webp\n"
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("command", ["cartoonize", "portrait"])
+def test_photographs_are_not_replaced(p2c, weights, hopper, tmp_path, command):
+    (tmp_path / "mine").mkdir()
+    photo = Path(shutil.copy(hopper, tmp_path / "mine/me.png"))
+    before = photo.read_bytes()
+    for source, out in (("mine/me.png", "mine"), ("mine/me.png", "mine/me.png"), ("mine", "mine")):
+        reason = "which would be replaced; name another"
+        if command == "portrait" and out == source != "mine":
+            reason = "is a file; portraits go to a folder"
+        done = p2c(command, source, "--out", out, "--weights", weights, code=1)
+        assert reason in done.stderr and len(done.stderr.splitlines()) == 1
+    assert photo.read_bytes() == before and [path.name for path in (tmp_path / "mine").iterdir()] == ["me.png"]
 
 
 def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hopper, tmp_path):

@@ -263,6 +263,10 @@ def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_pat
         preprocess(
             raw / "photos", None, weights, tmp_path / "out", PortraitParams(), Preprocess(test_list="nowhere.txt")
         )
+    (tmp_path / "empty.txt").write_text("# nobody yet\n")
+    with pytest.raises(UserError, match=r"empty\.txt: names nobody"):
+        params = Preprocess(test_list=str(tmp_path / "empty.txt"))
+        preprocess(raw / "photos", None, weights, tmp_path / "out", PortraitParams(), params)
     assert not (tmp_path / "out").exists()
 
 

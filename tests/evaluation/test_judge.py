@@ -47,6 +47,10 @@ def test_votes_are_kept_and_a_double_click_counts_once(tmp_path):
     assert again.result().wins == again.result().votes == 4 and again.next() == session.next()
     with pytest.raises(UserError, match="holds votes about a, b; name another --votes file"):
         Session(("a", "c"), PHOTOS, tmp_path / "votes.jsonl")
+    for line in ('{"better": "a", "wor', '{"metric": 1}', "[]"):
+        (tmp_path / "other.jsonl").write_text('{"better": "a", "worse": "b"}\n' + line)
+        with pytest.raises(UserError, match=r"other\.jsonl: line 2 is no vote: remove it"):
+            Session(("a", "b"), PHOTOS, tmp_path / "other.jsonl")
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from photo2cartoon.evaluation.draws import write_draws
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import DECIDED, select
 from photo2cartoon.params import Evaluate, Select
+from photo2cartoon.scoring.names import check_choice
 from photo2cartoon.tracking import registry
 from photo2cartoon.tracking.client import connect
 from tests.registered import register
@@ -151,7 +152,16 @@ def test_a_metric_that_nobody_knows_is_named_at_once(p2c, tmp_path):
     (tmp_path / "params.yaml").write_text("select: {metric: kernel_fase}\n")
     done = p2c("params", code=1)
     assert done.stderr.startswith("p2c: select: there is no metric 'kernel_fase'; there are kernel_face, ")
+
     (tmp_path / "params.yaml").write_text("select: {floors: {worst_fid: 3}}\n")
     assert "'worst_fid': fid is not measured by groups" in p2c("params", code=1).stderr
     (tmp_path / "params.yaml").write_text("select: {metric: []}\n")
     assert "metric is empty" in p2c("params", code=1).stderr
+
+
+def test_what_photographs_have_no_score_by_cannot_rank():
+    """`cycle` needs the way back; a floor of it is measured on the checkpoints alone."""
+    check_choice(["identity_sface"], ["cycle"])
+    for name in ("cycle", "worst_cycle"):
+        with pytest.raises(UserError, match=f"select.metric: '{name}' needs the way back"):
+            check_choice([name], [])

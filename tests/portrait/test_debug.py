@@ -32,7 +32,7 @@ def test_the_command_writes_one_picture_a_photograph_and_names_what_has_none(p2c
         (folder / name).write_bytes((raw / "photos" / name).read_bytes())
     cv2.imwrite(str(folder / "wall.png"), np.full((300, 300, 3), 200, np.uint8))
     done = p2c("portrait", folder, "--out", "out", "--weights", weights, *(["--debug"] if debug else []))
-    assert "wall.png: no face" in done.stderr and done.stdout == "out: 2 pictures; 1 picture without a face\n"
+    assert "wall.png: no face" in done.stderr and done.stdout == "out: 2 pictures; 1 picture could not be made\n"
     written = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (tmp_path / "out").iterdir()}
     assert set(written) == {"collins--straight.png", "hopper--left.png"}
     assert all(picture.shape[2] == (3 if debug else 4) for picture in written.values())

@@ -2,6 +2,9 @@
 
 import datetime
 import io
+import struct
+import zlib
+from pathlib import Path
 
 import av
 import cv2
@@ -17,7 +20,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PortraitMaker
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.options import DrawOptions
-from photo2cartoon.provenance import credentials
+from photo2cartoon.provenance import credentials, film
 from photo2cartoon.provenance.encode import FORMATS, encode
 from photo2cartoon.provenance.mark import COMPOSITE, GENERATED, Mark, read_packet
 from photo2cartoon.provenance.verify import verify
@@ -192,6 +195,24 @@ def test_what_cannot_be_verified_is_named(p2c, tmp_path):
             (tmp_path / name).touch()
         done = p2c("verify", name, code=1)
         assert done.stderr.startswith(f"p2c: {said}") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_picture_of_too_many_pixels_is_named(tmp_path):
+    ihdr = struct.pack(">II5B", 20_000, 10_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", ihdr), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks]
+    (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(UserError, match=r"large\.png: .*200000000 pixels"):
+        verify(tmp_path / "large.png")
+
+
+def test_an_unsigned_film_is_not_read_into_memory(tmp_path, monkeypatch):
+    """A film of an hour has gigabytes."""
+    path = tmp_path / "film.mp4"
+    path.write_bytes(struct.pack(">I4s", 16, b"ftyp") + b"isom\0\0\0\0")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    film.mark_file(path, ".mp4", Mark("version 1"))
+    assert film.read_mark(path) == Mark("version 1")
 
 
 @pytest.mark.usefixtures("certificate")

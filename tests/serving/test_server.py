@@ -122,6 +122,8 @@ def test_a_request_without_a_name_gets_one(server):
 def test_a_taken_port_an_empty_repository_and_a_missing_server_are_named(server, repository, weights, tmp_path, hopper):
     with pytest.raises(UserError, match=f"port {server.ports.grpc} on 127.0.0.1 is taken"):
         Server(repository, tmp_path, Ports(grpc=server.ports.grpc), weights, None).start()
+    with pytest.raises(UserError, match=r"cannot listen on 192\.0\.2\.99, port .*: Cannot assign requested address"):
+        Server(repository, tmp_path, Ports.free(), weights, None, host="192.0.2.99").start()
     with pytest.raises(UserError, match="the log cannot be written: Is a directory"):
         Server(repository, tmp_path, Ports.free(), weights, None, log=str(tmp_path)).start()
     with pytest.raises(UserError, match="holds no version yet"):

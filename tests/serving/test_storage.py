@@ -5,6 +5,7 @@ import shutil
 import socket
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ import pytest
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
-from photo2cartoon.serving import repository
+from photo2cartoon.serving import repository, storage
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback, with_configurations
 from photo2cartoon.serving.session import feed, open_session
 from photo2cartoon.serving.storage import Folder, must_be_usable, storage_at
@@ -124,6 +125,24 @@ def test_a_server_may_start_after_the_first_version(place, two_versions, capsys)
     registry.set_champion("stored", second)
     with pytest.raises(UserError, match="Triton at"):
         promote(place, MODEL, "127.0.0.1:9")
+
+
+def test_a_server_that_waits_starts_with_the_first_version(place, two_versions, monkeypatch, capsys):
+    init_repository(place, ROOT / "triton_repo")
+    registry.set_champion("stored", two_versions[0])
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 2:
+            promote(place, MODEL)
+
+    monkeypatch.setattr(storage, "time", SimpleNamespace(sleep=sleep))
+    storage.wait_for_version(storage_at(place))
+    assert len(slept) == 2
+    assert f"serve: waits for the first version in {place}; `p2c promote` puts one there" in capsys.readouterr().err
+    storage.wait_for_version(storage_at(place))
+    assert len(slept) == 2 and capsys.readouterr().err == ""
 
 
 def test_a_version_of_another_time_does_not_pass_for_the_promoted_one(place, two_versions, tmp_path):

@@ -15,7 +15,7 @@ def repository(tmp_path, monkeypatch):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("1")
     git_and_dvc(folder, ["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "1"])
-    monkeypatch.setattr(lineage, "__file__", str(folder / "src/lineage.py"))
+    monkeypatch.setattr(lineage, "__file__", str(folder / "src/model.py"))
     monkeypatch.delenv("P2C_GIT_COMMIT", raising=False)
     return folder
 
@@ -32,4 +32,13 @@ def test_without_git_it_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr(lineage, "__file__", str(tmp_path / "lineage.py"))
     monkeypatch.delenv("P2C_GIT_COMMIT", raising=False)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert lineage.git_commit() == "unknown"
+
+
+def test_a_repository_around_the_installation_is_not_the_codes(repository, monkeypatch):
+    """As for a package in the `.venv` of a project that is in git."""
+    installed = repository / ".venv/lineage.py"
+    installed.parent.mkdir()
+    installed.touch()
+    monkeypatch.setattr(lineage, "__file__", str(installed))
     assert lineage.git_commit() == "unknown"

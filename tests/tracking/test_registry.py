@@ -42,6 +42,13 @@ def test_a_rollback_that_was_interrupted_goes_the_same_way_again(model, champion
     assert aliases(model)[0] == 1
 
 
+def test_a_champion_that_is_also_the_previous_version_has_no_way_back(model):
+    registry.set_champion(model, 2)
+    registry.set_alias(model, registry.PREVIOUS, 2)
+    with pytest.raises(UserError, match=f"version 2 of MLflow's model '{model}' is champion and previous at once"):
+        registry.swap_with_previous(model)
+
+
 def test_without_aliases_it_says_how_they_come(model):
     assert registry.champion_version(model) is None and registry.champion_version("unknown") is None
     with pytest.raises(UserError, match="no version with the alias 'champion'"):

@@ -122,15 +122,19 @@ def target_of(source: Path, out: Path) -> Path:
         out: a file, or a folder, for a file; a folder for a folder.
 
     Raises:
-        UserError: there is no source, or `out` does not fit it.
+        UserError: there is no source, `out` does not fit it, or the cartoons would replace the photographs.
     """
     must_exist(source)
     if source.is_dir():
         if out.is_file():
             raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
+        if out.resolve() == source.resolve():
+            raise UserError(f"{out}: holds the photographs, which would be replaced; name another folder")
         return out
     if out.is_dir():
         out = out / f"{source.stem}.png"
+    if out.exists() and out.samefile(source):
+        raise UserError(f"{out}: is the photograph itself, which would be replaced; name another file")
     if out.suffix.lower() not in encode.SUFFIXES:
         raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(encode.SUFFIXES)}")
     return out

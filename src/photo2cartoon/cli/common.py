@@ -79,7 +79,7 @@ Size = Annotated[
 def load_params(path: Path | None, profile: str | None = None) -> Params:
     """Read and check the parameters file, with the names of metrics in it."""
     from photo2cartoon.params import load
-    from photo2cartoon.scoring.metrics import check_names
+    from photo2cartoon.scoring.names import check_names
 
     given = load(path, profile)
     check_names(given)

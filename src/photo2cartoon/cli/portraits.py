@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from photo2cartoon.cli.common import MODELS, Faces, ParamsFile, WeightsFolder, app, load_params
+from photo2cartoon.errors import UserError
 from photo2cartoon.layout import WEIGHTS
 
 
@@ -39,6 +40,8 @@ def portrait(
     from photo2cartoon.provenance.encode import encode
 
     must_exist(source)
+    if out.is_file():
+        raise UserError(f"{out}: is a file; portraits go to a folder")
     given = load_params(params)
     decoder = Sandbox.within(given.portrait)
     limits = given.portrait.max_pixels, given.portrait.max_bytes, decoder
@@ -57,5 +60,5 @@ def portrait(
     out.mkdir(parents=True, exist_ok=True)
     report = cartoonize(source, out, make, "portraits", numbered=faces == ALL and not debug)
     count, failed = len(report.written), len(report.failed)
-    without = f"; {failed} {'picture' if failed == 1 else 'pictures'} without a face" if failed else ""
+    without = f"; {failed} {'picture' if failed == 1 else 'pictures'} could not be made" if failed else ""
     typer.echo(f"{out}: {count} {'picture' if count == 1 else 'pictures'}{without}")

@@ -261,6 +261,7 @@ def serve(
             envvar="P2C_LOG", show_default="triton.log in --run-folder", help="File of the log, or - for the output."
         ),
     ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the first version instead of exiting.")] = False,
 ) -> None:
     """Serve the promoted model with Triton until Ctrl-C or SIGTERM, on loopback by default."""
     import signal
@@ -272,6 +273,7 @@ def serve(
     from photo2cartoon.serving.plan import LATENCY, THROUGHPUT, Profile
     from photo2cartoon.serving.repository import init_repository, with_configurations
     from photo2cartoon.serving.server import Ports, Server
+    from photo2cartoon.serving.storage import storage_at, wait_for_version
     from photo2cartoon.serving.supervise import supervise
 
     if profile not in (LATENCY, THROUGHPUT):
@@ -294,6 +296,8 @@ def serve(
     # Installed before the server starts, so that an early signal stops it too.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    if wait:
+        wait_for_version(storage_at(served))
     ports = Ports(grpc_port, http_port, metrics_port)
     with Server(
         served, run_folder, ports, weights, params, host, http, use, waiting, tls, token, runner, log

@@ -70,11 +70,11 @@ def assets(
     from photo2cartoon.portrait.maker import required_assets
 
     given = load_params(params)
+    own = Path(folder) if (folder := given.assets.folder) else None
     if portraits_only:
-        ensure(required_assets(given.portrait), out)
+        ensure(required_assets(given.portrait), out, own)
         return
-    folder = given.assets.folder
-    for asset, origin in collect(out, Path(folder) if folder else None):
+    for asset, origin in collect(out, own):
         typer.echo(f"{origin:8} {asset.file}  ({asset.what}; {asset.licence})")
 
 

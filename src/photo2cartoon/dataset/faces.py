@@ -111,6 +111,13 @@ def load_pairs(data: Path, split: str, side: int) -> tuple[Faces, Faces]:
     return _load_with(paired, drawings, side), unpaired
 
 
+def load_drawings(data: Path, split: str, side: int) -> Tensor:
+    """Load the drawings of the photographs of a split, without these: uint8 `[n, 3, S, S]`, where n may be 0."""
+    names = sorted(path.name for path in (data / f"{split}A").glob("*.png"))
+    drawings = [path for name in names if (path := data / DRAWN / name).is_file()]
+    return _load(drawings, side).pictures if drawings else torch.empty(0, 3, side, side, dtype=torch.uint8)
+
+
 def load_pseudo_pairs(data: Path, side: int) -> Faces | None:
     """Load the training photographs that have pseudo-labels, with these: `[n, 6, S, S]`; None if there are none."""
     drawings = data / PSEUDO_DRAWN

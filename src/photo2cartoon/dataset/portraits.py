@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from photo2cartoon.atomic import ResumableError
+from photo2cartoon.cores import usable_cores
 from photo2cartoon.dataset.earlier import Earlier
 from photo2cartoon.dataset.table import ALREADY, KEPT, PictureRow
 from photo2cartoon.errors import UserError
@@ -80,7 +81,7 @@ def make_portraits(
     """
     if not tasks:
         return []
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
+    workers = min(workers or usable_cores(), len(tasks))
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start_worker, (weights, portrait, earlier)
     )

@@ -275,7 +275,10 @@ def _held_out_by_name(path: str | None) -> set[str]:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"preprocess.test_list: {path}: {getattr(error, 'strerror', None) or error}") from None
-    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    names = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    if not names:
+        raise UserError(f"preprocess.test_list: {path}: names nobody; leave it out to hold out a share (test_share)")
+    return names
 
 
 def _must_have_some(rows: list[PictureRow], place: Path | str) -> None:

@@ -86,7 +86,7 @@ class Session:
 
     def __post_init__(self) -> None:
         if self.file.exists():
-            self.votes = [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
+            self.votes = _read_votes(self.file)
             strange = {vote["better"] for vote in self.votes} | {vote["worse"] for vote in self.votes}
             if not strange <= set(self.models):
                 raise UserError(
@@ -120,6 +120,21 @@ class Session:
         """Return how often the first model was preferred."""
         wins = sum(vote["better"] == self.models[0] for vote in self.votes)
         return preference(*self.models, wins, len(self.votes))
+
+
+def _read_votes(file: Path) -> list[dict]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    votes = []
+    for number, line in enumerate(lines, 1):
+        try:
+            vote = json.loads(line)
+            votes.append({**vote, "better": vote["better"], "worse": vote["worse"]})
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{file}: line {number} is no vote: remove it, or name another --votes file") from None
+    return votes
 
 
 def track(session: Session, sources: Mapping[str, str]) -> None:

@@ -44,7 +44,7 @@ class Ingest(Section):
                 raise ValueError(f"{domain}: {kind} {needs} {domain}_at")
             if place and without_credentials(place) != place:
                 raise ValueError(
-                    f"{domain}_at has a password, which git and MLflow would keep: name it in the environment"
+                    f"{domain}_at has a password or token, which git and MLflow would keep: name it in the environment"
                 )
         return self
 

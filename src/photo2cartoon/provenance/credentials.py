@@ -37,6 +37,11 @@ class Credentials:
     source: str
 
 
+def is_wanted() -> bool:
+    """Return whether the environment names a certificate or a key."""
+    return bool(os.environ.get(CERTIFICATE) or os.environ.get(KEY))
+
+
 def sign(content: bytes, mime: str, mark: Mark) -> bytes:
     """Add content credentials to an encoded file, if the environment names a certificate.
 
@@ -49,7 +54,7 @@ def sign(content: bytes, mime: str, mark: Mark) -> bytes:
         UserError: certificate or key are missing, cannot be read, or do not belong together.
     """
     chain, key = os.environ.get(CERTIFICATE), os.environ.get(KEY)
-    if not chain and not key:
+    if not is_wanted():
         return content
     if not chain or not key:
         raise UserError(f"content credentials: {CERTIFICATE} and {KEY} are set together or not at all")

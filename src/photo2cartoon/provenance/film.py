@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from photo2cartoon.provenance.credentials import sign
+from photo2cartoon.provenance.credentials import is_wanted, sign
 from photo2cartoon.provenance.mark import LARGEST_PACKET, Mark, read_packet
 
 BOXED, TAGGED = (".mp4", ".mov"), (".mkv", ".webm")
@@ -35,10 +35,8 @@ def mark_file(path: Path, suffix: str, mark: Mark) -> None:
     packet = mark.packet()
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 24 + len(packet), b"uuid") + _XMP_BOX + packet)
-    content = path.read_bytes()
-    signed = sign(content, MIME[suffix], mark)
-    if signed is not content:
-        path.write_bytes(signed)
+    if is_wanted():
+        path.write_bytes(sign(path.read_bytes(), MIME[suffix], mark))
 
 
 def read_mark(path: Path) -> Mark | None:

@@ -57,7 +57,7 @@ def verify(path: Path) -> Origin:
         mark = _mark_of_picture(path) if suffix in PICTURES else film.read_mark(path)
         mime = PICTURES.get(suffix) or film.MIME.get(suffix)
         credentials = read(path.read_bytes(), mime) if mime else None
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: {error}") from None
     return Origin(mark, credentials)
 

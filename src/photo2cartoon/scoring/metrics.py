@@ -6,19 +6,17 @@ statistic (see `statistics`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from photo2cartoon.errors import UserError
 from photo2cartoon.scoring.statistics import Coverage, FrechetDistance, KernelDistance, Mean, Statistic
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from photo2cartoon.params import Params
 
 NEIGHBOURS = 3  # of precision and recall, as in their paper
 
@@ -97,43 +95,6 @@ def metric(
         return function
 
     return register
-
-
-def must_be_known(names: Iterable[str], where: str) -> None:
-    """Refuse a name that is no metric.
-
-    Raises:
-        UserError: names the metrics that there are.
-    """
-    for name in names:
-        if name.removeprefix(WORST) not in METRICS:
-            raise UserError(f"{where}: there is no metric '{name}'; there are {', '.join(METRICS)}")
-        if name.startswith(WORST) and not METRICS[name.removeprefix(WORST)].group:
-            raise UserError(f"{where}: '{name}': {name.removeprefix(WORST)} is not measured by groups of people")
-
-
-def check_training_score(name: str | None) -> None:
-    """Check `train.score`, which ranks checkpoints during training.
-
-    Raises:
-        UserError: there is no such metric, or only `evaluate` can measure it.
-    """
-    if name is None:
-        return
-    must_be_known([name], "train.score")
-    if name.startswith(WORST) or name == "cycle":
-        needs = "both generators" if name == "cycle" else "groups of people"
-        raise UserError(f"train.score: '{name}' is measured by `evaluate` alone, as it needs {needs}")
-
-
-def check_names(params: Params) -> None:
-    """Check the names of metrics in all parameters.
-
-    Raises:
-        UserError: there is no such metric.
-    """
-    must_be_known([*params.select.rank, *params.select.floors], "select")
-    check_training_score(params.train.score)
 
 
 WORST = "worst_"  # prefix: the worst group's value

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photo2cartoon.dataset.faces import Faces, load_faces, load_pairs, to_float
+from photo2cartoon.dataset.faces import Faces, load_drawings, load_faces, load_pairs, to_float
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import DRAWN
 from photo2cartoon.scoring.colour import TONES, skin_tones
@@ -68,8 +68,7 @@ class TestSet:
                     f"{data}: {folders} hold {len(images)} pictures, scores need two or more; see evaluate.photos"
                 )
         trained_on = np.arange(len(cartoons)) < len(parts[0])
-        trained = _photographs(data, "train", size)[0].pictures[:, 3:]
-        return cls(tuple(stems), photos, drawn[:, 3:], cartoons, trained_on, trained)
+        return cls(tuple(stems), photos, drawn[:, 3:], cartoons, trained_on, load_drawings(data, "train", size))
 
     def groups(self) -> dict[str, np.ndarray]:
         """Return who belongs to which group, bool `[n]`, for groups of three or more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.cores import usable_cores
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import READY
 from photo2cartoon.portrait.sandbox import KEEP_MEMORY
@@ -27,7 +29,7 @@ from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.connection import SECURE, TOKEN, connect_here, tls_options, token_option
 from photo2cartoon.serving.control import VARIABLE, Control, restrictions, server_key
 from photo2cartoon.serving.installation import Triton, find_triton
-from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instance_threads, usable_cores
+from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instance_threads
 from photo2cartoon.serving.storage import Folder, Storage, storage_at
 from photo2cartoon.serving.watch import Watch
 
@@ -297,5 +299,7 @@ def _check_free(host: str, name: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            raise UserError(f"port {port} on {host} is taken; choose another with --{name}-port") from None
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise UserError(f"port {port} on {host} is taken; choose another with --{name}-port") from None
+            raise UserError(f"serve: cannot listen on {host}, port {port}: {error.strerror or error}") from None

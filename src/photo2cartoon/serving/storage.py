@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +17,15 @@ from photo2cartoon.atomic import atomic_dir, atomic_write
 from photo2cartoon.errors import UserError, without_credentials
 from photo2cartoon.files import cache_folder, sha256_of
 from photo2cartoon.layout import CONFIG, GATE, GENERATOR, RETIRED, VERSION_GRAPH
+from photo2cartoon.progress import note
 from photo2cartoon.serving.connection import SECURE
 from photo2cartoon.serving.stamp import STAMPED
 from photo2cartoon.urls import as_user_error, file_system, is_url
 
 CONNECT_SECONDS = 10.0
+
+
+WAIT_SECONDS = 5.0
 
 
 class Storage(Protocol):
@@ -58,6 +63,18 @@ class Storage(Protocol):
 
     def for_triton(self) -> str:
         """Return the repository's location as Triton expects it."""
+
+
+def wait_for_version(storage: Storage) -> None:
+    """Return once the repository holds a version to serve.
+
+    Raises:
+        UserError: the storage cannot be read.
+    """
+    if not storage.versions():
+        note(f"serve: waits for the first version in {storage}; `p2c promote` puts one there")
+        while not storage.versions():
+            time.sleep(WAIT_SECONDS)
 
 
 def storage_at(place: Path | str) -> Storage:

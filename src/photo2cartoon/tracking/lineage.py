@@ -22,6 +22,7 @@ def git_commit() -> str:
     if given:
         return given
     try:
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # it may be installed inside another repository
         commit = _git("rev-parse", "HEAD")
         differs = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", *_NOT_CODE)
     except (OSError, subprocess.SubprocessError):

@@ -209,6 +209,11 @@ def swap_with_previous(model: str) -> int:
             left, back = None if start == "None" else int(start), int(end)
         else:
             left, back = champion, int(previous.version)
+        if left == back:
+            raise UserError(
+                f"version {back} of MLflow's model '{model}' is champion and previous at once, so there is nothing to go back"
+                " to: set one of the aliases on MLflow's page (`make mlflow`)"
+            )
         client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back} at {int(time.time())}")
     if left is not None:
         set_alias(model, PREVIOUS, left)

@@ -117,6 +117,11 @@ def in_group() -> bool:
     return "WORLD_SIZE" in os.environ
 
 
+def local_size() -> int:
+    """Return how many processes of the group run on this machine: torchrun says so, `launch` starts all of them here."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
+
+
 def launch(processes: int, arguments: list[str]) -> None:
     """Run `p2c` in several processes on this machine, and wait for all of them.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import tempfile
 import threading
@@ -14,16 +13,17 @@ from typing import Any
 import torch
 
 from photo2cartoon.checkpoint import list_checkpoints, step_of
+from photo2cartoon.cores import usable_cores
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import CHECKPOINTS, STATE
 from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
-from photo2cartoon.scoring.metrics import check_training_score
+from photo2cartoon.scoring.names import check_training_score
 from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.checkpoint_manager import CheckpointManager
-from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch
+from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch, local_size
 from photo2cartoon.training.place import Place
 from photo2cartoon.training.recipes import RECIPES
 from photo2cartoon.training.run_logger import RunLogger
@@ -80,7 +80,7 @@ def _train(
     shutdown: GracefulShutdown,
     place: Place | None,
 ) -> Path:
-    torch.set_num_threads(params.threads or max(1, len(os.sched_getaffinity(0)) // group.size))
+    torch.set_num_threads(params.threads or max(1, usable_cores() // local_size()))
     torch.manual_seed(params.seed)
     fingerprint = faces_fingerprint(data)
     trainer = RECIPES[params.recipe](params, data, weights, group)

@@ -20,9 +20,11 @@ export class Photo {
     }
     const { width, height } = bitmap;
     if (width * height > maxPixels) {
+      bitmap.close();
       throw new Refused("too large", `The picture is too large: at most ${Math.floor(maxPixels / 1e6)} megapixels are read.`);
     }
     if (Math.min(width, height) < minSide) {
+      bitmap.close();
       throw new Refused("too small", `The picture is too small (${width} × ${height} pixels). Try a larger one.`);
     }
     return new Photo(bitmap);
