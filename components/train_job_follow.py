@@ -128,8 +128,8 @@ class Follower:
                 pod.metadata.name, self.client.backend.namespace, container=constants.NODE, timestamps=True,
                 **({"since_seconds": _seconds_since(since) + 2} if since else {}),
             )  # fmt: skip
-        except ApiException:
-            return  # a pod that is being replaced
+        except (ApiException, HTTPError):
+            return  # a pod that is being replaced, or a server that restarts; the next look asks for the same lines
         for line in text.splitlines():
             stamp, _, words = line.partition(" ")
             if stamp > since:

@@ -155,6 +155,9 @@ def main() -> None:
     except UserError as error:
         print(f"train-job: {str(error).removeprefix('train-job: ')}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("train-job: interrupted; a job that was submitted continues (`kubectl get trainjob`)", file=sys.stderr)
+        sys.exit(130)
 
 
 def _pairs(texts: list[str], flag: str) -> dict[str, str]:

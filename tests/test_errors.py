@@ -22,6 +22,8 @@ def test_credentials_are_not_shown(capsys, monkeypatch):
 
 def test_a_password_in_params_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("ingest: {photos: url, photos_at: 's3://key:word@bucket/photos'}")
-    with pytest.raises(UserError, match="photos_at has a password or token, which git and MLflow would keep") as refused:
+    with pytest.raises(
+        UserError, match="photos_at has a password or token, which git and MLflow would keep"
+    ) as refused:
         load(tmp_path / "params.yaml")
     assert "word@" not in str(refused.value)

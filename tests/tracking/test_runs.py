@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import requests
 
+from photo2cartoon.errors import UserError
 from photo2cartoon.serving.repository import init_repository
 from photo2cartoon.tracking import registry, runs
 from photo2cartoon.tracking.client import connect, experiment, link
@@ -61,6 +63,17 @@ def test_a_stage_ends_with_its_block():
     with pytest.raises(KeyError), runs.stage("select", done.whole.run_id, "ended") as failed:
         raise KeyError
     assert (status(failed.run), status(failed.whole), status(done.run)) == ("FAILED", "FAILED", "FINISHED")
+
+
+def test_a_refused_file_is_named_in_one_line():
+    """MLflow's client lets the errors of its uploads through, as when a proxy limits their size."""
+    refusal = requests.HTTPError("413 Client Error: Request Entity Too Large")
+    with (
+        pytest.raises(UserError, match=r"MLflow at .*: 413 Client Error"),
+        runs.stage("select", None, "ended") as failed,
+    ):
+        raise refusal
+    assert status(failed.run) == "FAILED"
 
 
 BEGIN = """

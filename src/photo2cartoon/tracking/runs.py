@@ -172,15 +172,16 @@ def stage(name: str, whole: str | None, title: str) -> Iterator[Stage]:
         UserError: MLflow cannot be reached, before or within the block.
     """
     from mlflow import MlflowException
+    from requests import RequestException  # of files that are logged, as when a proxy refuses their size
 
     begun = begin(name, whole, title)
     try:
         yield begun
         begun.finish()
     except BaseException as error:
-        with contextlib.suppress(MlflowException):
+        with contextlib.suppress(MlflowException, RequestException):
             begun.finish("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
-        if isinstance(error, MlflowException):
+        if isinstance(error, MlflowException | RequestException):
             raise unreachable(error) from None
         raise
 
