@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.page import write_between
 from photo2cartoon import pretrained
+from photo2cartoon.cores import usable_cores
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.layout import ENSEMBLE, MODEL_REPOSITORY
 from photo2cartoon.portrait import Photograph, PortraitMaker, decode
@@ -38,7 +39,7 @@ from photo2cartoon.provenance.encode import PNG, encode
 from photo2cartoon.provenance.mark import Mark
 from photo2cartoon.serving.aio import AsyncClient
 from photo2cartoon.serving.messages import photo_input
-from photo2cartoon.serving.plan import LATENCY, THROUGHPUT, usable_cores
+from photo2cartoon.serving.plan import LATENCY, THROUGHPUT
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.serving.session import draw, open_session
 from photo2cartoon.serving.stamp import stamp
