@@ -25,13 +25,14 @@ from pathlib import Path
 from benchmarks.page import write_between
 from benchmarks.serving import Times, machine, model_repository, photographs, served
 from photo2cartoon import pretrained
+from photo2cartoon.cores import usable_cores
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.layout import GENERATOR
 from photo2cartoon.ports import LOOPBACK, free_ports
 from photo2cartoon.progress import bar
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.control import Control
-from photo2cartoon.serving.plan import THROUGHPUT, usable_cores
+from photo2cartoon.serving.plan import THROUGHPUT
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.serving.stamp import stamp
 
