@@ -72,7 +72,7 @@ def run(
         ):
             build(cluster)(mlflow_uri=uri, repository=str(repository), **arguments)
     except RuntimeError as error:  # kfp's only signal that a component failed
-        raise UserError(f"{_plain(error)} What it printed above says why; the next run goes on from there") from None
+        raise UserError(f"{_plain(error)} What it printed above says why; the next run resumes there") from None
     for folder in set(root.glob("photo2cartoon-*")) - before:
         must_be_finished(folder)
     return list_versions(repository)

@@ -3,10 +3,11 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from photo2cartoon.atomic import ResumableError, atomic_dir, atomic_write, unfinished
+from photo2cartoon.atomic import ResumableError, atomic_dir, atomic_write, make_folder, unfinished
 from photo2cartoon.errors import UserError
 
 
@@ -30,6 +31,16 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
         raise RuntimeError
     assert (tmp_path / "out/mark").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    assert make_folder(make_folder(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
+    (tmp_path / "file").touch()
+    for folder, why in (("file", "is a file"), ("file/below", "cannot be made: Not a directory")):
+        with pytest.raises(UserError, match=f"{folder}: {why}"):
+            make_folder(tmp_path / folder)
+    with pytest.raises(UserError, match="/proc/nothing: cannot be made"):
+        make_folder(Path("/proc/nothing"))
 
 
 def killed(code, how):

@@ -40,6 +40,8 @@ def write(folder, text):
         ("train: {recipe: paired, paired: {pseudo: 1, others: 0}}", "pseudo needs paired.others"),
         ("- a\n- b", "sections"),
         ("train: {lr: [", "YAML"),
+        ("train: {lr: 0.1, lr: 0.2}", "key 'lr' is given twice"),
+        ("train: {lr: 0.1}\nportrait: {}\ntrain: {steps: 3}", "key 'train' is given twice"),
     ],
 )
 def test_a_wrong_file_is_refused_by_key(tmp_path, text, key):

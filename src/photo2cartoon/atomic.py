@@ -72,6 +72,21 @@ def atomic_dir(target: Path, mark: str, resumable: bool = False) -> Iterator[Pat
             _clear(target)
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder, and those above it, unless it is there; return it.
+
+    Raises:
+        UserError: it cannot be made, as on a read-only disk, or is a file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"{folder}: is a file, a folder is to be written there") from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
+    return folder
+
+
 def unfinished(partial: Path) -> list[Path]:
     """Return the folders that interrupted processes left beside a resumable `partial`, the newest first."""
     target = partial.with_name(_part_of_name(partial, "target"))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from photo2cartoon import pretrained
-from photo2cartoon.atomic import atomic_dir
+from photo2cartoon.atomic import atomic_dir, make_folder
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json, write_json
 from photo2cartoon.layout import CARD, CHECKPOINTS, RUN
@@ -137,7 +137,7 @@ def copy_generator(source: Path, target: Path, name: str = "genA2B", which: str 
     """Write a checkpoint of one generator alone: enough to make cartoons, a tenth of the size."""
     card = read_card(source)
     generator = load_generator(source, name, which)
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     write_networks(target, card.train, {name: generator}, card.step)
 
 

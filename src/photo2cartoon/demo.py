@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.atomic import atomic_write
+from photo2cartoon.atomic import atomic_write, make_folder
 from photo2cartoon.dataset import versioning
 from photo2cartoon.dataset.remote import LOCAL_REMOTE, add_remote, has_remote
 from photo2cartoon.errors import UserError
@@ -46,7 +46,7 @@ def demo(out: Path) -> None:
     for line in versioning.configure():
         print(line)
     if not has_remote():
-        LOCAL_REMOTE.mkdir(parents=True, exist_ok=True)
+        make_folder(LOCAL_REMOTE)
         add_remote(str(LOCAL_REMOTE), local=True)
     versioning.repro()
     if not _is_registered():

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
+from photo2cartoon.files import sha256_of
 
 # A storage that does not answer is given up after two minutes. The clients' own limits are five tries of five tries of 60 s.
 S3_PATIENCE = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}}
 S3_TRIES = 2
-WHOLE = ".whole"  # written last into an uploaded folder, with a hash of its files' names and sizes
+LISTED = ".files.json"  # written last into an uploaded folder: its files' names and sha256
 
 
 def is_url(place: object) -> bool:
@@ -61,35 +62,40 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def upload_folder(folder: Path, url: str) -> None:
-    """Upload every file below a folder, unless all of them are there already, by name and size.
+    """Upload every file below a folder, unless the same files are there already.
+
+    A list of the files and their hashes is written last. What is there besides, as of an earlier upload, stays and is not
+    downloaded.
 
     Raises:
         UserError: the storage cannot be read or written.
     """
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    listed = "\n".join(f"{name} {path.stat().st_size}" for name, path in files.items())
-    digest = hashlib.sha256(listed.encode()).hexdigest()
+    listed = json.dumps({name: sha256_of(path) for name, path in files.items()}, indent=1).encode()
     with as_user_error(url, "cannot be written"):
         system, root = file_system(url)
-        mark = f"{root}/{WHOLE}"
-        if system.exists(mark) and system.cat_file(mark) == digest.encode():
+        place = f"{root}/{LISTED}"
+        if system.exists(place) and system.cat_file(place) == listed:
             return
         for name, path in files.items():
             system.put_file(str(path), f"{root}/{name}")
-        system.pipe_file(mark, digest.encode())
+        system.pipe_file(place, listed)
 
 
 def download_folder(url: str, folder: Path) -> None:
     """Download a folder that `upload_folder` uploaded; the target appears once it is complete.
 
     Raises:
-        UserError: the storage cannot be read, or holds no complete folder there.
+        UserError: the storage cannot be read, holds no complete folder there, or a file is not the one that was uploaded.
     """
-    with as_user_error(url, "cannot be read"), atomic_dir(folder, WHOLE) as partial:
+    with as_user_error(url, "cannot be read"), atomic_dir(folder, LISTED) as partial:
         system, root = file_system(url)
-        if not system.exists(f"{root}/{WHOLE}"):
+        if not system.exists(f"{root}/{LISTED}"):
             raise UserError(f"{url}: holds no complete folder")
-        for found in sorted(system.find(root)):
-            target = partial / found[len(root) + 1 :]
+        system.get_file(f"{root}/{LISTED}", str(partial / LISTED))
+        for name, sha256 in json.loads((partial / LISTED).read_text(encoding="utf-8")).items():
+            target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            system.get_file(found, str(target))
+            system.get_file(f"{root}/{name}", str(target))
+            if sha256_of(target) != sha256:
+                raise UserError(f"{url}/{name}: is not the file that was uploaded; upload the folder again")

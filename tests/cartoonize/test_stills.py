@@ -113,7 +113,7 @@ def test_a_server_that_is_gone_ends_the_folder(tmp_path):
             raise BusyError("Triton at 127.0.0.1:9: cannot be reached")
         return [b"cartoon"]
 
-    with pytest.raises(UserError, match=r"cannot be reached: so for 3 pictures in a row; the same call goes on"):
+    with pytest.raises(UserError, match=r"cannot be reached: so for 3 pictures in a row; the same call resumes"):
         cartoonize(tmp_path / "in", tmp_path / "out", draw)
     assert tried == [f"{number}.png" for number in range(6)]
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "2.png"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from photo2cartoon.assets import catalogue
 from photo2cartoon.assets.catalogue import FOLDER_VARIABLE, Asset, mismatch, verify
 from photo2cartoon.assets.fetch import from_npm, from_package, from_url
-from photo2cartoon.atomic import atomic_write
+from photo2cartoon.atomic import atomic_write, make_folder
 from photo2cartoon.errors import UserError
 from photo2cartoon.progress import bar, note
 
@@ -44,7 +44,7 @@ def collect(
     for place in places:
         if not place.is_dir():
             raise UserError(f"{place}: no such weights folder")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if assets is None:
         assets = [asset for asset in catalogue.read_catalogue().values() if not asset.on_demand]
     assets = list(assets)

@@ -44,7 +44,7 @@ class Cuts:
         self._thumbnail: np.ndarray | None = None
 
     def __call__(self, rgb: np.ndarray) -> bool:
-        """Return whether this frame begins another scene than the one before."""
+        """Return whether this frame starts another scene than the one before."""
         before = self._thumbnail
         self._thumbnail = cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         return before is not None and bool(np.abs(self._thumbnail - before).mean() > CUT)

@@ -95,7 +95,7 @@ class Record:
         return paths if all(path.is_file() for path in paths) else []
 
     def add(self, picture: str, result: str, note: str = "", cartoons: Iterable[Path] = (), sha256: str = "") -> None:
-        """Add the row of a picture. The first drawn one begins the file, so that a run without any leaves none."""
+        """Add the row of a picture. The first drawn one starts the file, so that a run without any leaves none."""
         names = [path.relative_to(self._folder).as_posix() for path in cartoons]
         row = CartoonRow(picture, result, note, "; ".join(names), sha256, self._made if names else "")
         self._rows[picture] = row

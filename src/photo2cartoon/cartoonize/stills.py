@@ -155,7 +155,7 @@ def cartoonize(
 
     Raises:
         UserError: the single image failed, or every image of a folder did; the disk is full, or the server is gone: the same
-            call goes on from there.
+            call resumes there.
     """
     out = target_of(source, out)
     if not source.is_dir():
@@ -196,9 +196,7 @@ def _cartoonize_folder(source: Path, out: Path, draw: Draw, label: str, numbered
                 note(failed[-1])
                 lost = 0 if isinstance(error, encode.FormatError) else lost + 1
                 if lost == MOST_LOST:
-                    raise UserError(
-                        f"{error}: so for {lost} pictures in a row; the same call goes on from there"
-                    ) from None
+                    raise UserError(f"{error}: so for {lost} pictures in a row; the same call resumes there") from None
         whole = True
     finally:
         record.close(whole)

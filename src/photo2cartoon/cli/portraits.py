@@ -28,9 +28,10 @@ def portrait(
 ) -> None:
     """Make portraits as preprocessing and serving make them, to look at.
 
-    A photograph without a face is named with the reason, and the others go on.
+    A photograph without a face is named with the reason; the others are made.
     """
     from photo2cartoon.assets.collect import ensure
+    from photo2cartoon.atomic import make_folder
     from photo2cartoon.cartoonize.stills import cartoonize, must_exist
     from photo2cartoon.portrait import Photograph, PortraitMaker
     from photo2cartoon.portrait.debug import explain
@@ -57,7 +58,7 @@ def portrait(
         pictures = [explain(photo.rgb, made)] if debug else [each.rgba for each in made]
         return [encode(picture, form, mark=None) for picture in pictures]
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     report = cartoonize(source, out, make, "portraits", numbered=faces == ALL and not debug)
     count, failed = len(report.written), len(report.failed)
     without = f"; {failed} {'picture' if failed == 1 else 'pictures'} could not be made" if failed else ""

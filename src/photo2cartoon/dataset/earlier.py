@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from photo2cartoon import portrait as portrait_package
@@ -26,7 +26,10 @@ from photo2cartoon.portrait.maker import required_assets
 SETTINGS = ".settings"  # in an unfinished folder
 _FOLDERS = {PHOTOS: ("trainA", "testA"), CARTOONS: ("trainB", "testB"), DRAWINGS: (DRAWN,)}
 _FINAL = (KEPT, "no face", "too small")  # others may depend on the machine's load or memory
-_LIBRARIES = ("numpy", "opencv-python-headless", "pillow")
+# What computes a portrait. All count, although the parameters choose which of the networks' libraries are used.
+_LIBRARIES = (
+    "numpy", "opencv-python-headless", "pillow", "ai-edge-litert", "onnxruntime", "dlib-bin", "face-alignment",
+)  # fmt: skip
 
 
 def settings_hash(portrait: PortraitParams, size: int, code: Path) -> str:
@@ -44,9 +47,16 @@ def settings_hash(portrait: PortraitParams, size: int, code: Path) -> str:
         *(known[name].pin for name in required_assets(portrait)),
         sha256_of(code),
         folder_hash(Path(portrait_package.__file__).parent, "**/*.py"),
-        *(version(name) for name in _LIBRARIES),
+        *(_version(name) for name in _LIBRARIES),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def remember(records: Path | None, table: Path, settings: str) -> None:

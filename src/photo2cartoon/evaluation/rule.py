@@ -22,7 +22,7 @@ from photo2cartoon.scoring.metrics import METRICS, direction
 
 Scores = Mapping[str, Mapping[str, float]]  # by checkpoint and metric
 Draws = Mapping[str, Mapping[str, np.ndarray]]  # bootstrap draws, likewise
-STEP = "step-"  # names of checkpoints begin with it
+STEP = "step-"  # names of checkpoints start with it
 PHOTOGRAPHS, CHAMPION = "photographs", "champion"  # the other rows of the scores
 BETTER: Final = "better"
 WORSE: Final = "worse"
@@ -76,7 +76,7 @@ def choose(scores: Scores, draws: Draws, rank: Sequence[str], floors: Mapping[st
     """Choose a checkpoint.
 
     Args:
-        scores: of all models; those whose names begin with `step-` are checkpoints.
+        scores: of all models; those whose names start with `step-` are checkpoints.
         draws: of the same models.
         rank: metrics in order.
         floors: the worst value allowed, by metric: a minimum where higher is better, else a maximum.

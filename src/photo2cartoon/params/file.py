@@ -24,7 +24,21 @@ DEFAULT_FILE = Path("params.yaml")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that also reads 1e-4 as a number; PyYAML follows YAML 1.1, in which it is a string."""
+    """SafeLoader that also reads 1e-4 as a number, and refuses a key that is given twice.
+
+    PyYAML follows YAML 1.1, in which 1e-4 is a string, and takes the last of two values.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key '{key.value}' is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

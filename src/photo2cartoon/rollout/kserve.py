@@ -56,7 +56,7 @@ def promote(
         window: seconds for which a canary is observed.
         prometheus: address of the Prometheus that scrapes the servers; needed for a canary.
         again: whether a person asks: a version that was rolled back from this InferenceService is tried again, and a
-            rollback that has begun goes on. A follower leaves both alone.
+            rollback that has started continues. A follower leaves both alone.
 
     Returns:
         The version, which has all calls.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.atomic import make_folder
 from photo2cartoon.cores import usable_cores
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import READY
@@ -151,7 +152,7 @@ class Server:
         tls = tls_options(self.tls)
         if self.host != LOOPBACK:
             _warn(triton.native, bool(self.token))
-        self.run_folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.run_folder)
         (self.run_folder / READY).unlink(missing_ok=True)
         self.key = server_key(self.run_folder)
         threads = instance_threads(self.profile, self.cores)

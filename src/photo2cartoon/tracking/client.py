@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from photo2cartoon.atomic import make_folder
 from photo2cartoon.errors import UserError, without_credentials
 from photo2cartoon.files import local_folder
 
@@ -63,7 +64,7 @@ def connect() -> ModuleType:
         logging.getLogger(name).setLevel(logging.ERROR)
     uri = tracking_uri()
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(uri.removeprefix("sqlite:///")).parent)
     mlflow.set_tracking_uri(uri)
     return mlflow
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import photo2cartoon
 from photo2cartoon import pretrained
-from photo2cartoon.atomic import atomic_dir
+from photo2cartoon.atomic import atomic_dir, make_folder
 from photo2cartoon.checkpoint import list_checkpoints, step_of
 from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
@@ -111,7 +111,7 @@ def _last_step(run: Path) -> int:
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Hold the folder for this process. The system lets go of it when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / LOCK).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

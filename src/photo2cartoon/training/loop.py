@@ -138,7 +138,7 @@ def _train(
             if stopping:
                 if saver:
                     saver.wait()
-                raise UserError(f"train: asked to stop; step {after} is saved, --resume goes on from it", RETRY)
+                raise UserError(f"train: asked to stop; step {after} is saved, --resume continues from it", RETRY)
         if saver:
             saver.keep_results()
             saver.finish()
@@ -219,7 +219,7 @@ def _resume(state: State, out: Path, resume: bool) -> int:
     """Load the newest intact state or checkpoint in `out`; return its step, or 0 for a new run."""
     saved = [*list_checkpoints(out / CHECKPOINTS), *list_checkpoints(out / STATE)]
     if saved and not resume:
-        raise UserError(f"{out}: holds a run already; --resume goes on with it, another --out begins a new one")
+        raise UserError(f"{out}: holds a run already; --resume continues it, another --out starts a new one")
     damaged: dict[Path, UserError] = {}
     for path in sorted(saved, key=step_of, reverse=True):
         try:

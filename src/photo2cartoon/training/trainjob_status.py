@@ -12,7 +12,7 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,7 +36,6 @@ class TrainJobStatus:
         self.url, self._certificate, self._token = (values.get(name, "") for name in (URL, CERTIFICATE, TOKEN))
         self._clock, self._reported, self._failed = clock, -INTERVAL_SECONDS, False
         self._thread = ThreadPoolExecutor(1, "status") if self.url else None
-        self._sending: Future | None = None
 
     def report(self, step: int, steps: int, seconds_left: float, losses: Mapping[str, float]) -> None:
         """Report in the background, at most every 15 s, and always at the last step.
@@ -55,7 +54,7 @@ class TrainJobStatus:
             "lastUpdatedTime": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "metrics": [{"name": name, "value": f"{value:.6g}"} for name, value in losses.items()],
         }
-        self._sending = self._thread.submit(self._send, {"trainerStatus": status})
+        self._thread.submit(self._send, {"trainerStatus": status})
 
     def close(self) -> None:
         """Wait for the last report."""
