@@ -39,6 +39,7 @@ def check(
     Returns:
         The version.
     """
+    from photo2cartoon.dataset.preprocess import held_out_names
     from photo2cartoon.dataset.version import at_revision, data_version
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets, Export, PortraitParams, Preprocess
@@ -48,8 +49,9 @@ def check(
     from photo2cartoon.tracking.server import must_answer
 
     with exit_on_user_error("check"):
-        for kind, values in ((Assets, assets), (PortraitParams, portrait), (Preprocess, preprocess), (Export, export)):
+        for kind, values in ((Assets, assets), (PortraitParams, portrait), (Export, export)):
             given.section_of(kind, values)
+        held_out_names(given.section_of(Preprocess, preprocess).test_list)  # a file of the image, if any
         check_training_score(given.train_of(train, steps, batch, lr).score)
         given.evaluate_of(evaluate, score_on)
         choosing = given.select_of(select, promotion)

@@ -173,6 +173,22 @@ def test_a_parameter_that_a_stage_does_not_read_does_not_rerun_it(workspace):
 
 
 @pytest.mark.slow
+def test_an_edited_list_of_held_out_pictures_is_a_change(workspace):
+    """The parameter is the list's name, which stays the same."""
+    listed, held_out = workspace.folder / "held-out.txt", workspace.folder / "data/faces/testA"
+    names = sorted(path.stem for path in (workspace.folder / "data/faces").glob("t*A/*.png"))
+    workspace.params({**workspace.values, "preprocess": {"test_list": listed.name}})
+    for name in names[:2]:
+        listed.write_text(f"{name}\n")
+        assert workspace.repro("preprocess")[0][-1] == "preprocess"
+        assert [path.stem for path in held_out.iterdir()] == [name]
+    assert workspace.repro("preprocess")[0] == ASKED
+    listed.unlink()
+    workspace.params(workspace.values)
+    workspace.repro()
+
+
+@pytest.mark.slow
 def test_a_training_that_was_killed_resumes_to_the_same_bytes(workspace):
     """The whole of `dvc repro` is killed, as by a power cut, once the training has saved its second step."""
     changes = {"steps": 4, "checkpoint_every": 1}

@@ -11,6 +11,7 @@ WEIGHTS = Path("weights")
 MODEL_REPOSITORY = Path("triton_repo")
 RESOLVED_PARAMS = Path("reports/params.yaml")
 SOURCE_VERSIONS = Path("reports/sources.json")
+NAMED_FILES = Path("reports/named-files.json")  # of what params.yaml names, the sha256
 RELEASE = Path("reports/release.json")  # in the folder of a style
 SELECTED = Path("models/selected")
 REPORT = Path("reports/index.html")

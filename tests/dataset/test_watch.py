@@ -1,5 +1,6 @@
 """The `sources` stage notices every change of the pictures, quickly, and keeps what it knows of a source out of reach."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from photo2cartoon.dataset import version
-from photo2cartoon.dataset.watch import record_versions
+from photo2cartoon.dataset.watch import record_files, record_versions
 from photo2cartoon.errors import UserError
-from photo2cartoon.params import Ingest
+from photo2cartoon.params import Ingest, Params, Preprocess, Train
 from tests.conftest import git_and_dvc
 
 
@@ -21,6 +22,30 @@ def folder(raw, tmp_path):
 
 def asked(params, tmp_path):
     return record_versions(params, tmp_path / "sources.json", tmp_path / "hashes")["photos"]["version"]
+
+
+def test_contents_of_named_files_are_recorded_by_key(tmp_path):
+    held_out, checkpoint = tmp_path / "held-out.txt", tmp_path / "checkpoint"
+    held_out.write_text("hopper\n")
+    checkpoint.mkdir()
+    params = Params(preprocess=Preprocess(test_list=str(held_out)), train=Train(start_from=str(checkpoint)))
+
+    def recorded():
+        made = record_files(params, tmp_path / "named.json")
+        assert made == json.loads((tmp_path / "named.json").read_text())
+        return made["preprocess"]["test_list"], made["train"]["start_from"]
+
+    first = recorded()
+    assert first[0] == hashlib.sha256(b"hopper\n").hexdigest()
+    (checkpoint / "checkpoint.json").write_text("{}")
+    second = recorded()
+    assert first[0] == second[0] and first[1] != second[1]
+    held_out.unlink()  # a colleague has not the list, but the dataset that was made by it
+    assert recorded() == second
+    assert record_files(Params(), tmp_path / "named.json") == {
+        "preprocess": {"test_list": None},
+        "train": {"start_from": None},
+    }
 
 
 def add(folder):

@@ -21,6 +21,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import (
     DATA,
     DATASET_SETTINGS,
+    NAMED_FILES,
     PICTURE_HASHES,
     RAW,
     REPORT,
@@ -82,12 +83,21 @@ def assets(
 def sources(
     params: ParamsFile = None,
     out: Annotated[Path, typer.Option(help="JSON file for the version of each source.")] = SOURCE_VERSIONS,
+    files: Annotated[
+        Path, typer.Option(help="JSON file for the sha256 of files that params.yaml names.")
+    ] = NAMED_FILES,
 ) -> None:
-    """Ask the sources which pictures they hold now; `dvc repro` ingests again when the answer changes."""
-    from photo2cartoon.dataset.watch import record_versions
+    """Ask the sources which pictures they hold now; `dvc repro` ingests again when the answer changes.
+
+    Also notes the contents of `preprocess.test_list` and `train.start_from`, so that an edited list or another checkpoint
+    of the same name runs its stage again.
+    """
+    from photo2cartoon.dataset.watch import record_files, record_versions
     from photo2cartoon.files import local_folder
 
-    for domain, source in record_versions(load_params(params).ingest, out, local_folder() / PICTURE_HASHES).items():
+    given = load_params(params)
+    record_files(given, files)
+    for domain, source in record_versions(given.ingest, out, local_folder() / PICTURE_HASHES).items():
         typer.echo(f"{domain:9} {source['source']}{f' {place}' if (place := source['at']) else ''} {source['version']}")
 
 

@@ -145,8 +145,9 @@ def _portraits(
         raise UserError("preprocess: needs --photos, --cartoons or both")
     listed = {domain: list_raw(place) for domain, place in given.items()}
     drawn = _drawings_of(listed.get(PHOTOS, []), drawings)
-    # Check the weights once here, for a one-line error, rather than in every worker.
+    # Check the weights once here, for a one-line error, rather than in every worker; and the list, rather than at the end.
     check_weights(weights, portrait)
+    held_out_names(params.test_list)
     if drawn:
         (folder / DRAWN).mkdir()
     tasks = []
@@ -241,7 +242,7 @@ def in_test(stem: str) -> float:
 
 def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[PictureRow]:
     """Move the held-out portraits to testA and testB, deterministically, so one person is never in both splits."""
-    named = _held_out_by_name(params.test_list)
+    named = held_out_names(params.test_list)
     rows = [replace(row, face=f"{DRAWN}/{row.face}") if row.domain == DRAWINGS and row.face else row for row in rows]
     moved = []
     for domain, letter in LETTERS.items():
@@ -268,7 +269,12 @@ def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[Pic
     return moved + [row for row in rows if row.domain == DRAWINGS]
 
 
-def _held_out_by_name(path: str | None) -> set[str]:
+def held_out_names(path: str | None) -> set[str]:
+    """Read `preprocess.test_list`, which has a stem a line; `#` starts a comment. Without a list, nobody is named.
+
+    Raises:
+        UserError: the file cannot be read, or names nobody.
+    """
     if path is None:
         return set()
     try:
