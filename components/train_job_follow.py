@@ -15,7 +15,7 @@ from kubeflow.trainer.constants import constants
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.progress import note
 
 POLL_SECONDS = 5.0
@@ -220,5 +220,5 @@ def _refused(error: BaseException) -> UserError:
             said = cause.reason
         hint = "; kubernetes/components/train-job has the role" if cause.status == 403 else ""
         return UserError(f"train-job: the cluster answered {cause.status}: {said}{hint}")
-    reason = f": {str(cause).strip().splitlines()[0]}" if cause else ""
-    return UserError(f"train-job: {str(error).splitlines()[0]}{reason}")
+    reason = f": {first_line(cause)}" if cause else ""
+    return UserError(f"train-job: {first_line(error)}{reason}")

@@ -15,7 +15,7 @@ import requests
 from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 
 EXPERIMENT = PIPELINE = "photo2cartoon"
 INSTALLED_IN = "kubeflow"  # the namespace of Kubeflow Pipelines itself
@@ -224,7 +224,7 @@ def connect_through(context: str, namespace: str | None = None) -> ProxiedKubefl
         api.call_api(health, "GET", auth_settings=["BearerToken"], _request_timeout=SECONDS)
         client = _through_cluster(kfp.Client)(namespace=INSTALLED_IN, kube_context=context)
     except kubernetes.config.ConfigException as error:
-        raise UserError(f"--context {context}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--context {context}: {first_line(error)}") from None
     except (kubernetes.client.ApiException, *CANNOT) as error:
         raise refused(cluster, error) from None
     page = f"{cluster}/api/v1/namespaces/{INSTALLED_IN}/services/ml-pipeline-ui:http/proxy"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from photo2cartoon.errors import UserError, without_credentials
+from photo2cartoon.errors import UserError, first_line, without_credentials
 from photo2cartoon.params import load
 from photo2cartoon.progress import note
 from photo2cartoon.tracking.client import link
@@ -27,3 +27,8 @@ def test_a_password_in_params_is_refused(tmp_path):
     ) as refused:
         load(tmp_path / "params.yaml")
     assert "word@" not in str(refused.value)
+
+
+def test_an_error_that_says_nothing_is_named_by_its_class():
+    assert first_line(ValueError("\n first\nsecond")) == "first"
+    assert first_line(TimeoutError()) == "TimeoutError"

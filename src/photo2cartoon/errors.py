@@ -20,6 +20,11 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub("***", text)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or the name of its class if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class UserError(Exception):
     """Error that a user can cause and fix.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from photo2cartoon import pretrained
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.files import sha256_of
 from photo2cartoon.layout import MODEL_REPOSITORY
 from photo2cartoon.portrait.background import COLOUR, on_white
@@ -142,7 +142,7 @@ def by_onnxruntime(graph: Path) -> Stylize:
         session = open_session(graph)
         inputs, outputs = ([item.name for item in items] for items in (session.get_inputs(), session.get_outputs()))
     except Exception as error:  # onnxruntime's errors have no common class
-        raise UserError(f"{graph}: not a readable ONNX graph: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{graph}: not a readable ONNX graph: {first_line(error)}") from None
     if inputs == ["input"] and "output" in outputs:
         return _original(session)
     if inputs != INPUTS or "cartoon" not in outputs:

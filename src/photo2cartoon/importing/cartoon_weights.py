@@ -18,7 +18,7 @@ from torch import Tensor
 
 from photo2cartoon import checkpoint
 from photo2cartoon.atomic import atomic_dir
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.importing.graph import INPUT, OUTPUT, read_graph
 from photo2cartoon.importing.names import NETWORKS, UNUSED, discriminator_names, generator_names
 from photo2cartoon.importing.pickles import read_arrays
@@ -214,7 +214,7 @@ def _read_torch(source: Path) -> Any:
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(
-            f"{source}: truncated or damaged ({str(error).splitlines()[0] if str(error) else 'ends early'})"
+            f"{source}: truncated or damaged ({first_line(error) if str(error) else 'ends early'})"
         ) from None
     if isinstance(found, Mapping):
         # nn.DataParallel, which the original uses on several GPUs, prefixes every name.
@@ -257,7 +257,7 @@ def _must_draw_the_same(source: Path, generator: torch.nn.Module, size: int) -> 
     try:
         expected = session.run([OUTPUT], {INPUT: picture.numpy()})[0]
     except Exception as error:  # onnxruntime's errors have no common class
-        raise UserError(f"{source}: cannot draw {size}x{size} px: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{source}: cannot draw {size}x{size} px: {first_line(error)}") from None
     with torch.inference_mode():
         gap = np.abs(generator.eval()(picture).image.numpy() - expected).max()
     if not gap <= TOLERANCE:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.importing.names import generator_names
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def read_graph(path: Path) -> tuple[dict[str, np.ndarray], int | None]:
         model = onnx.load(str(path), load_external_data=False)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf's and onnx's errors have no common class
-        raise UserError(f"{path}: truncated or no ONNX graph: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: truncated or no ONNX graph: {first_line(error)}") from None
     stored = {item.name for item in model.graph.initializer}
     given = {item.name: item for item in model.graph.input if item.name not in stored}
     outputs = [item.name for item in model.graph.output]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 
 OPSET = 18
 TOLERANCE = 1e-4  # largest difference allowed between a graph's output and the original's
@@ -53,7 +53,7 @@ def sinet(source: Path, target: Path) -> None:
     try:
         network.load_state_dict(torch.load(source, map_location="cpu", weights_only=True))
     except Exception as error:  # torch's and pickle's errors have no common class
-        raise UserError(f"{source}: not SINet's state dict: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{source}: not SINet's state dict: {first_line(error)}") from None
     person = _Person(network).eval()
     picture = torch.from_numpy(probe(SIDE))
     with warnings.catch_warnings(), torch.inference_mode():

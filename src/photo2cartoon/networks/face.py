@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photo2cartoon.assets.catalogue import find_asset
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.networks.crop import crop_face
 
 SIDE = 150
@@ -155,7 +155,7 @@ def load_face_network(kind: str, weights: Path) -> FaceNetwork:
         path = find_asset(kind.replace("-", "_"), weights)
         return MobileFaceNet.from_tensors(torch.load(path, map_location="cpu", weights_only=True))
     except (ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: {first_line(error)}") from None
 
 
 class _DatReader:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.portrait.litert import Network
 
 
@@ -79,7 +79,7 @@ class OnnxSegmenter(Segmenter):
             (source,), (target,) = session.get_inputs(), session.get_outputs()
             _, side, _, _ = source.shape
         except Exception as error:  # onnxruntime's errors have no common class
-            why = str(error).splitlines()[0]
+            why = first_line(error)
             raise UserError(f"{graph}: damaged ({why}); delete it, and `p2c assets` makes it again") from None
         super().__init__(side, lambda image: session.run([target.name], {source.name: image[None]})[0][0], enlarge)
 

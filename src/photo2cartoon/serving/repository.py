@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.layout import CONFIG, GENERATOR, RETIRED, VERSION_GRAPH
 from photo2cartoon.params import Select
 from photo2cartoon.portrait.maker import SIZES
@@ -94,7 +94,7 @@ def _stamp_versions(target: Storage) -> None:
         except UserError:
             raise
         except Exception as error:  # onnx's errors have no common class
-            said = (str(error).splitlines() or [type(error).__name__])[0]
+            said = first_line(error)
             note(f"{target}/{GENERATOR}/{version}: stays as it is, and cannot be served: {said}")
 
 
@@ -226,7 +226,7 @@ def _check_drawing(graph: Path, version: int, max_seconds: float | None) -> None
         inputs = [item.name for item in session.get_inputs()]
         cartoons = [draw(session, each) for each in portraits] if inputs == INPUTS else None
     except Exception as error:  # onnxruntime's errors have no common class
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         raise UserError(f"MLflow version {version}: its graph cannot draw: {said}") from None
     if cartoons is None:
         raise UserError(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from photo2cartoon.errors import first_line
 from photo2cartoon.progress import note
 from photo2cartoon.tracking import spool
 from photo2cartoon.tracking.client import NOTE_TAG, tracking_uri
@@ -71,10 +72,10 @@ class Outbox:
                 return True
             except Exception as error:  # MLflow's clients raise their own errors, requests' and the database's
                 if is_refusal(error):
-                    note(f"MLflow at {tracking_uri()} refuses a record: {_first_line(error)}")
+                    note(f"MLflow at {tracking_uri()} refuses a record: {first_line(error)[:200]}")
                     return True
                 if not tries and time.monotonic() < self._deadline:
-                    note(f"MLflow at {tracking_uri()} does not answer: records wait ({_first_line(error)})")
+                    note(f"MLflow at {tracking_uri()} does not answer: records wait ({first_line(error)[:200]})")
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 tries += 1
                 if time.monotonic() + pause > self._deadline:
@@ -97,7 +98,7 @@ def deliver(client: Any) -> None:
             except Exception as error:
                 if not is_refusal(error):
                     break
-                note(f"MLflow refuses a record of {path.name}: {_first_line(error)}")
+                note(f"MLflow refuses a record of {path.name}: {first_line(error)[:200]}")
             sent += 1
         spool.keep(file, path, left[sent:])
         if sent:
@@ -153,7 +154,3 @@ def is_refusal(error: Exception) -> bool:
             return False
         return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (401, 403, 408, 429)
     return isinstance(error, ValueError | TypeError | KeyError | FileNotFoundError)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

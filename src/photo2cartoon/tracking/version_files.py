@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.layout import GRAPH, REGISTERED_GRAPH
 from photo2cartoon.tracking import registry
 from photo2cartoon.tracking.client import connect
@@ -37,7 +37,7 @@ def download(model: str, version: int, name: str, folder: Path) -> Path:
             place = client.get_logged_model(place.removeprefix(registry.LOGGED)).artifact_location
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{place}/{name}", dst_path=str(folder)))
     except (mlflow.MlflowException, OSError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = first_line(error)
         raise UserError(
             f"{model} version {version} has no {name} in MLflow ({first}); `p2c export --version {version}` puts it there"
         ) from None

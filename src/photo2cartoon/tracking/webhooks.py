@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from photo2cartoon.errors import first_line
 from photo2cartoon.tracking.client import connect
 
 EVENTS = ("model_version_alias.created", "model_version_alias.deleted")
@@ -26,7 +27,7 @@ def subscribe(name: str, address: str) -> str:
         unsubscribe(name)
         mlflow.MlflowClient().create_webhook(name, address, list(EVENTS))
     except (mlflow.MlflowException, NotImplementedError, OSError) as error:  # a store without webhooks has no method
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        return first_line(error)
     return ""
 
 

@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.ports import free_ports
 
 TIMEOUT = timedelta(minutes=10)  # of a collective operation
@@ -90,7 +90,7 @@ class ProcessGroup:
         try:
             dist.all_reduce(values, op=how)
         except RuntimeError as error:  # torch raises no narrower class for a lost connection
-            raise UserError(f"train: another process is gone ({str(error).splitlines()[0][:120]})") from None
+            raise UserError(f"train: another process is gone ({first_line(error)[:120]})") from None
         return values
 
     def destroy(self) -> None:

@@ -28,5 +28,6 @@ done
     p2c pseudo-label --model "$out/full-blended" --data "$out/faces" --weights "$out/weights" --out "$out/labelled"
 for model in full slim; do
     train $model everyone "$out/labelled" --start-from "$out/$model-blended"
-    python -m photo2cartoon.export.adopt "$(last "$out/$model-everyone")" $model
+    train $model identity "$out/labelled" --start-from "$(last "$out/$model-everyone")"
+    python -m photo2cartoon.export.adopt "$(last "$out/$model-identity")" $model
 done
