@@ -209,7 +209,9 @@ def test_the_second_command_of_the_readme_ends_with_a_served_cartoon(tmp_path):
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
     (clone / ".venv").symlink_to(Path(sys.prefix))
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(clone / "src")}
-    done = subprocess.run(["make", "demo"], cwd=clone, env=environment, capture_output=True, text=True)
+    # -o: else it would install the clone, which is deleted afterwards, into the environment that runs the tests.
+    command = ["make", "-o", ".venv/.installed", "demo"]
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "One call took:" in done.stdout and "Nothing is left running." in done.stdout
     assert cv2.imread(str(clone / "cartoon.png")).shape == (256, 256, 3)
