@@ -93,4 +93,5 @@ def test_it_loads_in_a_bare_environment(version, expected, astronaut, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(moved / "code/photo2cartoon/__init__.py")
     cartoon = decode((tmp_path / "cartoon.png").read_bytes()).astype(int)
-    assert np.abs(cartoon - expected).max() <= 2  # numpy 2 rounds otherwise than the lock's 1.26
+    distance = np.abs(cartoon - expected)
+    assert distance.max() <= 4 and distance.mean() < 0.05  # numpy 2 rounds otherwise than the lock's 1.26
