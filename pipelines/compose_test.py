@@ -168,7 +168,8 @@ def asked(services: Services, photo: Path, folder: Path) -> None:
         time.sleep(3)
     client = Client(f"http://{services.at('WEB_PORT')}/", verbose=False, download_files=folder / "page")
     for show in ("Portrait", "In the photograph"):
-        shown = Path(client.predict(handle_file(str(photo)), show=show, api_name="/cartoonize"))
+        one, _several = client.predict(handle_file(str(photo)), show=show, api_name="/cartoonize")
+        shown = Path(one["value"])
         print(f"the page, {show.lower()}: {shown.stat().st_size} bytes of {photo.name}")
         if show == "Portrait":
             _same(shown, folder / "cartoon.png")
