@@ -263,6 +263,9 @@ def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_pat
         preprocess(
             raw / "photos", None, weights, tmp_path / "out", PortraitParams(), Preprocess(test_list="nowhere.txt")
         )
+    with pytest.raises(UserError, match=r"nowhere\.txt: No such file"):  # before portraits are made, so in every shard
+        given = raw / "photos", None, weights, tmp_path / "out", PortraitParams()
+        preprocess_shard(*given, Preprocess(test_list="nowhere.txt"), None, 0, 2)
     (tmp_path / "empty.txt").write_text("# nobody yet\n")
     with pytest.raises(UserError, match=r"empty\.txt: names nobody"):
         params = Preprocess(test_list=str(tmp_path / "empty.txt"))
