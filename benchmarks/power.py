@@ -47,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--how", choices=WAYS, default="kill")
     parser.add_argument("--moments", type=int, default=20, help="moments for each command")
-    parser.add_argument("--only", nargs="+", help="names of the table")
+    parser.add_argument("--only", nargs="+", help="names of the table, such as train or 'dvc repro'")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--write", action="store_true", help=f"write each result into {PAGE}; other rows of the table stay"
@@ -61,8 +61,12 @@ def main() -> None:
         for seed in (1, 0):
             project.params({"seed": seed})
             project.must("dvc", "repro", "-q")
-        chosen = [case for case in cases(project) if not options.only or case.name in options.only]
-        chosen.sort(key=lambda case: options.only.index(case.name) if options.only else 0)
+        known = {case.name.replace("`", ""): case for case in cases(project)}
+        if unknown := set(options.only or ()) - set(known):
+            raise UserError(
+                f"--only {' '.join(sorted(unknown))}: not a command of the table; they are {', '.join(known)}"
+            )
+        chosen = [known[name] for name in options.only or known]
         for case in bar(chosen, desc="undisturbed", unit="command"):
             undisturbed(project, case)
         moments = random.Random(options.seed)
