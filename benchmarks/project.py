@@ -179,8 +179,8 @@ def cases(project: Project) -> Iterator[Case]:
     first, second = project.aliases()["previous"], project.aliases()["champion"]
 
     def champion(version: int, other: int) -> None:
-        script = "import sys; from photo2cartoon.tracking import registry as r; name, one, two = sys.argv[1:];"
-        script += "r.set_alias(name, 'previous', int(two)); r.set_alias(name, 'champion', int(one))"
+        script = "import sys; from photo2cartoon.tracking import aliases as a; name, one, two = sys.argv[1:];"
+        script += "a.set_alias(name, 'previous', int(two)); a.set_alias(name, 'champion', int(one))"
         project.must(sys.executable, "-c", script, "photo2cartoon", str(version), str(other))
 
     for name, (out, pattern) in OUTPUTS.items():

@@ -25,7 +25,7 @@ from photo2cartoon.evaluation.selection import select
 from photo2cartoon.export.export import export
 from photo2cartoon.layout import REPORT
 from photo2cartoon.params import Evaluate, Export, Ingest, PortraitParams, Preprocess, Select, load
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases
 from photo2cartoon.tracking.client import connect, experiment, link, track_at
 from photo2cartoon.training.loop import train
 from tests.browser import Browser, chromium
@@ -56,7 +56,7 @@ def main() -> None:
                 page.wait_for("kernel_face")
                 _take(page, "mlflow-models")
             with chromium(folder / "tall", width=1500, height=1500) as page:
-                page.open(link(f"models/{CHOICE.model_name}/versions/{registry.champion_version(CHOICE.model_name)}"))
+                page.open(link(f"models/{CHOICE.model_name}/versions/{aliases.champion_version(CHOICE.model_name)}"))
                 page.wait_for("Why this checkpoint")
                 page.dismiss(ASSISTANT)
                 page.wait_for_pictures()

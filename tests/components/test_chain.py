@@ -20,7 +20,7 @@ from photo2cartoon.evaluation.selection import DECIDED
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments
 from photo2cartoon.serving.stamp import stamp
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases, registry
 from pipelines.object_storage import round_trip
 from tests.registered import register
 
@@ -132,10 +132,10 @@ def test_a_second_promotion_takes_the_graph_from_mlflow_and_leaves_aliases_alone
     before = Path(chain.made["graph"].path).read_bytes()
     worse = registry.read_tags("chain", 1) | {"generator_sha256": "other" * 8, "score": "1e9", DECIDED: "otherwise"}
     register("chain", chain.folder / "finalists", **worse)
-    registry.set_champion("chain", 2)
+    aliases.set_champion("chain", 2)
     assert chain.promote("second") == "version 1 is not the champion and stays out of service"
     assert Path(chain.made["secondgraph"].path).read_bytes() == before
-    registry.set_champion("chain", 1)
+    aliases.set_champion("chain", 1)
     assert chain.promote("third") == "version 1 promoted"
     assert chain.made["thirdparity"].metadata == chain.made["parity"].metadata
 

@@ -15,7 +15,7 @@ from photo2cartoon.evaluation.selection import select
 from photo2cartoon.params import Evaluate, Select
 from photo2cartoon.scoring.metrics import METRICS
 from photo2cartoon.scoring.scorer import Scorer
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases
 from photo2cartoon.tracking.client import connect
 
 # What can be measured on three cartoons of two people, without drawings and without optional weights.
@@ -98,7 +98,7 @@ def test_the_champion_is_scored_on_the_same_photographs(scored, trained, faces, 
     client = connect().MlflowClient()
     empty = client.create_logged_model(client.get_run(chosen.mlflow_run).info.experiment_id, "empty")
     made = client.create_model_version("scored-too", f"models:/{empty.model_id}", model_id=empty.model_id)
-    registry.set_champion("scored-too", int(made.version))
+    aliases.set_champion("scored-too", int(made.version))
     without = evaluate(
         Evaluate(photos="all"), trained, faces, weights, tmp_path / "without", Select(model_name="scored-too")
     )

@@ -11,7 +11,7 @@ from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import DECIDED, select
 from photo2cartoon.params import Evaluate, Select
 from photo2cartoon.scoring.names import check_choice
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases, registry
 from photo2cartoon.tracking.client import connect
 from tests.registered import register
 
@@ -49,8 +49,8 @@ def test_the_pick_is_registered_with_its_lineage_and_its_reason(scored, trained,
     out, result = scored
     selection = select(Select(model_name="lineage"), out, trained, tmp_path / "selected")
     assert selection.champion and selection.version == 1 and selection.compared == "there is no champion"
-    version = registry.find_alias("lineage", "champion")
-    assert int(version.version) == 1 and registry.find_alias("lineage", "candidate").version == version.version
+    version = aliases.find_alias("lineage", "champion")
+    assert int(version.version) == 1 and aliases.find_alias("lineage", "candidate").version == version.version
     assert version.tags["data_sha256"] == result["data_sha256"] and version.tags["checkpoint"] == selection.checkpoint
     client = connect().MlflowClient()
     logged = client.get_logged_model(version.source.removeprefix("models:/"))
@@ -104,9 +104,9 @@ def test_selecting_the_same_again_does_not_undo_what_a_person_did(scored, traine
 
     chosen(1)
     worse = registry.read_tags("person", 1) | {"generator_sha256": "other" * 8, "score": "1e9", DECIDED: "otherwise"}
-    registry.set_champion("person", register("person", tmp_path / "1", **worse))
+    aliases.set_champion("person", register("person", tmp_path / "1", **worse))
     assert not chosen(2).champion
-    assert registry.champion_version("person") == 2
+    assert aliases.champion_version("person") == 2
     assert chosen(3, promote="always").champion
 
 
@@ -115,18 +115,18 @@ def test_only_what_is_better_on_the_same_photographs_takes_the_champions_place(p
     assert (first.version, first.champion) == (1, True)
     worse = pick("duel", champion=(1, 1.0), step_000004=1.2)
     assert (worse.version, worse.champion) == (2, False) and "by kernel_face worse (+0.2" in worse.compared
-    assert registry.champion_version("duel") == 1 and int(registry.find_alias("duel", "candidate").version) == 2
+    assert aliases.champion_version("duel") == 1 and int(aliases.find_alias("duel", "candidate").version) == 2
     alike = pick("duel", champion=(1, 1.0), own=0.2, step_000004=0.99)
     assert not alike.champion and "cannot be told apart (-0.01" in alike.compared
     better = pick("duel", champion=(1, 1.0), step_000004=0.8)
     assert better.champion and "by kernel_face better (-0.2" in better.compared
-    assert int(registry.find_alias("duel", "previous").version) == 1
+    assert int(aliases.find_alias("duel", "previous").version) == 1
     assert registry.get_version("duel", 2).tags["compared"] == better.compared
 
 
 def test_always_and_ask(pick):
     assert not pick("asked", params={"promote": "ask"}, step_000002=1.0).champion
-    assert registry.champion_version("asked") is None
+    assert aliases.champion_version("asked") is None
     assert pick("always", step_000002=1.0).champion
     assert pick("always", champion=(1, 1.0), params={"promote": "always"}, step_000004=5.0).champion
     assert not pick("always", champion=(2, 5.0), params={"promote": "ask"}, step_000002=1.0).champion
@@ -139,7 +139,7 @@ def test_a_champion_that_was_not_scored_here_is_left_to_a_person(pick, capsys):
     assert not left.champion and "not compared with the champion, version 1" in left.compared
     assert "a person decides, or `p2c evaluate` again" in capsys.readouterr().err
     moved = pick("elsewhere", champion=(7, 1.0), step_000004=0.2)  # the alias has moved since
-    assert not moved.champion and registry.champion_version("elsewhere") == 1
+    assert not moved.champion and aliases.champion_version("elsewhere") == 1
 
 
 def test_no_checkpoint_above_the_floors_registers_nothing(pick, tmp_path):

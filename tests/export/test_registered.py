@@ -9,7 +9,7 @@ from photo2cartoon.export.registered import add_graph
 from photo2cartoon.files import sha256_of
 from photo2cartoon.params import Export, PortraitParams, Select
 from photo2cartoon.serving.repository import init_repository, list_versions, promote
-from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking import aliases, registry, runs
 from photo2cartoon.tracking.logged_models import Checkpoint, log_checkpoint
 from tests.conftest import ROOT
 from tests.registered import register
@@ -53,7 +53,7 @@ def test_a_version_that_a_person_registered_is_exported(checkpoint, faces, weigh
     client.create_model_version("by-hand", f"models:/{logged}", model_id=logged)
     with pytest.raises(UserError, match=r"has no version 2 of 'by-hand'; `p2c versions` lists them"):
         export_version(Export(), "by-hand", 2, faces, None, PortraitParams(), weights)
-    registry.set_champion("by-hand", 1)
+    aliases.set_champion("by-hand", 1)
     repository, model = tmp_path / "repository", Select(model_name="by-hand")
     init_repository(repository, ROOT / "triton_repo")
     with pytest.raises(UserError, match="`p2c export --version 1` puts it there"):

@@ -19,7 +19,7 @@ from photo2cartoon.rollout.inference_service import InferenceService
 from photo2cartoon.rollout.numbers import Numbers
 from photo2cartoon.serving.follow import follow
 from photo2cartoon.serving.storage import storage_at
-from photo2cartoon.tracking import registry, version_files
+from photo2cartoon.tracking import aliases, registry, version_files
 from tests.pipelines.servers import JsonAnswers, kubeconfig, served
 from tests.registered import register
 from tests.serving.conftest import tiny_graph
@@ -127,11 +127,11 @@ def cluster(monkeypatch, tmp_path):
 def serving_first(cluster, two_versions):
     """A cluster whose stable version is the first, the second being the champion; returns target and repository."""
     target, place = InferenceService("cartoons", "here"), f"memory://{uuid.uuid4().hex}"
-    registry.set_champion(MODEL, two_versions[0])
+    aliases.set_champion(MODEL, two_versions[0])
     assert kserve.promote(target, place, PARAMS) == two_versions[0]
     assert cluster.seen == [("v1",)]
     cluster.seen.clear()
-    registry.set_champion(MODEL, two_versions[1])
+    aliases.set_champion(MODEL, two_versions[1])
     registry.delete_tag(MODEL, two_versions[1], kserve.ROLLED_BACK)
     return target, place
 
@@ -148,8 +148,8 @@ def test_a_canary_that_holds_gets_all_calls_and_keeps_its_pods(cluster, serving_
     assert uri.startswith(f"{place}/{two_versions[1]}-") and storage_at(uri).versions() == [two_versions[1]]
     tags = registry.read_tags(MODEL, two_versions[1])
     assert tags["rollout"].startswith("kserve://here/cartoons: all calls; 100 calls, 0 failed")
-    assert tags[registry.SERVED_IN] == "kserve://here/cartoons"
-    assert int(registry.find_alias(MODEL, registry.PREVIOUS).version) == two_versions[0]
+    assert tags[aliases.SERVED_IN] == "kserve://here/cartoons"
+    assert int(aliases.find_alias(MODEL, aliases.PREVIOUS).version) == two_versions[0]
 
 
 def test_a_canary_that_fails_loses_its_calls_before_its_pods(cluster, serving_first, two_versions, monkeypatch):
@@ -161,7 +161,7 @@ def test_a_canary_that_fails_loses_its_calls_before_its_pods(cluster, serving_fi
     assert cluster.seen == [("v1", ("v2", 0, 1)), ("v1", ("v2", 10, 1)), ("v1", ("v2", 0, 1)), ("v1",)]
     assert cluster.spec["predictor"] == before
     tags = registry.read_tags(MODEL, two_versions[1])
-    assert "3 calls failed" in tags["rollout"] and "3 calls failed" in tags[registry.REFUSED]
+    assert "3 calls failed" in tags["rollout"] and "3 calls failed" in tags[aliases.REFUSED]
     cluster.seen.clear()
     with pytest.raises(kserve.RolledBackError, match="tries it again"):  # a follower does not by itself
         promote(target, place, again=False)
@@ -176,14 +176,14 @@ def test_a_canary_that_nobody_wants_any_more_ends(cluster, serving_first, two_ve
     target, place = serving_first
 
     def moved(*_):
-        registry.set_champion(MODEL, two_versions[0])
+        aliases.set_champion(MODEL, two_versions[0])
         return GOOD
 
     monkeypatch.setattr(Observed, "numbers", moved)
     with pytest.raises(kserve.MovedError, match=f"moved to version {two_versions[0]} meanwhile"):
         promote(target, place)
     assert cluster.seen[-2:] == [("v1", ("v2", 0, 1)), ("v1",)]
-    assert registry.REFUSED not in registry.read_tags(MODEL, two_versions[1])
+    assert aliases.REFUSED not in registry.read_tags(MODEL, two_versions[1])
 
 
 def test_a_follower_that_is_told_to_end_ends_its_canary(cluster, serving_first, monkeypatch):
@@ -207,16 +207,16 @@ def test_a_follower_that_is_told_to_end_ends_its_canary(cluster, serving_first, 
 def test_a_follower_leaves_a_rollback_to_whoever_began_it(cluster, serving_first, two_versions):
     target, place = serving_first
     promote(target, place)
-    registry.swap_with_previous(MODEL)  # the first thing that `rollback` does
+    aliases.swap_with_previous(MODEL)  # the first thing that `rollback` does
     cluster.seen.clear()
     with pytest.raises(UserError, match=f"a rollback to version {two_versions[0]} is at work"):
         promote(target, place, again=False)
     assert cluster.seen == []
-    assert registry.is_rolled_back_to(MODEL, two_versions[0], 60)
-    assert not registry.is_rolled_back_to(MODEL, two_versions[0], 0)  # it began too long ago: whoever it was, died
-    registry.swap_with_previous(MODEL)  # a rollback that is run again goes the same way
+    assert aliases.is_rolled_back_to(MODEL, two_versions[0], 60)
+    assert not aliases.is_rolled_back_to(MODEL, two_versions[0], 0)  # it began too long ago: whoever it was, died
+    aliases.swap_with_previous(MODEL)  # a rollback that is run again goes the same way
     assert kserve.promote(target, place, PARAMS) == two_versions[0]
-    assert not registry.is_rolled_back_to(MODEL, two_versions[0], 60)
+    assert not aliases.is_rolled_back_to(MODEL, two_versions[0], 60)
     assert promote(target, place, again=False) == two_versions[0]
 
 
@@ -229,7 +229,7 @@ def test_a_version_that_two_services_rolled_back_is_remembered_by_both(serving_f
     both = "kserve://here/cartoons kserve://there/others"
     assert registry.read_tags(MODEL, two_versions[1])[kserve.ROLLED_BACK] == both
     # What is stable is where a rollback goes, also if the canary did not hold.
-    assert int(registry.find_alias(MODEL, registry.PREVIOUS).version) == two_versions[0]
+    assert int(aliases.find_alias(MODEL, aliases.PREVIOUS).version) == two_versions[0]
     monkeypatch.setattr(Observed, "canary", GOOD)
     promote(target, place)
     assert registry.read_tags(MODEL, two_versions[1])[kserve.ROLLED_BACK] == "kserve://there/others"

@@ -21,7 +21,7 @@ from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.control import VARIABLE
 from photo2cartoon.serving.repository import promote
 from photo2cartoon.serving.server import Ports, Server
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases
 from tests.conftest import ROOT
 
 MODEL = Select(model_name="served", metric="kernel_face", promote="always")
@@ -51,7 +51,7 @@ def repository(versions, tmp_path_factory):
     # A stale version with the same number must not be mistaken for the promoted one.
     (folder / "generator/1").mkdir(exist_ok=True)
     (folder / "generator/1/model.onnx").write_bytes(b"stale")
-    registry.set_champion("served", versions[0][0])
+    aliases.set_champion("served", versions[0][0])
     promote(folder, MODEL)
     return folder
 

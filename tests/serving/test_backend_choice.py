@@ -18,7 +18,7 @@ from photo2cartoon.serving.repository import promote
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.serving.session import draw, open_session
 from photo2cartoon.serving.storage import storage_at
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases
 from tests.serving.conftest import MODEL
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def test_openvino_draws_what_onnxruntime_draws_and_takes_new_versions(
     with Server(repository, tmp_path / "run", Ports.free(), weights, None, backend=OPENVINO) as server:
         client = Client(server.grpc)
         for number, _ in versions:
-            registry.set_champion(MODEL.model_name, number)
+            aliases.set_champion(MODEL.model_name, number)
             assert promote(repository, MODEL, server.grpc) == number
             difference = np.abs(
                 client.stylize(portraits).astype(int) - draw(open_session(newest(repository)), portraits)

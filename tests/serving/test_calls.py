@@ -20,13 +20,13 @@ from photo2cartoon.serving.call import Call
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.messages import ServerError
 from photo2cartoon.serving.repository import list_versions, promote
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases
 from tests.conftest import noise
 from tests.serving.conftest import MODEL, in_process, levels
 
 
 def test_one_call_draws_what_the_checkpoint_draws(server, versions, maker, hopper, astronaut):
-    registry.set_champion("served", versions[0][0])
+    aliases.set_champion("served", versions[0][0])
     promote(server.repository, MODEL, server.grpc)
     for photo in (hopper, astronaut):
         served = levels(Client(server.grpc).cartoonize(photo.read_bytes())[0].cartoon)
@@ -216,7 +216,7 @@ async def _one(server, photo):
 @pytest.mark.parametrize(("size", "colour"), [(256, 0.9), (512, 0.3)])
 def test_everybody_in_one_call_as_in_process(server, versions, maker, group, hopper, size, colour):
     """One call returns a cartoon for each face, with its box, equal to what the same checkpoint draws without a server."""
-    registry.set_champion("served", versions[0][0])
+    aliases.set_champion("served", versions[0][0])
     promote(server.repository, MODEL, server.grpc)
     faces = Client(server.grpc).cartoonize(group.read_bytes(), Call("all", size, colour=colour))
     portraits = maker.all_of(Photograph(group), size)

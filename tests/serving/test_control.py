@@ -6,7 +6,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.control import VARIABLE, RefusedError, find_key, server_key
 from photo2cartoon.serving.repository import promote, rollback
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases
 from tests.serving.conftest import MODEL
 
 
@@ -34,10 +34,10 @@ def test_nobody_without_the_key_controls_the_models(server, hopper, tmp_path):
         UserError, match="model control wants the server's key: give it by P2C_TRITON_KEY or --key-file"
     ):
         promote(server.repository, MODEL, server.grpc, key="")
-    before = registry.champion_version("served")
+    before = aliases.champion_version("served")
     with pytest.raises(RefusedError):
         rollback(server.repository, MODEL, server.grpc, key="another-key-of-somebody")
-    assert registry.champion_version("served") == before
+    assert aliases.champion_version("served") == before
     (tmp_path / "key").write_text(server.key)
     promote(server.repository, MODEL, server.grpc, key=find_key(tmp_path / "key"))
     assert Client(server.grpc).cartoonize(hopper.read_bytes())

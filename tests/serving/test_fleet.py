@@ -12,7 +12,7 @@ from photo2cartoon.serving.control import VARIABLE, RefusedError
 from photo2cartoon.serving.fleet import Fleet, addresses
 from photo2cartoon.serving.repository import promote
 from photo2cartoon.serving.server import Server
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases
 from tests.serving.conftest import MODEL
 
 pytestmark = pytest.mark.slow
@@ -59,14 +59,14 @@ def test_every_server_draws_with_the_new_version(server, second, repository, ver
     monkeypatch.setenv(VARIABLE, KEY)
     (first, _), (newer, _) = versions
     name = f"cartoons-each:{server.ports.grpc}"
-    registry.set_champion("served", first)
+    aliases.set_champion("served", first)
     promote(repository, MODEL, name)
     assert drawing(server, second) == [str(first)] * 2
-    registry.set_champion("served", newer)
+    aliases.set_champion("served", newer)
     assert promote(repository, MODEL, name) == newer
     assert drawing(server, second) == [str(newer)] * 2
     # One of them missed the way back.
-    registry.set_champion("served", first)
+    aliases.set_champion("served", first)
     assert promote(repository, MODEL, server.grpc) == first
     assert drawing(server, second) == [str(first), str(newer)]
     Fleet(name).catch_up(first)

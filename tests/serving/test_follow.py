@@ -24,7 +24,7 @@ from photo2cartoon.serving.control import VARIABLE
 from photo2cartoon.serving.follow import Follower
 from photo2cartoon.serving.repository import init_repository, list_versions, promote
 from photo2cartoon.serving.server import Ports, Server
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases, registry
 from photo2cartoon.tracking.client import connect, experiment, link
 from photo2cartoon.training.loop import train
 from tests.browser import chromium
@@ -129,12 +129,12 @@ def test_a_person_picks_on_the_page_and_triton_draws_with_it(team, astronaut):
         page.click("button[title='Add aliases'], button[title='Edit aliases']")
         page.element("div[role=dialog] input[role=combobox]").send_keys("champion\n")
         page.click("button[data-component-id='mlflow.edit-aliases-modal.save-button']")
-        eventually(lambda: registry.champion_version(MODEL) == 2)
+        eventually(lambda: aliases.champion_version(MODEL) == 2)
         eventually(lambda: Client(team.server.grpc).version() == "2")
         assert not np.array_equal(drawn(team, astronaut), before)
         eventually(lambda: registry.read_tags(MODEL, 2).get("served_in") == str(team.repository))
-        eventually(lambda: int(registry.find_alias(MODEL, "previous").version) == 1)
-        registry.set_champion(MODEL, 1)
+        eventually(lambda: int(aliases.find_alias(MODEL, "previous").version) == 1)
+        aliases.set_champion(MODEL, 1)
         eventually(lambda: Client(team.server.grpc).version() == "1")
         assert np.array_equal(drawn(team, astronaut), before)
 
@@ -148,17 +148,17 @@ def test_a_version_that_cannot_be_served_changes_nothing_but_a_tag(team, astrona
     made = client.create_model_version(MODEL, f"models:/{empty.model_id}", model_id=empty.model_id)
     with following(team) as follower:
         eventually(lambda: "version 1 is in service" in said(follower))
-        registry.set_alias(MODEL, "champion", int(made.version))
+        aliases.set_alias(MODEL, "champion", int(made.version))
         eventually(lambda: "not_served_because" in client.get_registered_model(MODEL).tags)
         reason = registry.read_tags(MODEL, int(made.version))["not_served_because"]
         assert "`p2c export --version 3` puts it there" in reason and reason in said(follower)
         assert client.get_registered_model(MODEL).tags["not_served_because"] == f"version 3: {reason}"
         assert Client(team.server.grpc).version() == "1" and np.array_equal(drawn(team, astronaut), before)
-        registry.set_alias(MODEL, "champion", 1)
+        aliases.set_alias(MODEL, "champion", 1)
         eventually(lambda: "not_served_because" not in client.get_registered_model(MODEL).tags)
         client.delete_registered_model_alias(MODEL, "champion")
         eventually(lambda: "has no champion; what is served stays" in said(follower))
-        registry.set_alias(MODEL, "champion", 1)
+        aliases.set_alias(MODEL, "champion", 1)
     assert list_versions(team.repository)[-1] == 1 and logged
 
 
@@ -168,7 +168,7 @@ def test_two_people_at_once_end_with_one_version(team):
 
     def move(version):
         for _ in range(5):
-            registry.set_alias(MODEL, "champion", version)
+            aliases.set_alias(MODEL, "champion", version)
             time.sleep(0.3)
 
     with following(team):
@@ -177,11 +177,11 @@ def test_two_people_at_once_end_with_one_version(team):
             one.start()
         for one in people:
             one.join()
-        eventually(lambda: Client(team.server.grpc).version() == str(registry.champion_version(MODEL)))
+        eventually(lambda: Client(team.server.grpc).version() == str(aliases.champion_version(MODEL)))
         time.sleep(5)  # nothing is on its way any more
         served = Client(team.server.grpc).version()
-        assert served == str(registry.champion_version(MODEL)) == str(list_versions(team.repository)[-1])
-        registry.set_champion(MODEL, 1)
+        assert served == str(aliases.champion_version(MODEL)) == str(list_versions(team.repository)[-1])
+        aliases.set_champion(MODEL, 1)
         eventually(lambda: Client(team.server.grpc).version() == "1")
     assert not list((team.repository / "generator").glob(".*partial*"))
 
@@ -196,10 +196,10 @@ def test_mlflow_calls_the_follower(team):
         assert "promote: by webhook" in said(follower)
         assert [hook.url for hook in client.list_webhooks()] == [address]
         began = time.monotonic()
-        registry.set_alias(MODEL, "champion", 2)
+        aliases.set_alias(MODEL, "champion", 2)
         eventually(lambda: Client(team.server.grpc).version() == "2", seconds=30)
         assert time.monotonic() - began < 30
-        registry.set_alias(MODEL, "champion", 1)
+        aliases.set_alias(MODEL, "champion", 1)
         eventually(lambda: Client(team.server.grpc).version() == "1", seconds=30)
     assert list(client.list_webhooks()) == []
 

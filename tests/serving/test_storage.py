@@ -17,7 +17,7 @@ from photo2cartoon.serving import repository, storage
 from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback, with_configurations
 from photo2cartoon.serving.session import feed, open_session
 from photo2cartoon.serving.storage import Folder, must_be_usable, storage_at
-from photo2cartoon.tracking import registry, version_files
+from photo2cartoon.tracking import aliases, version_files
 from photo2cartoon.urls import file_system
 from tests.conftest import ROOT
 from tests.registered import register
@@ -57,15 +57,15 @@ def test_promoted_and_rolled_back(place, two_versions):
     first, second = two_versions
     init_repository(place, ROOT / "triton_repo")
     assert list_versions(place) == []
-    registry.set_champion("stored", first)
+    aliases.set_champion("stored", first)
     assert promote(place, MODEL) == first
-    registry.set_champion("stored", second)
+    aliases.set_champion("stored", second)
     assert promote(place, MODEL) == promote(place, MODEL) == second
     assert list_versions(place) == [first, second]
     assert rollback(place, MODEL) == first and list_versions(place) == [first]
     served = onnx.load(str(storage_at(place).graph(first)))
     assert {item.key: item.value for item in served.metadata_props}["mlflow_version"] == str(first)
-    registry.set_champion("stored", second)
+    aliases.set_champion("stored", second)
     assert promote(place, MODEL) == second and list_versions(place) == [first, second]
 
 
@@ -88,16 +88,16 @@ def test_interrupted_between_any_two_steps_it_goes_on(two_versions, tmp_path, co
 
     stop = -1
     for name in ("set_alias", "mark_served"):
-        interruptible(registry, name)
+        interruptible(aliases, name)
     for name in ("publish", "retire"):
         interruptible(Folder, name)
     for stop in range(10):
         place, stop_at = tmp_path / str(stop), stop
         init_repository(place, ROOT / "triton_repo")
         stop = -1
-        registry.set_champion("stored", first)
+        aliases.set_champion("stored", first)
         promote(place, MODEL)
-        registry.set_champion("stored", second)
+        aliases.set_champion("stored", second)
         if command is rollback:
             promote(place, MODEL)
         steps.clear()
@@ -110,8 +110,8 @@ def test_interrupted_between_any_two_steps_it_goes_on(two_versions, tmp_path, co
         else:
             break
         expected = (first, second) if command is rollback else (second, first)
-        aliases = tuple(int(registry.find_alias("stored", alias).version) for alias in ("champion", "previous"))
-        assert (aliases, list_versions(place)[-1]) == (expected, expected[0]), f"stopped before step {stop_at}: {steps}"
+        found = tuple(int(aliases.find_alias("stored", alias).version) for alias in ("champion", "previous"))
+        assert (found, list_versions(place)[-1]) == (expected, expected[0]), f"stopped before step {stop_at}: {steps}"
     assert stop_at == {promote: 3, rollback: 5}[command]
 
 
@@ -119,17 +119,17 @@ def test_a_server_may_start_after_the_first_version(place, two_versions, capsys)
     """Before the first version a server has nothing to serve; later, one that is away is an error."""
     first, second = two_versions
     init_repository(place, ROOT / "triton_repo")
-    registry.set_champion("stored", first)
+    aliases.set_champion("stored", first)
     assert promote(place, MODEL, "127.0.0.1:9") == first
     assert "promote: the first version is in place; a server loads it when it starts" in capsys.readouterr().err
-    registry.set_champion("stored", second)
+    aliases.set_champion("stored", second)
     with pytest.raises(UserError, match="Triton at"):
         promote(place, MODEL, "127.0.0.1:9")
 
 
 def test_a_server_that_waits_starts_with_the_first_version(place, two_versions, monkeypatch, capsys):
     init_repository(place, ROOT / "triton_repo")
-    registry.set_champion("stored", two_versions[0])
+    aliases.set_champion("stored", two_versions[0])
     slept = []
 
     def sleep(seconds):
@@ -149,13 +149,13 @@ def test_a_version_of_another_time_does_not_pass_for_the_promoted_one(place, two
     init_repository(place, ROOT / "triton_repo")
     (tmp_path / "stale").write_bytes(b"stale")
     storage_at(place).publish(two_versions[0], tmp_path / "stale")
-    registry.set_champion("stored", two_versions[0])
+    aliases.set_champion("stored", two_versions[0])
     promote(place, MODEL)
     assert storage_at(place).graph(two_versions[0]).read_bytes() != b"stale"
 
 
 def test_a_place_that_is_no_repository_is_left_alone(place, two_versions):
-    registry.set_champion("stored", two_versions[0])
+    aliases.set_champion("stored", two_versions[0])
     with pytest.raises(UserError, match="no generator/config"):
         promote(place, MODEL)
     assert list_versions(place) == []
@@ -184,7 +184,7 @@ def test_a_place_of_an_earlier_release_is_brought_up_to_date(place, two_versions
     storage_at(place).publish(5, tiny_graph(tmp_path / "5", 5, earlier=True))
     storage_at(place).publish(6, tmp_path / "graph")
     storage_at(place).publish(7, tiny_graph(tmp_path, 7))
-    registry.set_champion("stored", two_versions[0])
+    aliases.set_champion("stored", two_versions[0])
     with pytest.raises(UserError, match="is of an earlier release; --init puts"):
         promote(place, MODEL)
     init_repository(place, ROOT / "triton_repo")
@@ -269,7 +269,7 @@ def test_a_graph_that_draws_nothing_is_not_published(place, tmp_path):
         if spoil:
             file.write_bytes(spoil)
         version_files.add_files(name, version, file.parents[2], {})
-        registry.set_champion(name, version)
+        aliases.set_champion(name, version)
         with pytest.raises(UserError, match=said):
             promote(place, Select(model_name=name))
         assert list_versions(place) == []
@@ -277,7 +277,7 @@ def test_a_graph_that_draws_nothing_is_not_published(place, tmp_path):
 
 def test_a_graph_that_takes_too_long_is_not_published(place, two_versions):
     init_repository(place, ROOT / "triton_repo")
-    registry.set_champion("stored", two_versions[0])
+    aliases.set_champion("stored", two_versions[0])
     with pytest.raises(
         UserError, match=r"its graph takes 0.0 s for a portrait on this machine, select.max_seconds is 1e-09"
     ):
@@ -297,11 +297,11 @@ def test_a_server_that_refuses_a_version_or_ends_keeps_the_one_before(place, two
         asked.append(model)
         raise error(f"Triton at {fleet.server}: version refused")
 
-    registry.set_champion("stored", second)
+    aliases.set_champion("stored", second)
     promote(place, MODEL)
     monkeypatch.setattr(repository.Fleet, "check", lambda _: None)
     monkeypatch.setattr(repository.Fleet, "reload", refuse)
-    registry.set_champion("stored", first)
+    aliases.set_champion("stored", first)
     with pytest.raises(UserError, match="version refused"):
         promote(place, MODEL, "127.0.0.1:9")
     assert list_versions(place) == [second] and len(asked) == 2  # the server was told to look again
@@ -311,7 +311,7 @@ def test_a_refused_export_of_the_version_in_place_leaves_the_graph_before(place,
     """Else the next server that starts would have to load what the running one refused."""
     version = two_versions[0]
     init_repository(place, ROOT / "triton_repo")
-    registry.set_champion("stored", version)
+    aliases.set_champion("stored", version)
     promote(place, MODEL)
     before = storage_at(place).graph(version).read_bytes()
     other = tiny_graph(tmp_path / "other", version)
@@ -334,7 +334,7 @@ def test_a_read_only_folder_of_versions_is_served_with_this_releases_configurati
     tmp_path, two_versions, monkeypatch
 ):
     """As KServe mounts a version: `generator/1/model.onnx` alone."""
-    registry.set_champion("stored", two_versions[0])
+    aliases.set_champion("stored", two_versions[0])
     whole, mounted = tmp_path / "whole", tmp_path / "mounted"
     init_repository(whole, ROOT / "triton_repo")
     promote(whole, MODEL)

@@ -15,7 +15,7 @@ from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.messages import BusyError, LateError
 from photo2cartoon.serving.repository import list_versions, promote, rollback
 from photo2cartoon.serving.watch import processes
-from photo2cartoon.tracking import registry, version_files
+from photo2cartoon.tracking import aliases, version_files
 from tests.registered import register
 from tests.serving.conftest import MODEL, in_process, levels, parent, tiny_graph, under_load, words
 
@@ -46,12 +46,12 @@ def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, ma
     def which(picture):
         return next(number for number, drawn in expected.items() if np.abs(levels(picture) - drawn).max() <= 1)
 
-    registry.set_champion("served", first)
+    aliases.set_champion("served", first)
     promote(server.repository, MODEL, server.grpc)
     client = Client(server.grpc)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(client.cartoonize, photo) for _ in range(24)]
-        registry.set_champion("served", second)
+        aliases.set_champion("served", second)
         assert promote(server.repository, MODEL, server.grpc) == second
         assert list_versions(server.repository)[-1] == second
         answers = [
@@ -62,7 +62,7 @@ def test_a_new_version_is_loaded_under_load_and_rolled_back(server, versions, ma
 
     assert rollback(server.repository, MODEL, server.grpc) == first
     assert which(client.cartoonize(photo)[0].cartoon) == first
-    assert int(registry.find_alias("served", "champion").version) == first
+    assert int(aliases.find_alias("served", "champion").version) == first
     assert rollback(server.repository, MODEL, server.grpc) == second
     assert which(client.cartoonize(photo)[0].cartoon) == second
 
@@ -91,7 +91,7 @@ def test_a_process_that_dies_in_the_middle_of_calls_loses_none(server, hopper, m
 def test_versions_that_are_no_good_are_never_served(server, versions, hopper, tmp_path):
     """Damaged, drawing nothing or one size only, of another version, or slow: calls go on with the one before."""
     good = versions[0][0]
-    registry.set_champion("served", good)
+    aliases.set_champion("served", good)
     promote(server.repository, MODEL, server.grpc)
     client, photo = Client(server.grpc), hopper.read_bytes()
     expected = client.cartoonize(photo)
@@ -113,7 +113,7 @@ def test_versions_that_are_no_good_are_never_served(server, versions, hopper, tm
     )
     with under_load(server, photo) as answers:
         for version, select, said in trials:
-            registry.set_champion("served", version)
+            aliases.set_champion("served", version)
             with pytest.raises(UserError, match=said):
                 promote(server.repository, select, server.grpc)
             assert list_versions(server.repository)[-1] == good
@@ -122,7 +122,7 @@ def test_versions_that_are_no_good_are_never_served(server, versions, hopper, tm
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
     assert len({*answers, expected[0].cartoon}) == 1, "every answer is the good version's"
-    registry.set_champion("served", good)
+    aliases.set_champion("served", good)
 
 
 def test_a_restart_under_load_refuses_calls_and_breaks_none(server, hopper):
@@ -160,11 +160,11 @@ def test_a_restart_under_load_refuses_calls_and_breaks_none(server, hopper):
 @pytest.mark.long
 def test_twenty_promotions_and_five_rollbacks_under_load_lose_no_request(server, versions, hopper):
     numbers = [number for number, _ in versions]
-    registry.set_champion("served", numbers[0])
+    aliases.set_champion("served", numbers[0])
     promote(server.repository, MODEL, server.grpc)
     with under_load(server, hopper.read_bytes()) as answers:
         for turn in range(20):
-            registry.set_champion("served", numbers[(turn + 1) % 2])
+            aliases.set_champion("served", numbers[(turn + 1) % 2])
             assert promote(server.repository, MODEL, server.grpc) == numbers[(turn + 1) % 2]
         for turn in range(5):
             assert rollback(server.repository, MODEL, server.grpc) == numbers[(turn + 1) % 2]

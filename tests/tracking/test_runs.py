@@ -10,7 +10,7 @@ import requests
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.serving.repository import init_repository
-from photo2cartoon.tracking import registry, runs
+from photo2cartoon.tracking import aliases, runs
 from photo2cartoon.tracking.client import connect, experiment, link
 from tests.conftest import ROOT
 
@@ -45,7 +45,7 @@ def test_a_run_that_is_gone_is_replaced():
 
 
 def test_no_model_and_no_alias_is_no_version():
-    assert registry.find_alias("nobody", "champion") is None
+    assert aliases.find_alias("nobody", "champion") is None
 
 
 def test_nested_values_are_flattened():

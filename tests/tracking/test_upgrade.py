@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from photo2cartoon.tracking import client, registry, runs
+from photo2cartoon.tracking import aliases, client, registry, runs
 from tests.registered import register
 
 KEPT = Path(__file__).parent / "data/mlflow-3.16.1"
@@ -46,7 +46,7 @@ def test_a_new_version_is_added_and_rolled_back(upgraded, tmp_path):
     (tmp_path / "model/card.txt").write_text("3")
     run = runs.begin("train", None, "a run").whole
     assert register("photo2cartoon", tmp_path / "model", run, generator_sha256="3" * 64) == 3
-    registry.set_champion("photo2cartoon", 3)
-    assert registry.champion_version("photo2cartoon") == 3
-    assert registry.swap_with_previous("photo2cartoon") == 2
+    aliases.set_champion("photo2cartoon", 3)
+    assert aliases.champion_version("photo2cartoon") == 3
+    assert aliases.swap_with_previous("photo2cartoon") == 2
     assert int(upgraded.get_model_version_by_alias("photo2cartoon", "previous").version) == 3

@@ -34,7 +34,7 @@ from photo2cartoon.params import Evaluate, Select
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.scorer import Scorer
-from photo2cartoon.tracking import registry, runs, version_files
+from photo2cartoon.tracking import aliases, runs, version_files
 from photo2cartoon.tracking.curves import write_curves
 
 SHOWN = 8
@@ -109,7 +109,7 @@ class _Champion(NamedTuple):
 
 def _find_champion(model: str, size: int) -> _Champion | None:
     """Load the champion's generator from MLflow, to draw at a size that may not be its own."""
-    version = registry.champion_version(model)
+    version = aliases.champion_version(model)
     if version is None:
         return None
     with tempfile.TemporaryDirectory() as temporary:

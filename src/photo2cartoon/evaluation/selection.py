@@ -23,7 +23,7 @@ from photo2cartoon.files import read_json, sha256_of, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, DATA, RUN, SCORED_GRID, SCORES, SELECTION
 from photo2cartoon.params import Select
 from photo2cartoon.progress import note
-from photo2cartoon.tracking import logged_models, registry, runs
+from photo2cartoon.tracking import aliases, logged_models, registry, runs
 from photo2cartoon.tracking.lineage import kubeflow_run
 
 DECIDED = "champion_decided_for"  # tag of a version: hash of weights, scores and rule by which `champion` was decided
@@ -79,7 +79,7 @@ def select(params: Select, scores_folder: Path, train: Path, out: Path, metrics:
         write_json(partial / SELECTION, asdict(selection))
     if decided is None:
         if selection.champion:
-            registry.set_champion(params.model_name, selection.version)
+            aliases.set_champion(params.model_name, selection.version)
         registry.set_tags(params.model_name, selection.version, {DECIDED: choice.decision})
     if metrics is not None:
         write_json(metrics, {"step": checkpoint.read_card(choice.path).step, **choice.scores})
@@ -143,7 +143,7 @@ def _decided(params: Select, choice: _Choice) -> Selection | None:
     if found is None:
         return None
     version = int(found.version)
-    champion = registry.champion_version(params.model_name) == version
+    champion = aliases.champion_version(params.model_name) == version
     return _selection(params, choice, version, champion, found.run_id, found.tags.get("compared", ""))
 
 
@@ -167,7 +167,7 @@ def _register(params: Select, choice: _Choice, scores_folder: Path, folder: Path
             logged, name, info.get("title", "a run"), params.rank, choice.result, choice.reasons, compared
         )
         version = registry.register(params.model_name, logged, stage.whole, {**tags, **kubeflow_run()}, text)
-        registry.set_alias(params.model_name, registry.CANDIDATE, version)
+        aliases.set_alias(params.model_name, aliases.CANDIDATE, version)
         stage.whole.tags({"selected": name})
         # The table of runs sorts by them. Always at step 0: it shows the last step's, and an earlier checkpoint may follow.
         stage.whole.metrics(shown_scores(choice.scores), 0)
@@ -188,7 +188,7 @@ def _promotes(params: Select, choice: _Choice, version: int | None) -> tuple[boo
     Under `better` it must be better by the first metric on the same photographs; if the two cannot be told apart, the
     champion stays. If the champion is not the one that was scored, a person decides.
     """
-    current = registry.champion_version(params.model_name)
+    current = aliases.champion_version(params.model_name)
     if current is None:
         return params.promote != "ask", "there is no champion"
     if version == current:

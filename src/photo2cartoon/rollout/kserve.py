@@ -19,7 +19,7 @@ from photo2cartoon.rollout.verdict import Verdict, decide, early
 from photo2cartoon.serving.follow import FinalError
 from photo2cartoon.serving.repository import prepare
 from photo2cartoon.serving.storage import storage_at
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases, registry
 
 ROLLOUT = "rollout"  # tag of a version: what became of its canary, with the numbers
 ROLLED_BACK = "rolled_back_from"  # tag of a version: the InferenceService that it was rolled back from
@@ -68,11 +68,11 @@ def promote(
             The stable version keeps its calls.
     """
     model = params.select.model_name
-    version = registry.require_champion(model)
+    version = aliases.require_champion(model)
     tags = registry.read_tags(model, version)
     if not again and str(target) in tags.get(ROLLED_BACK, "").split():
         raise RolledBackError(f"version {version} was {tags.get(ROLLOUT)}; `p2c promote --kserve` tries it again")
-    if not again and registry.is_rolled_back_to(model, version, ROLLBACK_SECONDS):
+    if not again and aliases.is_rolled_back_to(model, version, ROLLBACK_SECONDS):
         raise UserError(f"a rollback to version {version} is at work")
     before, uri = target.stable()
     observed = Prometheus(prometheus) if percent is not None and prometheus else None
@@ -82,7 +82,7 @@ def promote(
         observed.check()
     former = int(found[1]) if (found := _PREDICTOR.fullmatch(before)) else version
     if former != version and registry.get_version(model, former):
-        registry.set_alias(model, registry.PREVIOUS, former)  # where `rollback` goes, whatever becomes of this version
+        aliases.set_alias(model, aliases.PREVIOUS, former)  # where `rollback` goes, whatever becomes of this version
     predictor, place = _publish(repository, params, version)
     if uri != place:
         try:
@@ -95,7 +95,7 @@ def promote(
             with contextlib.suppress(UserError):
                 places = {*tags.get(ROLLED_BACK, "").split(), str(target)}
                 registry.set_tags(model, version, {ROLLOUT: str(error), ROLLED_BACK: " ".join(sorted(places))})
-                registry.mark_refused(model, version, str(error))
+                aliases.mark_refused(model, version, str(error))
             raise
         registry.set_tags(model, version, {ROLLOUT: f"{target}: all calls; {words}"})
     else:
@@ -105,7 +105,7 @@ def promote(
         registry.set_tags(model, version, {ROLLED_BACK: " ".join(sorted(places))})
     else:
         registry.delete_tag(model, version, ROLLED_BACK)
-    registry.mark_served(model, version, str(target))
+    aliases.mark_served(model, version, str(target))
     return version
 
 
@@ -118,7 +118,7 @@ def rollback(target: InferenceService, repository: str, params: Params) -> int:
         UserError: there is no previous version, and as for `promote`.
     """
     target.read()  # before anything is changed
-    registry.swap_with_previous(params.select.model_name)
+    aliases.swap_with_previous(params.select.model_name)
     return promote(target, repository, params)
 
 
@@ -189,7 +189,7 @@ def _must_be_wanted(params: Params, predictor: str) -> None:
     """Check that the alias still points at the version of a predictor; while MLflow does not answer, it does."""
     champion = None
     with contextlib.suppress(UserError):
-        champion = registry.champion_version(params.select.model_name)
+        champion = aliases.champion_version(params.select.model_name)
     if champion is not None and not predictor.startswith(f"v{champion}-"):
         raise MovedError(f"the alias 'champion' was moved to version {champion} meanwhile")
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from photo2cartoon.errors import UserError
 from photo2cartoon.ports import LOOPBACK
 from photo2cartoon.progress import note
-from photo2cartoon.tracking import registry, webhooks
+from photo2cartoon.tracking import aliases, webhooks
 
 RETRY_SECONDS = 60.0  # between tries of a version that could not be deployed
 
@@ -61,7 +61,7 @@ def follow(
         signal.signal(number, end)
     follower = Follower(place, model, deploy, catch_up)
     with _listening(webhook, model, moved.set) if webhook else contextlib.nullcontext():
-        note(f"promote: follows '{registry.CHAMPION}' of {model}; Ctrl-C stops")
+        note(f"promote: follows '{aliases.CHAMPION}' of {model}; Ctrl-C stops")
         while not stop.is_set():
             moved.clear()
             busy.set()
@@ -90,7 +90,7 @@ class Follower:
     def look(self) -> None:
         """Look at the alias once, and deploy its version if it is not deployed yet."""
         try:
-            state = registry.champion_state(self.model)
+            state = aliases.champion_state(self.model)
         except UserError as error:
             self._say(f"promote: {error}; what is served stays")
             return
@@ -110,13 +110,13 @@ class Follower:
             self._failed, self._final = state, isinstance(error, FinalError)
             self._say(f"promote: {error}; what was served before stays")
             with contextlib.suppress(UserError):
-                if registry.champion_state(self.model) != state:
+                if aliases.champion_state(self.model) != state:
                     return  # it is not wanted any more
-                registry.mark_refused(self.model, int(state.split()[0]), str(error))
+                aliases.mark_refused(self.model, int(state.split()[0]), str(error))
             return
         with contextlib.suppress(UserError):
             # If somebody has moved the alias or exported the version anew meanwhile, the next look deploys again.
-            self._deployed = state if registry.champion_state(self.model) == state else None
+            self._deployed = state if aliases.champion_state(self.model) == state else None
         self._failed = None
         self._say(f"promote: version {version} is in service in {self.place}")
 

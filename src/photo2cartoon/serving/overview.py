@@ -10,7 +10,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.storage import storage_at
-from photo2cartoon.tracking import registry
+from photo2cartoon.tracking import aliases, registry
 from photo2cartoon.tracking.client import link, tracking_uri
 
 
@@ -49,7 +49,7 @@ def show(params: Select, repository: Path | str, servers: Sequence[str]) -> None
         if number not in known:
             print(f"{place} serves version {number}, which MLflow does not know")
     for version in versions:
-        if reason := version.tags.get(registry.REFUSED):
+        if reason := version.tags.get(aliases.REFUSED):
             print(f"version {version.version} is not served: {reason}")
     if page := link(f"models/{params.model_name}"):
         print(f"Move the alias 'champion' at {page}")

@@ -22,7 +22,7 @@ from photo2cartoon.serving.fleet import Fleet
 from photo2cartoon.serving.session import INPUTS, draw, open_session
 from photo2cartoon.serving.stamp import is_stamped, stamp
 from photo2cartoon.serving.storage import Folder, Storage, storage_at
-from photo2cartoon.tracking import registry, version_files
+from photo2cartoon.tracking import aliases, registry, version_files
 
 
 def list_versions(repository: Path | str) -> list[int]:
@@ -119,13 +119,13 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
             the repository then holds what it held before.
     """
     target = _initialised(repository)
-    version, before = registry.require_champion(params.model_name), target.versions()
+    version, before = aliases.require_champion(params.model_name), target.versions()
     fleet = Fleet(server, key) if server else None
     if fleet and before:
         fleet.check()
     if before and before[-1] != version and registry.get_version(params.model_name, before[-1]):
         # Where `rollback` goes. Known only until the new version is in the repository.
-        registry.set_alias(params.model_name, registry.PREVIOUS, before[-1])
+        aliases.set_alias(params.model_name, aliases.PREVIOUS, before[-1])
     with tempfile.TemporaryDirectory() as temporary:
         graph = prepare(params, version, Path(temporary))
         replaced = None
@@ -145,7 +145,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
                     _undo(target, version, before, newer, replaced, fleet)
                     raise
                 note(f"promote: the first version is in place; a server loads it when it starts ({error})")
-    registry.mark_served(params.model_name, version, str(target))
+    aliases.mark_served(params.model_name, version, str(target))
     return version
 
 
@@ -186,9 +186,9 @@ def rollback(repository: Path | str, params: Select, server: str | None = None, 
         UserError: there is no previous version.
     """
     _initialised(repository)  # before anything is changed
-    if server and registry.find_alias(params.model_name, registry.PREVIOUS) is not None:
+    if server and aliases.find_alias(params.model_name, aliases.PREVIOUS) is not None:
         Fleet(server, key).check()
-    registry.swap_with_previous(params.model_name)
+    aliases.swap_with_previous(params.model_name)
     return promote(repository, params, server, key)
 
 
