@@ -25,6 +25,7 @@ LEAVES = (
     "tables",
     "atomic",
     "ports",
+    "processes",
     "layout",
     "errors",
     "__init__",

@@ -3,7 +3,7 @@
 import pytest
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.urls import LISTED, download_folder, upload_folder
+from photo2cartoon.urls import LISTED, download_folder, is_downloaded, upload_folder
 
 
 def folder(path, **files):
@@ -23,6 +23,18 @@ def test_a_second_upload_to_the_same_place_does_not_mix_with_the_first(storage, 
     upload_folder(folder(tmp_path / "second", b="TWO", c="three"), url)  # `b` has another text of the same length
     download_folder(url, tmp_path / "out")
     assert contents(tmp_path / "out") == {"b": "TWO", "c": "three"}
+
+
+def test_a_folder_that_was_downloaded_is_known_until_another_one_is_uploaded(storage, tmp_path):
+    url, out = f"s3://{storage.bucket}/known", tmp_path / "out"
+    upload_folder(folder(tmp_path / "first", a="one"), url)
+    assert not is_downloaded(url, out)
+    download_folder(url, out)
+    assert is_downloaded(url, out)
+    upload_folder(folder(tmp_path / "second", a="two"), url)
+    assert not is_downloaded(url, out)
+    download_folder(url, out)
+    assert contents(out) == {"a": "two"}
 
 
 def test_a_folder_that_is_half_uploaded_is_not_taken(storage, tmp_path):

@@ -82,6 +82,19 @@ def upload_folder(folder: Path, url: str) -> None:
         system.pipe_file(place, listed)
 
 
+def is_downloaded(url: str, folder: Path) -> bool:
+    """Return whether `download_folder` has already made this folder, from what was uploaded last.
+
+    Raises:
+        UserError: the storage cannot be read.
+    """
+    if not (folder / LISTED).exists():
+        return False
+    with as_user_error(url, "cannot be read"):
+        system, root = file_system(url)
+        return system.cat_file(f"{root}/{LISTED}") == (folder / LISTED).read_bytes()
+
+
 def download_folder(url: str, folder: Path) -> None:
     """Download a folder that `upload_folder` uploaded; the target appears once it is complete.
 

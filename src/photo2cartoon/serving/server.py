@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import compileall
 import contextlib
-import ctypes
 import errno
 import os
 import re
@@ -22,6 +21,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import READY
 from photo2cartoon.portrait.sandbox import KEEP_MEMORY
 from photo2cartoon.ports import LOOPBACK, free_ports
+from photo2cartoon.processes import end_with_parent
 from photo2cartoon.progress import note
 from photo2cartoon.serving import slots
 from photo2cartoon.serving.backend_choice import ONNXRUNTIME, Backend, resolve_backend
@@ -234,7 +234,7 @@ class Server:
                 stderr=subprocess.STDOUT if log else None,
                 env=environment,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=lambda: end_with_parent(signal.SIGTERM),
             )
         return self.process
 
@@ -276,12 +276,6 @@ class Server:
         for leftover in Path("/dev/shm").glob(f"{self._prefix}*"):
             leftover.unlink(missing_ok=True)
         self.process = None
-
-
-def _end_with_parent() -> None:
-    """Run in the child: request SIGTERM when the parent dies, even by SIGKILL, to leave no orphaned server."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _warn(native: bool, token: bool) -> None:

@@ -9,7 +9,6 @@ normalisation follow from the weights alone, so they stay equal without communic
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.ports import free_ports
+from photo2cartoon.processes import end_with_parent
 
 TIMEOUT = timedelta(minutes=10)  # of a collective operation
 RETRY = 75  # EX_TEMPFAIL, the exit status of a run that was asked to stop and can be resumed
@@ -149,7 +149,7 @@ def launch(processes: int, arguments: list[str]) -> None:
                 env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stdout=None if rank == 0 else subprocess.DEVNULL,
                 stderr=errors[rank],
-                preexec_fn=_die_with_parent,
+                preexec_fn=lambda: end_with_parent(signal.SIGKILL),  # or, beyond Linux, with the lost connection
             )
             for rank in range(processes)
         ]
@@ -206,10 +206,3 @@ def _wait(members: list[subprocess.Popen]) -> tuple[int, int] | None:
         return killed
     # After SIGTERM all of them stop alike; otherwise the first to fail has the reason, the others only lost it.
     return bad[0] if failed is None or failed[1] == RETRY else failed
-
-
-def _die_with_parent() -> None:
-    if sys.platform != "linux":
-        return  # elsewhere the lost connection ends them, a little later
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

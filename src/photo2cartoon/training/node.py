@@ -12,7 +12,7 @@ from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.params import load
 from photo2cartoon.training.loop import train
 from photo2cartoon.training.place import Place
-from photo2cartoon.urls import download_folder, is_url
+from photo2cartoon.urls import download_folder, is_downloaded, is_url
 
 WAIT_SECONDS = 3600.0  # for another process of this machine to download the inputs
 
@@ -44,12 +44,12 @@ def train_node(params: str, data: str, weights: str, run: str) -> None:
 def _fetched(url: str, folder: Path) -> Path:
     """Return the local copy of a folder, which the first process of each machine downloads for all of them."""
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        if not folder.exists():
+        if not is_downloaded(url, folder):
             download_folder(url, folder)
         return folder
     deadline = time.monotonic() + WAIT_SECONDS
-    while not folder.exists():
+    while not is_downloaded(url, folder):
         if time.monotonic() > deadline:
             raise UserError(f"{url}: was not downloaded within {WAIT_SECONDS / 60:.0f} minutes")
-        time.sleep(0.5)
+        time.sleep(1)
     return folder
