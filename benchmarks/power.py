@@ -142,7 +142,7 @@ def twice(project: Project, case: Case, _: random.Random) -> None:
     said = [
         text
         for text in failed
-        if "Traceback" not in text and re.search(r"is writing it|is at work|lock|is there already", text)
+        if "Traceback" not in text and re.search(r"is writing it|is at work|lock|already exists", text)
     ]
     if not failed:
         case.found["both"] += 1

@@ -40,7 +40,7 @@ def check(
         The version.
     """
     from photo2cartoon.dataset.preprocess import held_out_names
-    from photo2cartoon.dataset.version import at_revision, data_version
+    from photo2cartoon.dataset.source_version import at_revision, data_version
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params import Assets, Export, PortraitParams, Preprocess
     from photo2cartoon.params import arguments as given

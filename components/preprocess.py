@@ -51,8 +51,8 @@ def preprocess(
 
     from photo2cartoon.dataset.preprocess import preprocess as stage
     from photo2cartoon.dataset.preprocess import raw_folders
+    from photo2cartoon.dataset.source_version import at_revision, ingest_version
     from photo2cartoon.dataset.subsets import copy_examples, copy_scored
-    from photo2cartoon.dataset.version import at_revision, ingest_version
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.layout import SOURCES
     from photo2cartoon.params import PortraitParams, Preprocess
@@ -106,7 +106,7 @@ def preprocess_shard(
 
     from photo2cartoon.dataset.preprocess import preprocess_shard as stage
     from photo2cartoon.dataset.preprocess import raw_folders
-    from photo2cartoon.dataset.version import at_revision, ingest_version
+    from photo2cartoon.dataset.source_version import at_revision, ingest_version
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.layout import SOURCES
     from photo2cartoon.params import PortraitParams, Preprocess

@@ -50,7 +50,7 @@ def train(
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params.arguments import train_of, whole_numbers
     from photo2cartoon.training.outputs import write_outputs
-    from photo2cartoon.training.place import Place
+    from photo2cartoon.training.run_storage import RunStorage
     from photo2cartoon.urls import is_url, upload_folder
 
     with exit_on_user_error("train"), tempfile.TemporaryDirectory() as folder:
@@ -76,5 +76,5 @@ def train(
         run = Path(base, "run")
         if is_url(place):
             run = Path(folder) / name
-            Place(base).restore(run, states=False)
+            RunStorage(base).restore(run, states=False)
         averages.metadata |= write_outputs(run, Path(averages.path), Path(log.path))

@@ -93,7 +93,7 @@ def train_member(together=None, **each):
     """
     import base64
 
-    from photo2cartoon.training.node import train_node
+    from photo2cartoon.training.trainjob_node import train_node
 
     arguments = together or each
     params = base64.b64decode(arguments["params"]).decode()

@@ -90,7 +90,7 @@ class Follower:
                 steps = now
                 shown.n = sum(step.state in ENDED for step in steps)
                 active = ", ".join(str(step) for step in steps if step.state not in (*ENDED, "waiting"))
-                shown.set_postfix_str(active or "Kubeflow is at work")
+                shown.set_postfix_str(active or "Kubeflow is working")
                 if state in RUN_ENDED:
                     return state, steps, (workflow.get("status") or {}).get("message") or ""
                 for step in steps:

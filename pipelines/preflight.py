@@ -13,7 +13,7 @@ from pipelines.cluster import Cluster
 def must_have(cluster: Cluster, file: Path, api: Any, namespace: str) -> None:
     """Check that secrets and claims exist, and Trainer's runtime where `train_job` needs it.
 
-    What the credentials may not look at is passed over.
+    What the credentials may not look at is skipped.
 
     Args:
         cluster: settings.

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from photo2cartoon.dataset.version import at_revision
+from photo2cartoon.dataset.source_version import at_revision
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.params import load
 from photo2cartoon.params.arguments import to_arguments

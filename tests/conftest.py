@@ -37,7 +37,7 @@ LONGEST = (
     "test_export.py",
     "test_under_load.py",
     "test_calls.py",
-    "test_versioning.py",
+    "test_dvc_project.py",
     "test_loop.py",
     "test_variants.py",
 )

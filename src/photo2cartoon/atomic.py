@@ -43,7 +43,7 @@ def atomic_dir(target: Path, mark: str, resumable: bool = False) -> Iterator[Pat
             not writable.
     """
     if target.exists() and not target.is_dir():
-        raise UserError(f"{target}: is a file, a folder is to be written there")
+        raise UserError(f"{target}: is a file; expected a folder")
     target = target.resolve()
     with contextlib.suppress(OSError):  # what cannot be read or written is named below
         _clear(target, resumable)
@@ -81,7 +81,7 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise UserError(f"{folder}: is a file, a folder is to be written there") from None
+        raise UserError(f"{folder}: is a file; expected a folder") from None
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror}") from None
     return folder

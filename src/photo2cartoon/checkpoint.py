@@ -173,7 +173,7 @@ def write_networks(folder: Path, train: Train, networks: Mapping[str, torch.nn.M
     """Write a checkpoint of networks alone, from which training cannot resume.
 
     Args:
-        folder: exists; gets a file a network, and the card.
+        folder: exists; receives one file per network, and the card.
         train: the section that describes the networks.
         networks: by name.
         step: optimisation steps done.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from photo2cartoon.atomic import atomic_write, make_folder
-from photo2cartoon.dataset import versioning
+from photo2cartoon.dataset import dvc_project
 from photo2cartoon.dataset.remote import LOCAL_REMOTE, add_remote, has_remote
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import read_json
@@ -43,18 +43,18 @@ def demo(out: Path) -> None:
     find_triton()  # fail now, not after minutes of training
     started = time.monotonic()
     _say("1/4  Every stage, as `dvc repro` runs them; what has not changed is skipped")
-    for line in versioning.configure():
+    for line in dvc_project.configure():
         print(line)
     if not has_remote():
         make_folder(LOCAL_REMOTE)
         add_remote(str(LOCAL_REMOTE), local=True)
-    versioning.repro()
+    dvc_project.repro()
     if not _is_registered():
         print("\nThis model came with `dvc pull` and is not in this machine's MLflow: it is registered now")
-        versioning.repro(["--force", "--single-item", "select"])
-        versioning.repro()
+        dvc_project.repro(["--force", "--single-item", "select"])
+        dvc_project.repro()
     try:
-        versioning.run_dvc("push")
+        dvc_project.run_dvc("push")
     except UserError as error:  # the results are in DVC's cache, and the remote may be back tomorrow
         note(f"not pushed: {error}; the results are in DVC's cache, run `dvc push` later")
     _say("2/4  Promote the champion to Triton's model repository")
@@ -126,7 +126,7 @@ def _write(out: Path, photo: Path, picture: bytes) -> None:
 
 
 def _commit_line() -> str:
-    line = versioning.commit_line()
+    line = dvc_project.commit_line()
     return f"\nKeep this:      {line}     then `dvc checkout` brings it back" if line else ""
 
 

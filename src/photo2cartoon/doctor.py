@@ -36,8 +36,8 @@ class Finding:
 
     Args:
         state: `ok`; `lacks`, which costs something; or `fails`, with which nothing works.
-        what: was looked at.
-        said: what there is, or what its lack costs and the way out.
+        what: the item that was checked.
+        said: what was found, or what its absence costs and how to mend it.
     """
 
     state: str

@@ -94,7 +94,7 @@ def test_a_folder_keeps_its_shape_and_its_failures_are_named(p2c, graph, weights
     shutil.copy(hopper, tmp_path / "in/deep/grace.jpg")
     (tmp_path / "in/bad.jpg").write_text("no picture")
     done = p2c("cartoonize", "in", "--model", graph, "--weights", weights, "--out", "out")
-    assert done.stdout == f"out: 1 cartoon, drawn by {graph}; 1 could not be\n"
+    assert done.stdout == f"out: 1 cartoon, drawn by {graph}; 1 failed\n"
     assert "in/bad.jpg: unreadable: not a picture of a known format" in done.stderr
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("out/**/*.*")}
     assert written == {"out/cartoons.csv", "out/deep/grace.png"}
@@ -145,7 +145,7 @@ def test_a_second_run_draws_what_is_new_and_every_file_has_a_row(p2c, graph, wei
     shutil.copy(hopper, tmp_path / "in/new.jpg")
     done = p2c(*given)
     assert done.stdout == (
-        f"in/out: 7 cartoons, drawn by {graph}; 2 could not be; 1 drawn before; no pictures: 1 (in/out/cartoons.csv)\n"
+        f"in/out: 7 cartoons, drawn by {graph}; 2 failed; 1 drawn before; no pictures: 1 (in/out/cartoons.csv)\n"
     )
     marked = [path.name for path in (tmp_path / "in/out").glob("*.png") if path.read_bytes() == b"marked"]
     assert marked == ["group-2.png"] and len(rows(tmp_path / "in/out")) == 6
@@ -249,8 +249,8 @@ def test_a_sticker(p2c, graph, weights, hopper, tmp_path, suffix):
         ),
         (("--out", "a.png", "--background", "beidge"), "background 'beidge': is none of white"),
         (("--out", "a.png", "--background", "red", "--paste"), "a pasted cartoon keeps the photograph's background"),
-        (("--out", "a.png", "--faces", "both"), "faces 'both': known are largest and all"),
-        (("--out", "a.png", "--size", 300), "size 300: known are 256 and 512"),
+        (("--out", "a.png", "--faces", "both"), "faces 'both': expected largest or all"),
+        (("--out", "a.png", "--size", 300), "size 300: expected 256 or 512"),
         (("--out", "a.png", "--colour", 1.5), "colour 1.5: is not from 0 (the style's own) to 1 (the photograph's)"),
     ):
         done = p2c(*given, *options, code=1)
@@ -286,7 +286,7 @@ def test_what_cannot_be_done_is_a_sentence(p2c, graph, weights, hopper, tmp_path
         assert done.stderr.startswith(f"p2c: {reason}"), done.stderr
         assert len(done.stderr.splitlines()) == 1
     done = p2c("cartoonize", hopper, "--model", graph, "--weights", weights, "--out", "out.txt", code=1)
-    assert done.stderr == "p2c: out.txt: name ends in '.txt', known are .png, .jpg, .jpeg, .webp\n"
+    assert done.stderr == "p2c: out.txt: name ends in '.txt', expected .png, .jpg, .jpeg, .webp\n"
     assert not (tmp_path / "out.png").exists()
 
 

@@ -91,7 +91,9 @@ def test_the_program_survives_the_shell(tmp_path):
     (tmp_path / "photo2cartoon/training").mkdir(parents=True)
     for package in ("photo2cartoon", "photo2cartoon/training"):
         (tmp_path / package / "__init__.py").touch()
-    (tmp_path / "photo2cartoon/training/node.py").write_text("def train_node(*each): print(*each, sep='\\n')\n")
+    (tmp_path / "photo2cartoon/training/trainjob_node.py").write_text(
+        "def train_node(*each): print(*each, sep='\\n')\n"
+    )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     told = done.stdout.splitlines()

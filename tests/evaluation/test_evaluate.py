@@ -9,7 +9,7 @@ import pytest
 
 from photo2cartoon.checkpoint import load_generator
 from photo2cartoon.errors import UserError
-from photo2cartoon.evaluation.draws import read_draws
+from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import select
 from photo2cartoon.params import Evaluate, Select

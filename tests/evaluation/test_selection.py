@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.evaluation.draws import write_draws
+from photo2cartoon.evaluation.bootstrap_draws import write_draws
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import DECIDED, select
 from photo2cartoon.params import Evaluate, Select

@@ -41,7 +41,7 @@ def test_both_generators_are_needed(p2c, checkpoint, faces, tmp_path):
     told = p2c("translate", "--checkpoint", "one", "--data", faces, "--out", "grids", code=1).stderr
     assert told == "p2c: one: holds no genB2A; it holds genA2B\n"
     told = p2c("translate", "--checkpoint", checkpoint, "--data", faces, "--out", "g", "--split", "all", code=1).stderr
-    assert told == "p2c: translate: --split is 'all', known are test and train\n"
+    assert told == "p2c: translate: --split is 'all', expected test or train\n"
     told = p2c("test", "--checkpoint", "one", "--data", faces, "--out", "grids", code=1).stderr
     assert told.startswith("p2c test is called `p2c translate` now")
     assert not (tmp_path / "grids").exists()

@@ -284,9 +284,7 @@ def test_training_and_drawing_go_on_from_it(tmp_path, p2c, faces, weights, hoppe
         "imported: genA2B, genB2A, disGA, disGB, disLA, disLB from a torch file; light, 8 channels"
     )
     assert "Not in it" not in done.stdout
-    assert p2c("import-weights", "w.pt", "--out", "imported", code=1).stderr.startswith(
-        "p2c: imported: is there already"
-    )
+    assert p2c("import-weights", "w.pt", "--out", "imported", code=1).stderr.startswith("p2c: imported: already exists")
     p2c("cartoonize", hopper, "--checkpoint", "imported", "--weights", weights, "--out", "drawn.png")
     section = {"size": SIZE, "channels": CHANNELS, "steps": 2, "log_every": 1, "lr": 1e-6}
     (tmp_path / "params.yaml").write_text(json.dumps({"train": section}))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.preprocess import collect_faces, preprocess, preprocess_shard
-from photo2cartoon.dataset.version import data_version
+from photo2cartoon.dataset.source_version import data_version
 from photo2cartoon.errors import UserError
 from photo2cartoon.params.arguments import ingest_of
 from pipelines.object_storage import round_trip

@@ -187,7 +187,7 @@ def test_what_cannot_be_verified_is_named(p2c, tmp_path):
     assert (done.stdout, done.stderr) == ("plain.png: no mark of generated content\n", "")
     for name, said in (
         ("nowhere.png", "nowhere.png: no such file"),
-        ("plain.txt", "plain.txt: name ends in '.txt', known are .png"),
+        ("plain.txt", "plain.txt: name ends in '.txt', expected .png"),
         ("no.png", "no.png: cannot identify image file"),
         ("short.mp4", "short.mp4: not a whole MP4 or MOV file"),
     ):

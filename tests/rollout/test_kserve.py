@@ -17,7 +17,7 @@ from photo2cartoon.params import Params, Rollout, Select
 from photo2cartoon.rollout import inference_service, kserve
 from photo2cartoon.rollout.inference_service import InferenceService
 from photo2cartoon.rollout.numbers import Numbers
-from photo2cartoon.serving.follow import follow
+from photo2cartoon.serving.champion_follower import follow
 from photo2cartoon.serving.storage import storage_at
 from photo2cartoon.tracking import aliases, registry, version_files
 from tests.pipelines.servers import JsonAnswers, kubeconfig, served
@@ -209,7 +209,7 @@ def test_a_follower_leaves_a_rollback_to_whoever_began_it(cluster, serving_first
     promote(target, place)
     aliases.swap_with_previous(MODEL)  # the first thing that `rollback` does
     cluster.seen.clear()
-    with pytest.raises(UserError, match=f"a rollback to version {two_versions[0]} is at work"):
+    with pytest.raises(UserError, match=f"a rollback to version {two_versions[0]} is in progress"):
         promote(target, place, again=False)
     assert cluster.seen == []
     assert aliases.is_rolled_back_to(MODEL, two_versions[0], 60)

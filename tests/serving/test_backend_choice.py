@@ -109,4 +109,4 @@ def test_a_gpu_is_configured_as_nvidias_backend_expects(repository, weights, tmp
 
 def test_an_unknown_backend_is_named(p2c):
     done = p2c("serve", "--backend", "mkl", code=1)
-    assert done.stderr == "p2c: serve: --backend 'mkl': known are auto, onnxruntime, openvino, cuda, tensorrt\n"
+    assert done.stderr == "p2c: serve: --backend 'mkl': expected auto, onnxruntime, openvino, cuda, tensorrt\n"

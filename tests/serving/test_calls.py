@@ -240,8 +240,8 @@ def test_faces_of_several_photographs_are_told_apart(server, group, hopper):
     answer = client.infer("photo2cartoon", [given], parameters={"faces": "all"})
     assert answer.as_numpy("photo_index").tolist() == [0, 1, 1, 1] and len(answer.as_numpy("cartoon")) == 4
     for parameters, said in (
-        ({"faces": "everyone"}, "parameters: faces 'everyone': known are largest and all"),
-        ({"size": 300}, "parameters: size 300: known are 256 and 512"),
+        ({"faces": "everyone"}, "parameters: faces 'everyone': expected largest or all"),
+        ({"size": 300}, "parameters: size 300: expected 256 or 512"),
         ({"face": "all"}, "parameters: face: unknown; there are faces, size, background, colour, paste, format"),
         ({"colour": "red"}, "parameters: colour 'red': is not a number"),
         ({"colour": 2}, r"parameters: colour 2: is not from 0"),

@@ -18,7 +18,7 @@ from photo2cartoon.serving.control import VARIABLE
 from photo2cartoon.serving.messages import ServerError
 from photo2cartoon.serving.repository import promote
 from photo2cartoon.serving.server import Ports, Server
-from photo2cartoon.serving.watch import processes
+from photo2cartoon.serving.stub_watch import processes
 from tests.serving.conftest import MODEL
 
 SECRET = "a-token-for-the-tests"

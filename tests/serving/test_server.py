@@ -30,7 +30,7 @@ from photo2cartoon.serving.repository import promote
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.serving.stamp import TRAINING
 from photo2cartoon.serving.storage import storage_at
-from photo2cartoon.serving.watch import processes
+from photo2cartoon.serving.stub_watch import processes
 from tests.serving.conftest import MODEL, parent
 
 

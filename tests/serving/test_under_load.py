@@ -14,7 +14,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.messages import BusyError, LateError
 from photo2cartoon.serving.repository import list_versions, promote, rollback
-from photo2cartoon.serving.watch import processes
+from photo2cartoon.serving.stub_watch import processes
 from photo2cartoon.tracking import aliases, version_files
 from tests.registered import register
 from tests.serving.conftest import MODEL, in_process, levels, parent, tiny_graph, under_load, words
@@ -28,7 +28,7 @@ def test_a_busy_server_refuses_at_once_and_draws_again(server, hopper):
     client.cartoonize_all([b"no picture"] * 8)
     assert places.taken() == 0 and len(places) == 16 * server.cores
     taken = places.take(len(places))
-    with pytest.raises(BusyError, match="busy: as many photographs as the server takes"):
+    with pytest.raises(BusyError, match="busy: the server already processes as many photographs"):
         client.cartoonize(photo, timeout=1)
     places.free(taken[:1])
     assert client.cartoonize(photo) and places.taken() == len(places) - 1

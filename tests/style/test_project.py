@@ -103,7 +103,7 @@ def test_what_cannot_become_a_style_is_refused_and_leaves_nothing(given, said, c
 def test_a_folder_with_something_in_it_and_a_wrong_name_are_refused(cartoons, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there/file").touch()
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         new_style(tmp_path / "there", Pictures(cartoons))
     with pytest.raises(UserError, match="letters, digits"):
         new_style(tmp_path / "my style", Pictures(cartoons))

@@ -205,7 +205,7 @@ def test_a_damaged_checkpoint_is_passed_over(whole, faces, weights, tmp_path):
     damaged = again / "run/checkpoints/step-000006/disGA.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:1000])
     told = finish(start(again, faces, weights, "--resume"))
-    assert f"passed over: {damaged}: damaged" in told
+    assert f"skipped a damaged checkpoint: {damaged}: damaged" in told
     names = sorted(path.name for path in (again / "run/checkpoints").iterdir())
     assert names == ["damaged-step-000006", "step-000002", "step-000004", "step-000006"]
     same_bytes(whole(1), again)

@@ -9,8 +9,8 @@ import pytest
 from photo2cartoon.errors import UserError
 from photo2cartoon.training import state_saver
 from photo2cartoon.training.loop import train
-from photo2cartoon.training.place import Place
 from photo2cartoon.training.run_logger import RunLogger
+from photo2cartoon.training.run_storage import RunStorage
 from photo2cartoon.training.state_saver import StateSaver
 
 
@@ -86,7 +86,7 @@ def test_another_machine_resumes_from_object_storage(
     assert networks(tmp_path / "next") == networks(trained)
     steps = [line.split(",")[0] for line in (tmp_path / "next/stats.jsonl").read_text().splitlines()]
     assert len(steps) == len((trained / "stats.jsonl").read_text().splitlines())
-    Place(place).restore(tmp_path / "again")
+    RunStorage(place).restore(tmp_path / "again")
     assert {path.name for path in (tmp_path / "again/checkpoints/step-000004").iterdir()} == {
         "checkpoint.json", "genA2B.average.safetensors", "genB2A.average.safetensors"
     }  # fmt: skip
@@ -112,7 +112,7 @@ def test_a_run_lost_before_its_first_checkpoint_stays_one_run_in_mlflow(
 
 def test_storage_that_is_away_stops_no_training(storage, faces, weights, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(StateSaver, "due", lambda _: True)
-    kept = Place.keep_state
+    kept = RunStorage.keep_state
     calls = []
 
     def away(self, *paths):
@@ -121,6 +121,6 @@ def test_storage_that_is_away_stops_no_training(storage, faces, weights, tiny, t
             raise UserError("s3://x: cannot be written")
         kept(self, *paths)
 
-    monkeypatch.setattr(state_saver.Place, "keep_state", away)
+    monkeypatch.setattr(state_saver.RunStorage, "keep_state", away)
     train(tiny, faces, weights, tmp_path / "run", place=f"s3://{storage.bucket}/away")
     assert "not saved this time: s3://x: cannot be written" in capsys.readouterr().err and len(calls) == 4

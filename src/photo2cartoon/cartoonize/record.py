@@ -26,7 +26,7 @@ DRAWN = "drawn"
 
 @dataclass(frozen=True)
 class CartoonRow:
-    """What became of a file.
+    """Result for one file.
 
     Args:
         picture: path below the folder of photographs.

@@ -59,7 +59,7 @@ class Cartoonizer:
         model: makes the cartoons.
         limits: the `portrait` section, which limits the size of images.
         maker: makes the portraits; None leaves everything to the model's server.
-        options: whose cartoons, how large, and on what.
+        options: faces, size, background, colours, pasting.
         decoder: decodes the photographs; a `Sandbox` for those of strangers.
     """
 
@@ -136,7 +136,7 @@ def target_of(source: Path, out: Path) -> Path:
     if out.exists() and out.samefile(source):
         raise UserError(f"{out}: is the photograph itself, which would be replaced; name another file")
     if out.suffix.lower() not in encode.SUFFIXES:
-        raise UserError(f"{out}: name ends in '{out.suffix}', known are {', '.join(encode.SUFFIXES)}")
+        raise UserError(f"{out}: name ends in '{out.suffix}', expected {', '.join(encode.SUFFIXES)}")
     return out
 
 

@@ -70,7 +70,7 @@ def cartoonize_video(
         find: maps uint8 `[H, W, 3]` RGB to its faces, the largest first: a `Finder`.
         cut: makes the portrait from that image and points `[68, 2]`: `PortraitMaker.cut`; may raise PictureError.
         stylize: makes cartoons of portraits, `BATCH` at most.
-        options: whose cartoons, how large, and on what. Everybody needs `paste`, which draws heads at the size that they
+        options: faces, size, background, colours, pasting. Everybody needs `paste`, which draws heads at the size that they
             have in the video, 512 pixels at most.
         max_pixels: largest width times height of a frame.
         smallest: width of the landmarks in pixels from which on everybody is followed.

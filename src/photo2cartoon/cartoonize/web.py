@@ -75,7 +75,7 @@ class DemoModels:
         Args:
             photo: an encoded image.
             name: name of the model.
-            options: whose cartoons, how large, and on what.
+            options: faces, size, background, colours, pasting.
 
         Returns:
             PNG files, as of `Cartoonizer`.

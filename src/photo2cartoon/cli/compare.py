@@ -68,7 +68,7 @@ def judge(
     """Ask people which of two drawings is better, on a web page, until Ctrl-C; the votes go to MLflow."""
     import signal
 
-    from photo2cartoon.cartoonize import judge as page
+    from photo2cartoon.cartoonize import judge_page as page
     from photo2cartoon.cartoonize.page_server import serve
     from photo2cartoon.evaluation.judge import Session, track
     from photo2cartoon.evaluation.measure import draw

@@ -40,8 +40,8 @@ def mlflow(port: Annotated[int, typer.Option(help="Port on loopback.")] = 5000) 
 @app.command(rich_help_panel=HELP)
 def remote(url: Annotated[str, typer.Argument(help="s3://…, gs://…, azure://…, ssh://…, or a folder.")]) -> None:
     """Set the default DVC remote, and install the DVC plugin for its protocol."""
+    from photo2cartoon.dataset.dvc_project import in_git
     from photo2cartoon.dataset.remote import add_remote
-    from photo2cartoon.dataset.versioning import in_git
 
     add_remote(url)
     typer.echo(f"DVC's default remote is {url}: `dvc push` uploads, `dvc pull` downloads")
@@ -56,17 +56,17 @@ def remote(url: Annotated[str, typer.Argument(help="s3://…, gs://…, azure://
 def repro(context: typer.Context) -> None:
     """Run `dvc repro` with the same options, check that DVC's cache is whole, and print the line that commits the
     result."""
-    from photo2cartoon.dataset import versioning
+    from photo2cartoon.dataset import dvc_project
 
-    versioning.repro(context.args)
-    if line := versioning.commit_line():
+    dvc_project.repro(context.args)
+    if line := dvc_project.commit_line():
         typer.echo(f"Commit this version: {line}")
 
 
 @app.command("dvc-setup", rich_help_panel=HELP)
 def dvc_setup() -> None:
     """Configure DVC for this machine: with or without git, and plots that load nothing from the internet."""
-    from photo2cartoon.dataset import versioning
+    from photo2cartoon.dataset import dvc_project
 
-    for line in versioning.configure():
+    for line in dvc_project.configure():
         typer.echo(line)

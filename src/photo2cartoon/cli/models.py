@@ -58,7 +58,7 @@ def pseudo_label(
 ) -> None:
     """Draw the training photographs that have no drawing, as targets for `p2c train` with train.paired.pseudo.
 
-    Each is drawn by way of a photograph that is easier to draw: with the usual skin colour, and smoothed. People whose skin is
+    Each is first made easier to draw: its skin gets the usual colour, and it is smoothed. People whose skin is
     not light then get their own colours back.
     """
     from photo2cartoon.training.pseudo_label import pseudo_label as stage
@@ -88,7 +88,7 @@ def translate(
         note("p2c test is called `p2c translate` now; the old name works for one more release")
 
     if split not in ("test", "train"):
-        raise UserError(f"translate: --split is '{split}', known are test and train")
+        raise UserError(f"translate: --split is '{split}', expected test or train")
     counts = translate_dataset(checkpoint, data, out, "raw" if raw else "ema", split)
     typer.echo(f"{out}: {counts['A2B']} photographs and {counts['B2A']} cartoons; look at {out / OVERVIEW}")
 
@@ -193,7 +193,7 @@ def cartoonize(
 def _remarks(report: Report, out: Path) -> str:
     """Return what else there is to say of a folder."""
     counts = {
-        f"{len(report.failed)} could not be": len(report.failed),
+        f"{len(report.failed)} failed": len(report.failed),
         f"{report.kept} drawn before": report.kept,
         f"no pictures: {len(report.others)} ({out / CARTOON_RECORD})": len(report.others),
     }
@@ -298,7 +298,7 @@ def _must_not_choose_portraits(portrait: PortraitParams, params: Path | None) ->
     ignored = ", ".join(f"portrait.{name}" for name in changed if name != "max_bytes")
     if ignored and params:
         raise UserError(
-            f"{params}: {ignored} would be ignored: the server makes portraits by its own; start it with them"
+            f"{params}: {ignored} would be ignored: the server uses its own portrait settings; start the server with these"
         )
     if ignored:
-        note(f"cartoonize: the server makes portraits by its own settings; {ignored} of params.yaml is not used")
+        note(f"cartoonize: the server uses its own portrait settings; {ignored} of params.yaml is not used")

@@ -111,7 +111,7 @@ def promote(
         deploy, place = (lambda: serving.promote(repository, section, server, key)), str(repository)
         catch_up = Fleet(server, key).catch_up if server else None
     if follow:
-        from photo2cartoon.serving.follow import follow as run
+        from photo2cartoon.serving.champion_follower import follow as run
 
         run(place, section.model_name, deploy, every, webhook, catch_up, interrupt=bool(kserve))
         return
@@ -277,9 +277,9 @@ def serve(
     from photo2cartoon.serving.supervise import supervise
 
     if profile not in (LATENCY, THROUGHPUT):
-        raise UserError(f"serve: --profile '{profile}': known are {LATENCY} and {THROUGHPUT}")
+        raise UserError(f"serve: --profile '{profile}': expected {LATENCY} or {THROUGHPUT}")
     if backend not in BACKENDS:
-        raise UserError(f"serve: --backend '{backend}': known are {', '.join(BACKENDS)}")
+        raise UserError(f"serve: --backend '{backend}': expected {', '.join(BACKENDS)}")
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("serve: --tls-certificate and --tls-key are used together")
     use, runner = cast(Profile, profile), cast(Backend, backend)

@@ -92,7 +92,7 @@ def sources(
     Also notes the contents of `preprocess.test_list` and `train.start_from`, so that an edited list or another checkpoint
     of the same name runs its stage again.
     """
-    from photo2cartoon.dataset.watch import record_files, record_versions
+    from photo2cartoon.dataset.record_sources import record_files, record_versions
     from photo2cartoon.files import local_folder
 
     given = load_params(params)
@@ -153,7 +153,7 @@ def preprocess(
     summary = ", ".join(
         f"{count} {result}" for result, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
-    typer.echo(f"{out}: {summary}; {out / TABLE} says what became of each picture")
+    typer.echo(f"{out}: {summary}; {out / TABLE} lists the result for each picture")
 
 
 @app.command(rich_help_panel=STAGES)
@@ -216,7 +216,7 @@ def train(
         last = train_or_resume(section, data, weights, out, local_folder() / UNFINISHED)
     else:
         last = loop.train(section, data, weights, out, resume, place)
-    typer.echo(f"{last}: the last checkpoint; {out / 'samples'} shows how it got there")
+    typer.echo(f"{last}: the last checkpoint; {out / 'samples'} has the sample grids")
 
 
 @app.command(rich_help_panel=STAGES)

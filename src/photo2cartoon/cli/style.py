@@ -35,7 +35,7 @@ def new(
     kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     typer.echo(f"{folder}: {kinds}{'' if photos else ', photographs of the built-in sample'}")
     typer.echo(f"\n  cd {folder}\n  dvc repro                  trains the style, 25 minutes on 2 cores")
-    typer.echo("  open reports/index.html    what came of it\n  p2c promote && p2c serve")
+    typer.echo("  open reports/index.html    the report\n  p2c promote && p2c serve")
 
 
 @style.command(hidden=True)

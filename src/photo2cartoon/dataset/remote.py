@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from photo2cartoon.dataset.versioning import run, run_dvc
+from photo2cartoon.dataset.dvc_project import run, run_dvc
 from photo2cartoon.errors import UserError
 from photo2cartoon.layout import LOCAL
 

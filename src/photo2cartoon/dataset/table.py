@@ -47,7 +47,7 @@ def no_picture(domain: str, name: str) -> PictureRow:
     """Return the row of a file that is not opened: it has no image suffix, or is a pipe or another special file."""
     known = Path(name).suffix.lower() in SUFFIXES
     return PictureRow(
-        domain, name, NO_PICTURE, "not a regular file" if known else f"known are {', '.join(sorted(SUFFIXES))}"
+        domain, name, NO_PICTURE, "not a regular file" if known else f"expected {', '.join(sorted(SUFFIXES))}"
     )
 
 

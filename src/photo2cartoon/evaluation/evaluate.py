@@ -15,8 +15,8 @@ from torch import nn
 from photo2cartoon import checkpoint
 from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
+from photo2cartoon.evaluation.bootstrap_draws import write_draws
 from photo2cartoon.evaluation.candidates import log_candidates, scored_dataset
-from photo2cartoon.evaluation.draws import write_draws
 from photo2cartoon.evaluation.rule import CHAMPION, PHOTOGRAPHS, STEP
 from photo2cartoon.files import read_json, write_json
 from photo2cartoon.layout import (

@@ -16,7 +16,7 @@ from typing import Final, Literal
 import numpy as np
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.evaluation.draws import read_draws
+from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.params import Select
 from photo2cartoon.scoring.metrics import METRICS, direction
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from photo2cartoon import checkpoint
 from photo2cartoon.atomic import atomic_dir
+from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.evaluation.candidates import generator_of, log_candidate, scored_dataset, shown_scores
 from photo2cartoon.evaluation.description import describe_version
-from photo2cartoon.evaluation.draws import read_draws
 from photo2cartoon.evaluation.rule import BETTER, CHAMPION, PHOTOGRAPHS, Difference, choose, compare
 from photo2cartoon.files import read_json, sha256_of, write_json
 from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, DATA, RUN, SCORED_GRID, SCORES, SELECTION

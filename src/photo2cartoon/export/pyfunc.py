@@ -38,7 +38,7 @@ _FACE_ALIGNMENT = ("face-alignment", "torch")  # for its detectors and landmarks
 
 
 class CartoonModel:
-    """What `load_model` returns, inside MLflow's wrapper.
+    """The model that MLflow's `load_model` returns inside its wrapper.
 
     Args:
         folder: the data folder of the version.

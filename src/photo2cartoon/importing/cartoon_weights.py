@@ -73,7 +73,7 @@ def import_weights(source: Path, out: Path, size: int | None = None) -> Imported
         UserError: the file is of another kind or damaged, or tensors are missing, left over or of the wrong shape.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; name a new folder")
+        raise UserError(f"{out}: already exists; choose a new folder")
     kind, states, side = read_states(source)
     train = infer(source, states, size or side)
     networks = {

@@ -155,7 +155,7 @@ class Export(Section):
 
 
 class Rollout(Section):
-    """What a canary has to hold to get all calls (`p2c promote --kserve NAME --canary 10`)."""
+    """Limits that a canary must keep to get all calls (`p2c promote --kserve NAME --canary 10`)."""
 
     min_calls: Positive = Field(50, description="calls that the canary has to answer in its window")
     max_failures: Share = Field(0.01, description="share of the calls that may fail")

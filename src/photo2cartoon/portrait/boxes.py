@@ -48,7 +48,7 @@ class Detector(Protocol):
     def __call__(self, rgb: np.ndarray, everybody: bool = False) -> Iterable[list[Box]]:
         """Search a uint8 `[H, W, 3]` RGB image, in one way or in several, quick ones first.
 
-        Each search gives its boxes in any order; who asks stops at the first that leads to a face.
+        Each search gives its boxes in any order; the caller stops at the first that leads to a face.
 
         Args:
             rgb: the image.

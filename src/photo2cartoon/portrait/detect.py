@@ -1,4 +1,4 @@
-"""Face detectors of dlib (HOG and mmod) and of face-alignment (S3FD and BlazeFace). They look for everybody anyway."""
+"""Face detectors of dlib (HOG and mmod) and of face-alignment (S3FD and BlazeFace). They always find everybody."""
 
 from __future__ import annotations
 

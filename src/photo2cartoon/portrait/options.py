@@ -1,4 +1,4 @@
-"""What a caller can choose about a cartoon: whose, how large, and on what."""
+"""Options of a cartoon: faces, size, background, colours, pasting."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class DrawOptions:
 
     def __post_init__(self) -> None:
         if self.faces not in (LARGEST, ALL):
-            raise UserError(f"faces '{self.faces}': known are {LARGEST} and {ALL}")
+            raise UserError(f"faces '{self.faces}': expected {LARGEST} or {ALL}")
         if self.size is not None and self.size not in SIZES:
-            raise UserError(f"size {self.size}: known are {' and '.join(map(str, SIZES))}")
+            raise UserError(f"size {self.size}: expected {' or '.join(map(str, SIZES))}")
         if not 0 <= self.colour <= 1:
             raise UserError(f"colour {self.colour:g}: is not from 0 (the style's own) to 1 (the photograph's)")
         check_background(self.background)

@@ -22,7 +22,7 @@ _SOURCE, _USED, _VERSION = "DigitalSourceType", "AISystemUsed", "AISystemVersion
 
 @dataclass(frozen=True)
 class Mark:
-    """What a generated picture says of its origin.
+    """Origin mark of a generated picture.
 
     Args:
         version: of the model, for people: `version 3`, `slim 7ff1b6b7`.

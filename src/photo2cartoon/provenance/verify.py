@@ -18,7 +18,7 @@ SUFFIXES = (*PICTURES, *film.BOXED, *film.TAGGED)
 
 @dataclass(frozen=True)
 class Origin:
-    """What a file says of its origin.
+    """Origin of a file, as its metadata states it.
 
     Args:
         mark: None if it says nothing of generated content.
@@ -52,7 +52,7 @@ def verify(path: Path) -> Origin:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if suffix not in SUFFIXES:
-        raise UserError(f"{path}: name ends in '{suffix}', known are {', '.join(SUFFIXES)}")
+        raise UserError(f"{path}: name ends in '{suffix}', expected {', '.join(SUFFIXES)}")
     try:
         mark = _mark_of_picture(path) if suffix in PICTURES else film.read_mark(path)
         mime = PICTURES.get(suffix) or film.MIME.get(suffix)

@@ -16,7 +16,7 @@ from photo2cartoon.progress import note
 from photo2cartoon.rollout.inference_service import InferenceService
 from photo2cartoon.rollout.numbers import Prometheus
 from photo2cartoon.rollout.verdict import Verdict, decide, early
-from photo2cartoon.serving.follow import FinalError
+from photo2cartoon.serving.champion_follower import FinalError
 from photo2cartoon.serving.repository import prepare
 from photo2cartoon.serving.storage import storage_at
 from photo2cartoon.tracking import aliases, registry
@@ -73,7 +73,7 @@ def promote(
     if not again and str(target) in tags.get(ROLLED_BACK, "").split():
         raise RolledBackError(f"version {version} was {tags.get(ROLLOUT)}; `p2c promote --kserve` tries it again")
     if not again and aliases.is_rolled_back_to(model, version, ROLLBACK_SECONDS):
-        raise UserError(f"a rollback to version {version} is at work")
+        raise UserError(f"a rollback to version {version} is in progress")
     before, uri = target.stable()
     observed = Prometheus(prometheus) if percent is not None and prometheus else None
     if percent is not None and observed is None:

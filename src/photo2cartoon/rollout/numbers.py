@@ -15,7 +15,7 @@ STEPS = "portrait|generator|picture"
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the servers of one version did during a window.
+    """Measurements of one version's servers during a window.
 
     Args:
         calls: calls that were answered or failed.

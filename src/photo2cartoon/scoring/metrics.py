@@ -23,7 +23,7 @@ NEIGHBOURS = 3  # of precision and recall, as in their paper
 
 @dataclass
 class Evidence:
-    """What a generator made of the photographs, and what it is compared with; everything in the same order.
+    """A generator's cartoons, the photographs, and what they are compared with; everything in the same order.
 
     Args:
         photos: `[n, 3, S, S]` in -1..1.

@@ -26,7 +26,7 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Call(DrawOptions):
-    """What a caller chooses: whose cartoons, how large, on what, and encoded how.
+    """Parameters of a call: the options of a cartoon, and its file format.
 
     Args:
         format: `png`, `jpeg` or `webp`.
@@ -40,7 +40,7 @@ class Call(DrawOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.format not in FORMATS:
-            raise UserError(f"format '{self.format}': known are {', '.join(FORMATS)}")
+            raise UserError(f"format '{self.format}': expected {', '.join(FORMATS)}")
         if self.format == JPEG and self.background == TRANSPARENT:
             raise FormatError("JPEG has no transparency; choose PNG or WebP")
 

@@ -54,7 +54,7 @@ class Client:
 
         Args:
             photo: an encoded image.
-            call: whose cartoons, how large, on what, and encoded how; None is the largest face as PNG.
+            call: parameters of the call; None draws the largest face as PNG.
             timeout: seconds, with all attempts.
 
         Returns:

@@ -80,7 +80,7 @@ class Fleet:
             try:
                 if control.served(GENERATOR) != version:
                     control.reload(GENERATOR)
-                    note(f"promote: {control.server}: was behind, draws with version {version} now")
+                    note(f"promote: {control.server}: reloaded, now serves version {version}")
             except UserError as error:
                 logged = str(error)
                 if logged != self._said:

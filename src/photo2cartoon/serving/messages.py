@@ -1,4 +1,4 @@
-"""What a client sends to the served model and reads from it, for `client` and `aio` alike."""
+"""Requests to the served model and its responses, shared by `client` and `aio`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FaceCartoon(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server made of one photograph.
+    """Server's answer for one photograph.
 
     Args:
         cartoons: the largest face first; empty if it was not drawn.

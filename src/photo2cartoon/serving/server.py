@@ -32,7 +32,7 @@ from photo2cartoon.serving.control import VARIABLE, Control, restrictions, serve
 from photo2cartoon.serving.installation import Triton, find_triton
 from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instance_threads
 from photo2cartoon.serving.storage import Folder, Storage, storage_at
-from photo2cartoon.serving.watch import Watch
+from photo2cartoon.serving.stub_watch import Watch
 
 START_SECONDS, STOP_SECONDS = 300, 30
 OUTPUT = "-"
@@ -120,7 +120,7 @@ class Server:
 
     @property
     def _prefix(self) -> str:
-        """Begins the names of this server's files in shared memory."""
+        """Prefix of the names of this server's files in shared memory."""
         return f"p2c-{os.getpid()}-{self.ports.grpc}-"
 
     @property
@@ -286,7 +286,7 @@ def _warn(native: bool, token: bool) -> None:
             " where others reach it"
         )
     if not token:
-        note("serve: whoever reaches this server can have cartoons drawn; --token-file asks callers for a token")
+        note("serve: anyone who can reach this server can use it; --token-file asks callers for a token")
 
 
 def _check_free(host: str, name: str, port: int) -> None:

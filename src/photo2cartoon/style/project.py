@@ -34,7 +34,7 @@ PACKAGE = Path(__file__).parents[1]
 STAGES = "dvc.yaml"
 FEWEST = 8  # cartoons; with fewer there is nothing to learn from, or to hold out
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-# Of the checkpoints, the one nearest to the style is selected that keeps people recognisable: with more steps, lines go astray.
+# Of the checkpoints, the one nearest to the style is selected that keeps people recognisable: with more steps, lines degrade.
 RECOGNISABLE = 0.6  # cosine of SFace
 # 25 minutes on 2 cores, from the bundled slim model: docs/tutorials/style.md has the measurement.
 TRAIN: dict[str, Any] = {
@@ -73,9 +73,9 @@ def new_style(folder: Path, pictures: Pictures) -> dict[str, int]:
             have other names, or git or DVC failed.
     """
     if not re.fullmatch(NAME, folder.name):
-        raise UserError(f"{folder.name}: as a name use letters, digits, and . _ - after the first")
+        raise UserError(f"{folder.name}: is no name: start with a letter or a digit, then letters, digits, . _ -")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: is there already; name a new folder")
+        raise UserError(f"{folder}: already exists; choose a new folder")
     given = {CARTOONS: pictures.cartoons, PHOTOS: pictures.photos, DRAWINGS: pictures.drawings}
     found = {kind: _pictures(place) for kind, place in given.items() if place is not None}
     _check(found, pictures)
@@ -211,7 +211,7 @@ A style for photo2cartoon, made by `p2c style new`.
 | to | do |
 |---|---|
 | train, score, select, export | `dvc repro` |
-| see what came of it | open `reports/index.html` |
+| see the results | open `reports/index.html` |
 | draw | `p2c cartoonize PHOTO_OR_DIR --checkpoint models/selected --out DIR` |
 | serve | `p2c promote`, `p2c serve` |
 | change it | edit `params.yaml`, add pictures to `data/`, `dvc repro` |

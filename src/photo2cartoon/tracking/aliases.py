@@ -62,8 +62,8 @@ def require_champion(model: str) -> int:
 def swap_with_previous(model: str) -> int:
     """Make the version with the alias `previous` the champion, and return it.
 
-    Until `mark_served`, a tag of the registered model says from where to where; a rollback that was interrupted goes the same
-    way when it is run again, instead of forth and back.
+    Until `mark_served`, a tag of the registered model says from where to where; an interrupted
+    rollback continues in the same direction when it is run again.
 
     Raises:
         UserError: there is none, or MLflow cannot be reached.

@@ -112,7 +112,7 @@ def keep(file: IO[str], path: Path, rest: Sequence[Record]) -> None:
 
 @contextlib.contextmanager
 def _or_in_memory(path: Path) -> Iterator[None]:
-    """Go on without the disk: a training does not end because its records cannot be kept."""
+    """Continue in memory if the disk fails: training does not stop because its records cannot be kept."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What training saves and resumes from: networks, their EMA, optimizers and the state of the random number generators.
+"""Saves and restores the state of training: networks, their EMA, optimizers and the state of the random number generators.
 
 `photo2cartoon.checkpoint` describes the folder, and reads a generator from it.
 """

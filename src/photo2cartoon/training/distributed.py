@@ -90,7 +90,7 @@ class ProcessGroup:
         try:
             dist.all_reduce(values, op=how)
         except RuntimeError as error:  # torch raises no narrower class for a lost connection
-            raise UserError(f"train: another process is gone ({first_line(error)[:120]})") from None
+            raise UserError(f"train: lost the connection to another process ({first_line(error)[:120]})") from None
         return values
 
     def destroy(self) -> None:

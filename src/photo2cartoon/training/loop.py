@@ -24,9 +24,9 @@ from photo2cartoon.scoring.scorer import Scorer
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.checkpoint_manager import CheckpointManager
 from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch, local_size
-from photo2cartoon.training.place import Place
 from photo2cartoon.training.recipes import RECIPES
 from photo2cartoon.training.run_logger import RunLogger
+from photo2cartoon.training.run_storage import RunStorage
 from photo2cartoon.training.state import State
 from photo2cartoon.training.state_saver import StateSaver
 
@@ -53,7 +53,7 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
         UserError: the dataset or weights are missing, `out` holds another run, a loss is NaN or infinite, the disk is
             full, the place cannot be read, or the run was asked to stop.
     """
-    storage, resume = Place(place) if place else None, resume or bool(place)
+    storage, resume = RunStorage(place) if place else None, resume or bool(place)
     device = pick_device(params.device)
     processes = count_processes(params, device)
     if processes > 1 and not in_group():
@@ -78,7 +78,7 @@ def _train(
     resume: bool,
     group: ProcessGroup,
     shutdown: GracefulShutdown,
-    place: Place | None,
+    place: RunStorage | None,
 ) -> Path:
     torch.set_num_threads(params.threads or max(1, usable_cores() // local_size()))
     torch.manual_seed(params.seed)
@@ -91,7 +91,7 @@ def _train(
     if done > params.steps:
         raise UserError(f"{out}: is at step {done} already; train.steps is {params.steps}")
     if group.any(group.is_main and manager.should_stop()):
-        note(f"train: has ended, no better {params.score} for {params.patience} checkpoints")
+        note(f"train: already stopped early: {params.score} did not improve in {params.patience} checkpoints")
         return manager.last() or out / CHECKPOINTS
     logger = RunLogger(params, out, trainer, done, resume, data, fingerprint) if group.is_main else None
     saver = StateSaver(out, params.save_minutes, place) if group.is_main else None
@@ -152,7 +152,7 @@ def _train(
     return manager.last() or out / CHECKPOINTS
 
 
-def _restore(place: Place, out: Path, group: ProcessGroup) -> None:
+def _restore(place: RunStorage, out: Path, group: ProcessGroup) -> None:
     """Download what the place holds, once per machine, before any process reads it."""
     if group.is_first_here:
         place.restore(out, results=group.is_main)
@@ -230,7 +230,7 @@ def _resume(state: State, out: Path, resume: bool) -> int:
             damaged[path] = error
             continue
         for other, reason in damaged.items():
-            note(f"passed over: {reason}")
+            note(f"skipped a damaged checkpoint: {reason}")
             if state.group.is_main:  # later stages take every step-* folder for an intact checkpoint
                 other.rename(other.with_name(f"damaged-{other.name}"))
         return done

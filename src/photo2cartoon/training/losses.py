@@ -64,7 +64,7 @@ def lines_of(images: Tensor) -> Tensor:
 
 
 def seen(images: Tensor, what: Literal["colours", "lines"]) -> Tensor:
-    """What discriminators see of images `[N, 3, H, W]`: themselves, or their lines alone (`discriminators_see`)."""
+    """Return the discriminators' input: images `[N, 3, H, W]` as they are, or their lines alone (`discriminators_see`)."""
     return lines_of(images) if what == "lines" else images
 
 

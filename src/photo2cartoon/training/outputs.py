@@ -1,4 +1,4 @@
-"""What later steps of the pipeline need of a run: a part for each, because every step fetches its inputs whole."""
+"""Splits a run into a part for each later step of the pipeline, because every step downloads its inputs whole."""
 
 from __future__ import annotations
 

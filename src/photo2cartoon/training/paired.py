@@ -118,7 +118,7 @@ class PairedTrainer:
 
     @classmethod
     def from_folder(cls, params: Train, data: Path, weights: Path, group: ProcessGroup) -> PairedTrainer:
-        """With the pictures of a dataset and the frozen networks of a weights folder.
+        """Build from the pictures of a dataset and the frozen networks of a weights folder.
 
         Raises:
             UserError: drawings, pictures or weights are missing, or a batch cannot be divided.

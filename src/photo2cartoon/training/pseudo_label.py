@@ -100,7 +100,7 @@ def pseudo_label(model: Path, data: Path, weights: Path, out: Path) -> tuple[int
 
 @torch.no_grad()
 def draw_easier(generator: Generator, rgba: np.ndarray, points: np.ndarray, usual: Tensor) -> np.ndarray:
-    """Draw a portrait by way of one that is easier to draw.
+    """Draw a portrait after making it easier to draw.
 
     Args:
         generator: of cartoons.

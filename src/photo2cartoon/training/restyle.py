@@ -62,7 +62,7 @@ class RestyleTrainer:
 
     @classmethod
     def from_folder(cls, params: Train, data: Path, weights: Path, group: ProcessGroup) -> RestyleTrainer:
-        """With the pictures of a dataset and the frozen networks of a weights folder.
+        """Build from the pictures of a dataset and the frozen networks of a weights folder.
 
         Raises:
             UserError: there is nothing to start from, pictures or weights are missing, or the batch cannot be divided.

@@ -17,7 +17,7 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.layout import STATE
 from photo2cartoon.progress import note
 from photo2cartoon.training import checkpoint
-from photo2cartoon.training.place import KEEP, Place
+from photo2cartoon.training.run_storage import KEEP, RunStorage
 from photo2cartoon.training.state import State
 
 
@@ -32,7 +32,7 @@ class StateSaver:
     """
 
     def __init__(
-        self, run: Path, minutes: float, place: Place | None = None, clock: Callable[[], float] = time.monotonic
+        self, run: Path, minutes: float, place: RunStorage | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.run, self.place = run, place
         self._seconds, self._clock = minutes * 60, clock

@@ -71,7 +71,7 @@ class UnpairedTrainer:
 
     @classmethod
     def from_folder(cls, params: Train, data: Path, weights: Path, group: ProcessGroup) -> UnpairedTrainer:
-        """With the pictures of a dataset and the face network of a weights folder.
+        """Build from the pictures of a dataset and the face network of a weights folder.
 
         Raises:
             UserError: pictures or weights are missing, or the batch cannot be divided.

@@ -1,4 +1,4 @@
-"""The data of the recipes that know no correspondence: photographs and cartoons, each in an order of its own."""
+"""Data of the unpaired recipes: photographs and cartoons, each in an order of its own."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class TritonPythonModel:
             return self._refusal(name, "invalid", f"parameters: {error}", pb_utils.TritonError.INVALID_ARG)
         places = self.slots.take(count) if self.slots else []
         if places is None:
-            text = "busy: as many photographs as the server takes at once are in work"
+            text = "busy: the server already processes as many photographs as it takes at once"
             return self._refusal(name, "busy", text, pb_utils.TritonError.UNAVAILABLE)
         tensors = {
             "call": np.array([Admitted(call, name, time.monotonic()).to_json()], np.object_),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from photo2cartoon.dataset import version
-from photo2cartoon.dataset.watch import record_files, record_versions
+from photo2cartoon.dataset import source_version
+from photo2cartoon.dataset.record_sources import record_files, record_versions
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Ingest, Params, Preprocess, Train
 from tests.conftest import git_and_dvc
@@ -94,8 +94,8 @@ def test_in_object_storage(storage, folder, tmp_path):
 
 def test_only_new_and_changed_files_are_read(folder, tmp_path, monkeypatch):
     params, read = Ingest(photos="folder", photos_at=str(folder)), []
-    real = version.sha256_of
-    monkeypatch.setattr(version, "sha256_of", lambda path: read.append(path.name) or real(path))
+    real = source_version.sha256_of
+    monkeypatch.setattr(source_version, "sha256_of", lambda path: read.append(path.name) or real(path))
     asked(params, tmp_path)
     assert {path.name for path in folder.iterdir()} <= set(read)
     read.clear()
@@ -125,6 +125,6 @@ def test_a_file_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch):
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(version, "sha256_of", lambda path: "0" if path.suffix == ".yaml" else refuse(path))
+    monkeypatch.setattr(source_version, "sha256_of", lambda path: "0" if path.suffix == ".yaml" else refuse(path))
     with pytest.raises(UserError, match=r"hopper--\w+\.png|collins--\w+\.png: cannot be read: Permission denied"):
         asked(Ingest(photos="folder", photos_at=str(folder)), tmp_path)

@@ -1,4 +1,4 @@
-"""What each process of a TrainJob runs: `p2c train` with its inputs and its state on a volume or in object storage."""
+"""Entry point of each process of a TrainJob: `p2c train` with its inputs and its state on a volume or in object storage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from photo2cartoon.errors import UserError, exit_on_user_error
 from photo2cartoon.params import load
 from photo2cartoon.training.loop import train
-from photo2cartoon.training.place import Place
+from photo2cartoon.training.run_storage import RunStorage
 from photo2cartoon.urls import download_folder, is_downloaded, is_url
 
 WAIT_SECONDS = 3600.0  # for another process of this machine to download the inputs
@@ -38,7 +38,7 @@ def train_node(params: str, data: str, weights: str, run: str) -> None:
         train(section, faces, files, out, place=run)
         if os.environ.get("RANK", "0") == "0":
             # While training, storage that is away for a moment is not an error. Now the results exist only here.
-            Place(run).keep_results(out)
+            RunStorage(run).keep_results(out)
 
 
 def _fetched(url: str, folder: Path) -> Path:

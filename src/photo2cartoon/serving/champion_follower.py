@@ -35,7 +35,7 @@ def follow(
 
     A version that `deploy` refuses is not served, and what was served stays: tags of the version and of the registered
     model say why, until the alias is moved or the version can be deployed. Without a champion, and while MLflow does not
-    answer, what is served stays as well.
+    answer, the served version is unchanged as well.
 
     Args:
         place: what serves, for messages.
@@ -92,10 +92,10 @@ class Follower:
         try:
             state = aliases.champion_state(self.model)
         except UserError as error:
-            self._say(f"promote: {error}; what is served stays")
+            self._say(f"promote: {error}; the served version is unchanged")
             return
         if state is None:
-            self._say(f"promote: {self.model} has no champion; what is served stays")
+            self._say(f"promote: {self.model} has no champion; the served version is unchanged")
             return
         if state == self._deployed and not self._failed:
             if self._catch_up:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from photo2cartoon.dataset.version import at_revision, data_version
+from photo2cartoon.dataset.source_version import at_revision, data_version
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Ingest
 from tests.conftest import git_and_dvc

@@ -23,7 +23,7 @@ from photo2cartoon.urls import as_user_error, file_system
 KEEP = 2  # states: the newest, and one before it in case the newest is damaged
 
 
-class Place:
+class RunStorage:
     """A run's place in object storage.
 
     Args:

@@ -19,9 +19,9 @@ from photo2cartoon.export.export import export
 from photo2cartoon.params import Evaluate, Export, Select
 from photo2cartoon.pictures import decode_png
 from photo2cartoon.ports import free_ports
+from photo2cartoon.serving.champion_follower import Follower
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.control import VARIABLE
-from photo2cartoon.serving.follow import Follower
 from photo2cartoon.serving.repository import init_repository, list_versions, promote
 from photo2cartoon.serving.server import Ports, Server
 from photo2cartoon.tracking import aliases, registry
@@ -157,7 +157,7 @@ def test_a_version_that_cannot_be_served_changes_nothing_but_a_tag(team, astrona
         aliases.set_alias(MODEL, "champion", 1)
         eventually(lambda: "not_served_because" not in client.get_registered_model(MODEL).tags)
         client.delete_registered_model_alias(MODEL, "champion")
-        eventually(lambda: "has no champion; what is served stays" in said(follower))
+        eventually(lambda: "has no champion; the served version is unchanged" in said(follower))
         aliases.set_alias(MODEL, "champion", 1)
     assert list_versions(team.repository)[-1] == 1 and logged
 
@@ -227,4 +227,4 @@ def test_while_mlflow_is_away_what_is_served_stays(tmp_path, monkeypatch, capsys
     for _ in range(2):
         follower.look()
     said = capsys.readouterr().err
-    assert said.count("MLflow at http://127.0.0.1:9: ") == 1 and "what is served stays" in said  # said once
+    assert said.count("MLflow at http://127.0.0.1:9: ") == 1 and "the served version is unchanged" in said  # said once

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from photo2cartoon import pretrained
+from photo2cartoon.dataset.source_version import domain_version, used_domains
 from photo2cartoon.dataset.sources import NoPicturesError
-from photo2cartoon.dataset.version import domain_version, used_domains
 from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash, read_json, sha256_of, write_json
 from photo2cartoon.params import Ingest, Params
