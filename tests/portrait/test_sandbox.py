@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
+from photo2cartoon.portrait import sandbox as sandbox_module
 from photo2cartoon.portrait.decode import MAX_BYTES, MAX_PIXELS
 from photo2cartoon.portrait.sandbox import Sandbox
 
@@ -89,6 +90,21 @@ def test_a_picture_that_ends_the_decoder_is_refused_and_the_next_is_not(hopper):
     assert sandbox(hopper.read_bytes(), None, *LIMITS)[0].shape == (600, 512, 3)
     assert sandbox._process.pid != first
     sandbox.close()
+
+
+def test_without_a_process_the_picture_is_refused_and_the_next_is_not(hopper, monkeypatch):
+    def refuse(*args, **options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    made, files = Sandbox(), len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as none_left:
+        none_left.setattr(sandbox_module.subprocess, "Popen", refuse)
+        made.start(MAX_PIXELS)
+        with pytest.raises(PictureError, match="the decoder does not start: Resource temporarily unavailable"):
+            made(hopper.read_bytes(), None, *LIMITS)
+    assert len(os.listdir("/proc/self/fd")) == files
+    assert made(hopper.read_bytes(), None, *LIMITS)[0].any()
+    made.close()
 
 
 def test_the_decoder_writes_no_file_and_starts_no_process(sandbox, hopper):

@@ -178,6 +178,19 @@ class PortraitMaker:
                 portraits.append(self.cut(*given[:2], len(found), given[2], size, others))
             return portraits
 
+    def points_of(self, photo: Photograph) -> list[np.ndarray]:
+        """Return the landmarks of all faces, also of those that are too small, the largest first.
+
+        Returns:
+            float64 `[68, 2]` each, x and y in pixels of the photograph.
+
+        Raises:
+            PictureError: the image cannot be decoded.
+        """
+        with self._lock:
+            found, _, scale = self._search_coarsely(photo, SEARCH_SIDE_ALL, everybody=True)
+            return [scaled(face.points, 1 / scale) for face in found]
+
     def _search_coarsely(
         self, photo: Photograph, side: int, everybody: bool = False
     ) -> tuple[list[Face], np.ndarray, float]:

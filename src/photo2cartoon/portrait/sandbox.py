@@ -88,7 +88,7 @@ class Sandbox:
 
     def start(self, max_pixels: int) -> None:
         """Start the process without waiting for it, so that the first picture waits less."""
-        with self._lock:
+        with self._lock, contextlib.suppress(PictureError):  # the first picture tries again, and gets the reason
             self._start(max_pixels)
 
     def close(self) -> None:
@@ -109,14 +109,18 @@ class Sandbox:
         os.ftruncate(pixels, 3 * max_pixels)  # pages are taken only when they are written
         # In Triton's stub the executable is the stub; its python is the one of the environment.
         python = next(path for path in (Path(sys.prefix) / "bin/python3", Path(sys.executable)) if path.exists())
-        self._process = subprocess.Popen(
-            [python, "-m", "photo2cartoon.portrait.sandbox", str(pixels), str(self._memory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(pixels,),
-            env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **KEEP_MEMORY},
-            start_new_session=True,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [python, "-m", "photo2cartoon.portrait.sandbox", str(pixels), str(self._memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(pixels,),
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **KEEP_MEMORY},
+                start_new_session=True,
+            )
+        except OSError as error:  # no process or memory is left
+            os.close(pixels)
+            raise PictureError("unreadable", f"the decoder does not start: {error.strerror}") from None
         with contextlib.suppress(OSError):  # a whole picture at once instead of 64 kB after 64 kB
             fcntl.fcntl(_streams(self._process)[0], fcntl.F_SETPIPE_SZ, 1 << 20)
         self._pixels = mmap.mmap(pixels, 3 * max_pixels)
