@@ -176,7 +176,8 @@ def eight_pictures(folder: Path) -> Path:
 
 def cases(project: Project) -> Iterator[Case]:
     """Yield the commands: stages, then those that change models, then DVC."""
-    first, second = project.aliases()["previous"], project.aliases()["champion"]
+    second = project.aliases()["champion"]
+    first = second - 1
 
     def champion(version: int, other: int) -> None:
         script = "import sys; from photo2cartoon.tracking import aliases as a; name, one, two = sys.argv[1:];"

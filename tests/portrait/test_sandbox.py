@@ -93,16 +93,16 @@ def test_a_picture_that_ends_the_decoder_is_refused_and_the_next_is_not(hopper):
 
 
 def test_without_a_process_the_picture_is_refused_and_the_next_is_not(hopper, monkeypatch):
-    def refuse(*args, **options):
+    def refuse(*_, **__):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    made, files = Sandbox(), len(os.listdir("/proc/self/fd"))
+    made, files = Sandbox(), len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as none_left:
         none_left.setattr(sandbox_module.subprocess, "Popen", refuse)
         made.start(MAX_PIXELS)
         with pytest.raises(PictureError, match="the decoder does not start: Resource temporarily unavailable"):
             made(hopper.read_bytes(), None, *LIMITS)
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
     assert made(hopper.read_bytes(), None, *LIMITS)[0].any()
     made.close()
 

@@ -207,16 +207,18 @@ def test_a_follower_that_is_told_to_end_ends_its_canary(cluster, serving_first, 
 def test_a_follower_leaves_a_rollback_to_whoever_began_it(cluster, serving_first, two_versions):
     target, place = serving_first
     promote(target, place)
-    aliases.swap_with_previous(MODEL)  # the first thing that `rollback` does
+    aliases.begin_rollback(MODEL, str(target))  # the first thing that `rollback` does
     cluster.seen.clear()
     with pytest.raises(UserError, match=f"a rollback to version {two_versions[0]} is in progress"):
         promote(target, place, again=False)
     assert cluster.seen == []
-    assert aliases.is_rolled_back_to(MODEL, two_versions[0], 60)
-    assert not aliases.is_rolled_back_to(MODEL, two_versions[0], 0)  # it began too long ago: whoever it was, died
-    aliases.swap_with_previous(MODEL)  # a rollback that is run again goes the same way
+    assert aliases.is_rolled_back_to(MODEL, two_versions[0], str(target), 60)
+    assert not aliases.is_rolled_back_to(
+        MODEL, two_versions[0], str(target), 0
+    )  # it began too long ago: whoever it was, died
+    aliases.begin_rollback(MODEL, str(target))  # a rollback that is run again goes the same way
     assert kserve.promote(target, place, PARAMS) == two_versions[0]
-    assert not aliases.is_rolled_back_to(MODEL, two_versions[0], 60)
+    assert not aliases.is_rolled_back_to(MODEL, two_versions[0], str(target), 60)
     assert promote(target, place, again=False) == two_versions[0]
 
 
@@ -229,7 +231,8 @@ def test_a_version_that_two_services_rolled_back_is_remembered_by_both(serving_f
     both = "kserve://here/cartoons kserve://there/others"
     assert registry.read_tags(MODEL, two_versions[1])[kserve.ROLLED_BACK] == both
     # What is stable is where a rollback goes, also if the canary did not hold.
-    assert int(aliases.find_alias(MODEL, aliases.PREVIOUS).version) == two_versions[0]
+    assert aliases.begin_rollback(MODEL, str(target)) == two_versions[0]
+    aliases.set_champion(MODEL, two_versions[1])
     monkeypatch.setattr(Observed, "canary", GOOD)
     promote(target, place)
     assert registry.read_tags(MODEL, two_versions[1])[kserve.ROLLED_BACK] == "kserve://there/others"

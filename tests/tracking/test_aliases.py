@@ -23,12 +23,23 @@ def champion_and_previous(model):
     return [None if version is None else int(version.version) for version in found]
 
 
+def serve(model, *versions, place="here"):
+    for version in versions:
+        aliases.set_champion(model, version)
+        aliases.mark_served(model, version, place)
+
+
+def roll_back(model, place="here"):
+    back = aliases.begin_rollback(model, place)
+    aliases.mark_served(model, back, place)
+    return back
+
+
 def test_rolled_back_and_forth(model):
-    aliases.set_champion(model, 2)
-    aliases.set_alias(model, aliases.PREVIOUS, 1)
-    assert aliases.swap_with_previous(model) == 1 and champion_and_previous(model) == [1, 2]
-    aliases.mark_served(model, 1, "here")
-    assert aliases.swap_with_previous(model) == 2 and champion_and_previous(model) == [2, 1]
+    serve(model, 1, 2)
+    assert champion_and_previous(model) == [2, 1]
+    assert roll_back(model) == 1 and champion_and_previous(model) == [1, 2]
+    assert roll_back(model) == 2 and champion_and_previous(model) == [2, 1]
 
 
 @pytest.mark.parametrize("champion", [None, 2])
@@ -37,8 +48,8 @@ def test_a_rollback_that_was_interrupted_goes_the_same_way_again(model, champion
     aliases.set_alias(model, aliases.PREVIOUS, 1)
     if champion:
         aliases.set_champion(model, champion)
-    assert aliases.swap_with_previous(model) == 1
-    assert aliases.swap_with_previous(model) == 1  # the first one ended before `mark_served`
+    assert aliases.begin_rollback(model, "here") == 1
+    assert aliases.begin_rollback(model, "here") == 1  # the first one ended before `mark_served`
     assert champion_and_previous(model)[0] == 1
 
 
@@ -46,24 +57,45 @@ def test_a_champion_that_is_also_the_previous_version_has_no_way_back(model):
     aliases.set_champion(model, 2)
     aliases.set_alias(model, aliases.PREVIOUS, 2)
     with pytest.raises(UserError, match=f"version 2 of MLflow's model '{model}' is champion and previous at once"):
-        aliases.swap_with_previous(model)
+        aliases.begin_rollback(model, "here")
 
 
-@pytest.mark.parametrize("promoted_again", [False, True])
-def test_the_way_back_outlasts_a_promotion_that_failed(model, promoted_again):
-    """`promote` of version 3 was refused, and somebody moved the alias `champion` back to version 2."""
-    aliases.set_champion(model, 1)
-    aliases.mark_served(model, 1, "here")
-    aliases.set_champion(model, 2)
-    aliases.mark_served(model, 2, "here")
+@pytest.mark.parametrize("moved_back", ["by rollback", "by hand"])
+def test_a_version_that_was_refused_is_never_the_way_back(model, moved_back):
+    """`promote` of version 3 was refused, and version 2 is to stay."""
     register(model, None, generator_sha256="3")
+    serve(model, 1, 2)
     aliases.set_champion(model, 3)
-    aliases.set_alias(model, aliases.CHAMPION, 2)
-    assert champion_and_previous(model) == [2, 2]
-    if promoted_again:
-        aliases.mark_served(model, 2, "here")
-        assert champion_and_previous(model) == [2, 1]
-    assert aliases.swap_with_previous(model) == 1 and champion_and_previous(model) == [1, 2]
+    if moved_back == "by hand":
+        serve(model, 2)
+    else:
+        assert roll_back(model) == 2
+    assert champion_and_previous(model) == [2, 1]
+    assert roll_back(model) == 1 and champion_and_previous(model) == [1, 2]
+
+
+def test_a_promotion_that_ended_before_its_tags_is_completed_by_the_next(model):
+    serve(model, 1)
+    aliases.set_champion(model, 2)  # and the repository holds it
+    serve(model, 2)
+    assert champion_and_previous(model) == [2, 1]
+
+
+def test_a_place_without_tags_has_what_it_served_before_as_previous(model):
+    aliases.set_champion(model, 2)
+    aliases.mark_served(model, 2, "here", before=1)
+    assert champion_and_previous(model) == [2, 1]
+    aliases.mark_served(model, 2, "here", before=7)  # a number that MLflow does not know
+    assert champion_and_previous(model) == [2, 1]
+
+
+def test_another_place_does_not_end_a_rollback(model):
+    serve(model, 1, 2)
+    aliases.begin_rollback(model, "here")
+    aliases.mark_served(model, 1, "there")
+    assert aliases.is_rolled_back_to(model, 1, "here", 60) and not aliases.is_rolled_back_to(model, 1, "there", 60)
+    aliases.mark_served(model, 1, "here")
+    assert not aliases.is_rolled_back_to(model, 1, "here", 60)
 
 
 def test_without_aliases_it_says_how_they_come(model):
@@ -71,7 +103,7 @@ def test_without_aliases_it_says_how_they_come(model):
     with pytest.raises(UserError, match="no version with the alias 'champion'"):
         aliases.require_champion(model)
     with pytest.raises(UserError, match="no version with the alias 'previous'"):
-        aliases.swap_with_previous(model)
+        aliases.begin_rollback(model, "here")
 
 
 def test_places_with_spaces_are_known_again(model):

@@ -48,5 +48,7 @@ def test_a_new_version_is_added_and_rolled_back(upgraded, tmp_path):
     assert register("photo2cartoon", tmp_path / "model", run, generator_sha256="3" * 64) == 3
     aliases.set_champion("photo2cartoon", 3)
     assert aliases.champion_version("photo2cartoon") == 3
-    assert aliases.swap_with_previous("photo2cartoon") == 2
+    aliases.mark_served("photo2cartoon", 3, "here", before=2)
+    assert aliases.begin_rollback("photo2cartoon", "here") == 2
+    aliases.mark_served("photo2cartoon", 2, "here")
     assert int(upgraded.get_model_version_by_alias("photo2cartoon", "previous").version) == 3

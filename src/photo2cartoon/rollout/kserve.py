@@ -72,7 +72,7 @@ def promote(
     tags = registry.read_tags(model, version)
     if not again and str(target) in tags.get(ROLLED_BACK, "").split():
         raise RolledBackError(f"version {version} was {tags.get(ROLLOUT)}; `p2c promote --kserve` tries it again")
-    if not again and aliases.is_rolled_back_to(model, version, ROLLBACK_SECONDS):
+    if not again and aliases.is_rolled_back_to(model, version, str(target), ROLLBACK_SECONDS):
         raise UserError(f"a rollback to version {version} is in progress")
     before, uri = target.stable()
     observed = Prometheus(prometheus) if percent is not None and prometheus else None
@@ -81,8 +81,6 @@ def promote(
     if observed and uri is not None:
         observed.check()
     former = int(found[1]) if (found := _PREDICTOR.fullmatch(before)) else version
-    if former != version and registry.get_version(model, former):
-        aliases.set_alias(model, aliases.PREVIOUS, former)  # where `rollback` goes, whatever becomes of this version
     predictor, place = _publish(repository, params, version)
     if uri != place:
         try:
@@ -105,12 +103,12 @@ def promote(
         registry.set_tags(model, version, {ROLLED_BACK: " ".join(sorted(places))})
     else:
         registry.delete_tag(model, version, ROLLED_BACK)
-    aliases.mark_served(model, version, str(target))
+    aliases.mark_served(model, version, str(target), former)
     return version
 
 
 def rollback(target: InferenceService, repository: str, params: Params) -> int:
-    """Bring back the previous champion, as soon as its pods are ready.
+    """Bring back the version that was served before, as soon as its pods are ready (`aliases.begin_rollback`).
 
     A follower ends its canary when it sees that the alias was moved, and leaves the rest to the rollback.
 
@@ -118,7 +116,7 @@ def rollback(target: InferenceService, repository: str, params: Params) -> int:
         UserError: there is no previous version, and as for `promote`.
     """
     target.read()  # before anything is changed
-    aliases.swap_with_previous(params.select.model_name)
+    aliases.begin_rollback(params.select.model_name, str(target))
     return promote(target, repository, params)
 
 

@@ -119,15 +119,29 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
             the repository then holds what it held before.
     """
     target = _initialised(repository)
+    with target.locked():
+        return _promote(target, params, Fleet(server, key) if server else None)
+
+
+def _promote(target: Storage, params: Select, fleet: Fleet | None) -> int:
     version, before = aliases.require_champion(params.model_name), target.versions()
-    fleet = Fleet(server, key) if server else None
     if fleet and before:
-        fleet.check()
-    if before and before[-1] != version and registry.get_version(params.model_name, before[-1]):
-        # Where `rollback` goes. Known only until the new version is in the repository.
-        aliases.set_alias(params.model_name, aliases.PREVIOUS, before[-1])
+        try:
+            fleet.check()
+        except RefusedError:
+            raise
+        except UserError as error:
+            # Maybe none can start with the version that is there. One that was served before can replace it.
+            if not target.was_promoted(version):
+                raise
+            note(f"promote: {error}; version {version} was served before, so a server loads it when it starts")
+            fleet = None
     with tempfile.TemporaryDirectory() as temporary:
         graph = prepare(params, version, Path(temporary))
+        if aliases.champion_version(params.model_name) != version:
+            raise UserError(
+                f"promote: the alias '{aliases.CHAMPION}' was moved away from version {version} meanwhile; run it again"
+            )
         replaced = None
         if version in before and not target.holds(version, graph):
             replaced = Path(shutil.copyfile(target.graph(version), Path(temporary) / "replaced.onnx"))
@@ -145,7 +159,7 @@ def promote(repository: Path | str, params: Select, server: str | None = None, k
                     _undo(target, version, before, newer, replaced, fleet)
                     raise
                 note(f"promote: the first version is in place; a server loads it when it starts ({error})")
-    aliases.mark_served(params.model_name, version, str(target))
+    aliases.mark_served(params.model_name, version, str(target), before[-1] if before else None)
     return version
 
 
@@ -180,7 +194,7 @@ def _undo(
 
 
 def rollback(repository: Path | str, params: Select, server: str | None = None, key: str | None = None) -> int:
-    """Deploy the previous champion: swap the aliases `champion` and `previous`, then promote.
+    """Deploy the version that was served before (`aliases.begin_rollback`).
 
     Raises:
         UserError: there is no previous version.
@@ -188,7 +202,7 @@ def rollback(repository: Path | str, params: Select, server: str | None = None, 
     _initialised(repository)  # before anything is changed
     if server and aliases.find_alias(params.model_name, aliases.PREVIOUS) is not None:
         Fleet(server, key).check()
-    aliases.swap_with_previous(params.model_name)
+    aliases.begin_rollback(params.model_name, str(storage_at(repository)))
     return promote(repository, params, server, key)
 
 

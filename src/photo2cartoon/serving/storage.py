@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -60,6 +61,12 @@ class Storage(Protocol):
 
     def graph(self, version: int) -> Path:
         """Return a version's graph as a local file."""
+
+    def was_promoted(self, version: int) -> bool:
+        """Return whether a version is present, or hidden."""
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from promoting to the repository, where the storage has locks; wait for one that does."""
 
     def for_triton(self) -> str:
         """Return the repository's location as Triton expects it."""
@@ -157,11 +164,12 @@ class Folder:
             shutil.copyfile(graph, partial / VERSION_GRAPH)
 
     def retire(self, version: int) -> None:
-        aside = self.path / GENERATOR / RETIRED
+        aside, shown = self.path / GENERATOR / RETIRED, self.path / GENERATOR / str(version)
         with self._writing():
             aside.mkdir(exist_ok=True)
-            shutil.rmtree(aside / str(version), ignore_errors=True)
-            (self.path / GENERATOR / str(version)).rename(aside / str(version))
+            if shown.exists():  # before the hidden copy is removed
+                shutil.rmtree(aside / str(version), ignore_errors=True)
+            shown.rename(aside / str(version))
 
     def restore(self, version: int) -> None:
         with self._writing():
@@ -173,6 +181,23 @@ class Folder:
 
     def graph(self, version: int) -> Path:
         return self.path / GENERATOR / str(version) / VERSION_GRAPH
+
+    def was_promoted(self, version: int) -> bool:
+        return version in self.versions() or (self.path / GENERATOR / RETIRED / str(version) / VERSION_GRAPH).is_file()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        descriptor = os.open(self.path / GENERATOR, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # a volume without locks
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    note(f"promote: waits for another process that promotes to {self}")
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def for_triton(self) -> str:
         return str(self.path.resolve())
@@ -253,6 +278,14 @@ class Bucket:
         with as_user_error(self.url, "cannot be written"):
             self._system.pipe_file(target, self._system.cat_file(source))
             self._system.rm_file(source)
+
+    def was_promoted(self, version: int) -> bool:
+        with as_user_error(self.url, "cannot be read"):
+            return version in self.versions() or self._system.exists(self._retired(version))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        yield  # object storage has no locks
 
     def graph(self, version: int) -> Path:
         """Download the graph; it is kept in the user's cache under its own hash."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.tracking import registry
@@ -12,9 +13,24 @@ from photo2cartoon.tracking.client import answering, connect, unreachable
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 SERVED_IN = "served_in"  # tag of a version: the model repositories whose newest it is
-SERVED_AFTER = "served_after"  # tag of a version: the one that was served before it
 REFUSED = "not_served_because"  # tag of a version, and of the registered model
-ROLLBACK = "rollback"  # tag of the registered model while it is rolled back: `FROM to BACK at TIME`
+ROLLBACK = "rollback"  # tag of the registered model while a place is rolled back: JSON of `Rollback`
+
+
+class Rollback(NamedTuple):
+    """A rollback that has not ended.
+
+    Args:
+        start: the champion before; None if there was none.
+        back: the version that it goes back to.
+        place: what serves.
+        since: Unix time at which it began.
+    """
+
+    start: int | None
+    back: int
+    place: str
+    since: int
 
 
 def find_alias(model: str, alias: str) -> Any | None:
@@ -59,49 +75,65 @@ def require_champion(model: str) -> int:
     return version
 
 
-def swap_with_previous(model: str) -> int:
-    """Make the version with the alias `previous` the champion, and return it.
+def begin_rollback(model: str, place: str) -> int:
+    """Move `champion` to the version that a place goes back to, and return it.
 
-    Until `mark_served`, a tag of the registered model says from where to where; an interrupted
-    rollback continues in the same direction when it is run again.
+    If the champion is not what the place serves, it is the version that it serves; else it is `previous`. Until `mark_served`,
+    a tag of the registered model records it: an interrupted rollback continues to the same version when it is run again.
+
+    Args:
+        model: name of the registered model.
+        place: what serves, as for `mark_served`.
 
     Raises:
-        UserError: there is none, or MLflow cannot be reached.
+        UserError: there is no version to go back to, or MLflow cannot be reached.
     """
     client, champion, previous = connect().MlflowClient(), champion_version(model), find_alias(model, PREVIOUS)
-    if previous is None:
+    begun, served = _rollback(model), _served_in(model, place)
+    if begun and begun.place == place and champion in (begun.start, begun.back):
+        start, back = begun.start, begun.back
+    elif served and served[0] != champion:
+        start, back = champion, served[0]
+    elif previous is None:
         raise UserError(f"MLflow's model '{model}' has no version with the alias 'previous' to go back to")
+    else:
+        start, back = champion, int(previous.version)
+    if start == back:
+        raise UserError(
+            f"version {back} of MLflow's model '{model}' is champion and previous at once, so there is nothing to go back"
+            " to: set one of the aliases on MLflow's page (`make mlflow`)"
+        )
     with answering():
-        begun = client.get_registered_model(model).tags.get(ROLLBACK, "").partition(" at ")[0]
-        if champion is not None and str(champion) in begun.split(" to "):
-            start, end = begun.split(" to ")
-            left, back = None if start == "None" else int(start), int(end)
-        else:
-            left, back = champion, int(previous.version)
-            if left == back and (before := _served_before(model, left)) is not None:
-                back = before
-        if left == back:
-            raise UserError(
-                f"version {back} of MLflow's model '{model}' is champion and previous at once, so there is nothing to go back"
-                " to: set one of the aliases on MLflow's page (`make mlflow`)"
-            )
-        client.set_registered_model_tag(model, ROLLBACK, f"{left} to {back} at {int(time.time())}")
-    if left is not None:
-        set_alias(model, PREVIOUS, left)
+        tag = json.dumps(Rollback(start, back, place, int(time.time()))._asdict())
+        client.set_registered_model_tag(model, ROLLBACK, tag)
     set_alias(model, CHAMPION, back)
     return back
 
 
-def is_rolled_back_to(model: str, version: int, seconds: float) -> bool:
-    """Return whether a rollback to this version began within the last seconds and has not ended.
+def is_rolled_back_to(model: str, version: int, place: str, seconds: float) -> bool:
+    """Return whether a rollback of a place to this version began within the last seconds and has not ended.
 
     Raises:
         UserError: MLflow cannot be reached.
     """
+    begun = _rollback(model)
+    return begun is not None and (begun.back, begun.place) == (version, place) and time.time() - begun.since < seconds
+
+
+def _rollback(model: str) -> Rollback | None:
     client = connect().MlflowClient()
     with answering():
-        way, _, since = client.get_registered_model(model).tags.get(ROLLBACK, "").partition(" at ")
-    return way.endswith(f" to {version}") and time.time() - float(since or 0) < seconds
+        tag = client.get_registered_model(model).tags.get(ROLLBACK)
+    try:
+        return Rollback(**json.loads(tag)) if tag else None
+    except (ValueError, TypeError):
+        return None  # somebody else's
+
+
+def _served_in(model: str, place: str) -> list[int]:
+    """Return the versions that have a place's tag, the newest first: one, or two if `mark_served` was interrupted."""
+    found = registry.list_versions(model)
+    return [int(each.version) for each in found if place in _places(each.tags.get(SERVED_IN) or "")]
 
 
 def champion_state(model: str) -> str | None:
@@ -114,16 +146,25 @@ def champion_state(model: str) -> str | None:
     return None if champion is None else f"{champion.version} {champion.tags.get(registry.EXPORTED_WITH)}"
 
 
-def mark_served(model: str, version: int, place: str) -> None:
-    """Tag a version with the place that serves it now, and with the version before; the place's tag is removed from the others.
+def mark_served(model: str, version: int, place: str, before: int | None = None) -> None:
+    """Tag a version with the place that serves it now; the version that the place served before becomes `previous`.
 
-    The alias `previous` points at the version itself after a promotion of a newer one that failed, when the alias `champion`
-    was moved back. It then returns to the version before.
+    `previous` is set here alone, so a version that was refused is never the way back.
+
+    Args:
+        model: name of the registered model.
+        version: is served now.
+        place: the model repository, or the InferenceService.
+        before: version that the place served before, if no tag says so.
 
     Raises:
         UserError: MLflow cannot be reached.
     """
     client = connect().MlflowClient()
+    former = next((number for number in _served_in(model, place) if number != version), before)
+    if former not in (None, version) and registry.get_version(model, former):
+        set_alias(model, PREVIOUS, former)
+    begun = _rollback(model)
     with answering():
         for other in registry.list_versions(model):
             number, places = int(other.version), _places(other.tags.get(SERVED_IN) or "")
@@ -134,21 +175,9 @@ def mark_served(model: str, version: int, place: str) -> None:
                 client.delete_model_version_tag(model, other.version, SERVED_IN)
             if REFUSED in other.tags:  # of the version that is served, and of those that are not wanted any more
                 client.delete_model_version_tag(model, other.version, REFUSED)
-        before = _served_before(model, version)
-        if before is not None:
-            client.set_model_version_tag(model, str(version), SERVED_AFTER, str(before))
-            client.set_registered_model_alias(model, PREVIOUS, str(before))
-        for tag in {REFUSED, ROLLBACK} & client.get_registered_model(model).tags.keys():
+        ended = {REFUSED, ROLLBACK} if begun is None or begun.place == place else {REFUSED}
+        for tag in ended & client.get_registered_model(model).tags.keys():
             client.delete_registered_model_tag(model, tag)
-
-
-def _served_before(model: str, version: int) -> int | None:
-    """Return the version that was served before another one: `previous`, or what its tag says if it is `previous` itself."""
-    numbers = {int(each.version): each for each in registry.list_versions(model)}
-    before = next((number for number, each in numbers.items() if PREVIOUS in each.aliases), None)
-    if before == version:
-        before = int(numbers[version].tags.get(SERVED_AFTER, version))
-    return before if before in numbers and before != version else None
 
 
 def _places(tag: str) -> set[str]:
@@ -184,8 +213,5 @@ def set_alias(model: str, alias: str, version: int) -> None:
 
 
 def set_champion(model: str, version: int) -> None:
-    """Make a version the champion; the former champion becomes `previous`."""
-    before = find_alias(model, CHAMPION)
-    if before is not None and int(before.version) != version:
-        set_alias(model, PREVIOUS, int(before.version))
+    """Make a version the champion: the one that is to be served."""
     set_alias(model, CHAMPION, version)
