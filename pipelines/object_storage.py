@@ -100,7 +100,7 @@ def seaweedfs(folder: Path) -> Iterator[ObjectStorage]:
              "filer.port", "filer.port.grpc", "s3.port.iceberg", "s3.port.lance")  # fmt: skip
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     options = [f"-{name}={port}" for name, port in ports.items()]
-    off = ["-admin.ui=false", "-webdav=false", "-master.telemetry=false"]
+    off = ["-admin.ui=false", "-webdav=false", "-master.telemetry=false", "-disableHttp"]  # as in compose.yaml
     command = [program, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={BUCKET}"]
     log = folder / "weed.log"
     # It takes any variable that is called like one of its flags for that flag: S3, DIR, IP, …

@@ -1,9 +1,12 @@
 """Artifacts pass through a real object store, as on a cluster; components do not rely on what it loses."""
 
+import contextlib
 import os
 from types import SimpleNamespace
 
+import psutil
 import pytest
+import requests
 
 from components.preprocess import collect_faces, preprocess, preprocess_shard
 from photo2cartoon.dataset.source_version import data_version
@@ -26,6 +29,20 @@ def test_what_object_storage_does_not_keep_is_lost(storage, tmp_path):
     assert not (artifact / "link").is_symlink() and (artifact / "link").read_text() == "content"
     status = (artifact / "full/file").stat()
     assert status.st_mtime > 1 and not status.st_mode & 0o100
+
+
+def test_without_keys_nothing_can_be_read_or_written(storage):
+    """SeaweedFS has other doors than S3: its filer would serve every bucket to anybody."""
+    storage.client.put_object(Bucket=storage.bucket, Key="secret", Body=b"secret")
+    (server,) = (child for child in psutil.Process().children() if child.name() == "weed")
+    ports = {each.laddr.port for each in server.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    assert len(ports) > 5
+    for url in (f"http://127.0.0.1:{port}/{path}/{storage.bucket}/" for port in ports for path in ("buckets", ".")):
+        with contextlib.suppress(requests.ConnectionError, requests.exceptions.InvalidHeader):  # gRPC
+            assert not requests.get(f"{url}secret", timeout=5).ok, url
+            assert not requests.post(f"{url}mine", files={"file": b"mine"}, timeout=5).ok, url
+    found = storage.client.list_objects_v2(Bucket=storage.bucket, Prefix="mine")
+    assert found["KeyCount"] == 0
 
 
 def test_a_link_to_a_folder_is_refused_as_the_launcher_refuses_it(storage, tmp_path):
