@@ -123,6 +123,22 @@ def test_only_what_was_uploaded_is_read(page, hopper):
     assert ends == ["complete", "error"]
 
 
+def test_a_pictures_address_is_not_fetched(page):
+    """Gradio would: from any machine that this one reaches, without a limit on the size."""
+    photo = {"path": "http://example.org/photo.jpg", "meta": {"_type": "gradio.FileData"}}
+    given = [photo, "step-000004", "Portrait", False, 256, "white", 0.9]
+    call = requests.post(f"{page}gradio_api/call/cartoonize", json={"data": given}, timeout=20).json()
+    events = requests.get(f"{page}gradio_api/call/cartoonize/{call['event_id']}", timeout=60).text
+    assert "event: error" in events and "http://example.org/photo.jpg: is not fetched; upload the picture" in events
+
+
+def test_it_answers_only_to_names_of_this_machine(page):
+    """Another name that leads here belongs to a page from elsewhere, which could use this one through a browser."""
+    asked = {host: requests.get(page, headers={"Host": host}, timeout=20).status_code for host in (
+        "localhost:7860", "127.0.0.1", "cartoons.example.org", "127.0.0.1.example.org")}  # fmt: skip
+    assert list(asked.values()) == [200, 200, 400, 400]
+
+
 def test_it_asks_nothing_from_elsewhere(page):
     html = urllib.request.urlopen(page, timeout=20).read().decode()
     sources = re.findall(r'(?:src|href)="(https?://[^"]+)"', html)

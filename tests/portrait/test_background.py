@@ -7,6 +7,7 @@ import pytest
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import Photograph, PortraitMaker, decode
 from photo2cartoon.portrait.background import check_background, on_colour, on_white, put_on, without_white
+from photo2cartoon.portrait.options import DrawOptions
 from tests.conftest import noise
 
 
@@ -47,6 +48,12 @@ def test_no_halo(made):
 def test_a_colour(made, name, rgb):
     shown = put_on(on_white(made.rgba), made, name)
     assert (shown[made.rgba[..., 3] == 0] == rgb).all()
+
+
+@pytest.mark.parametrize("name", ["reddish", "rgb(300, 0, 0)", "", None, ["white"]])
+def test_what_is_no_colour_is_refused(name):
+    with pytest.raises(UserError, match="is none of white, transparent, photograph, a colour's name"):
+        DrawOptions(background=name)
 
 
 def test_a_large_photographs_background_is_as_smooth_as_a_small_ones(weights, hopper):

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import socket
 import struct
 import zlib
 from pathlib import Path
@@ -21,7 +22,7 @@ from photo2cartoon.portrait import PortraitMaker
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.options import DrawOptions
 from photo2cartoon.provenance import credentials, film
-from photo2cartoon.provenance.encode import FORMATS, encode
+from photo2cartoon.provenance.encode import FORMATS, FormatError, encode
 from photo2cartoon.provenance.mark import COMPOSITE, GENERATED, Mark, read_packet
 from photo2cartoon.provenance.verify import verify
 from tests.films import shots, write
@@ -177,6 +178,35 @@ def test_a_mark_of_other_software_is_read():
     for bad in (b"<x", b'<!DOCTYPE x [<!ENTITY a "b">]><x/>', b"<x>" + b" " * 70_000 + b"</x>"):
         with pytest.raises(ValueError, match="XMP packet"):
             read_packet(bad)
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg"])
+def test_an_address_in_the_file_is_not_asked(monkeypatch, form):
+    """Whoever sent the file would see who reads it, or reach what only this machine reaches."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0.5)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/a.c2pa"
+        packet = (
+            '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+            f'<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{address}"/>'
+            "</rdf:RDF></x:xmpmeta>"
+        )
+        monkeypatch.setattr(Mark, "packet", lambda _: packet.encode())
+        with pytest.raises(ValueError, match="are stored elsewhere, which is not asked"):
+            credentials.read(encode(PICTURE, form, Mark("", False)), f"image/{form}")
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+
+@pytest.mark.parametrize(("form", "side"), [("webp", 16_383), ("jpeg", 65_500)])
+def test_a_picture_that_a_format_cannot_hold_is_refused(form, side):
+    assert encode(np.zeros((1, side, 3), np.uint8), form, None)
+    with pytest.raises(
+        FormatError, match=f"{form} has at most {side} pixels a side, the picture has {side + 1}; choose PNG"
+    ):
+        encode(np.zeros((1, side + 1, 3), np.uint8), form, None)
 
 
 def test_what_cannot_be_verified_is_named(p2c, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import math
 from dataclasses import asdict
 
 import cv2
@@ -16,7 +17,7 @@ from photo2cartoon.portrait import Photograph, PictureError
 from photo2cartoon.portrait.options import DrawOptions
 from photo2cartoon.provenance.mark import Mark, read_packet
 from photo2cartoon.serving.aio import AsyncClient
-from photo2cartoon.serving.call import Call
+from photo2cartoon.serving.call import MOST_BYTES, Call
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.messages import ServerError
 from photo2cartoon.serving.repository import list_versions, promote
@@ -245,9 +246,36 @@ def test_faces_of_several_photographs_are_told_apart(server, group, hopper):
         ({"face": "all"}, "parameters: face: unknown; there are faces, size, background, colour, paste, format"),
         ({"colour": "red"}, "parameters: colour 'red': is not a number"),
         ({"colour": 2}, r"parameters: colour 2: is not from 0"),
+        ({"size": math.inf}, "parameters: size 'inf': is not a whole number"),
     ):
         with pytest.raises(grpc.InferenceServerException, match=said):
             client.infer("photo2cartoon", [given], parameters=parameters)
+
+
+def test_a_picture_that_its_format_cannot_hold_is_refused_alone(server, hopper):
+    from tritonclient import grpc
+
+    face = cv2.resize(cv2.imread(str(hopper)), (2400, 2900))
+    wide = np.full((len(face), 16_400, 3), 255, np.uint8)
+    wide[:, : face.shape[1]] = face
+    given = grpc.InferInput("photo", [2], "BYTES")
+    photos = [cv2.imencode(".jpg", wide)[1].tobytes(), hopper.read_bytes()]
+    given.set_data_from_numpy(np.array(photos, dtype=np.object_))
+    client = grpc.InferenceServerClient(server.grpc)
+    answer = client.infer("photo2cartoon", [given], parameters={"paste": True, "format": "webp"})
+    assert answer.as_numpy("code").tolist() == [b"too_large", b"ok"]
+    assert b"webp has at most 16383 pixels a side" in answer.as_numpy("detail")[0]
+    assert answer.as_numpy("photo_index").tolist() == [1] and len(answer.as_numpy("cartoon")) == 1
+
+
+def test_a_call_of_too_many_bytes_is_refused(server, hopper):
+    from tritonclient import grpc
+
+    given = grpc.InferInput("photo", [2], "BYTES")
+    given.set_data_from_numpy(np.array([hopper.read_bytes(), bytes(MOST_BYTES)], dtype=np.object_))
+    client = grpc.InferenceServerClient(server.grpc)
+    with pytest.raises(grpc.InferenceServerException, match="photo: 128 MB in a call, 128 are taken"):
+        client.infer("photo2cartoon", [given])
 
 
 def test_the_command_line_draws_through_it(server, p2c, hopper, tmp_path):

@@ -133,6 +133,22 @@ def test_a_record_that_mlflow_refuses_holds_up_no_other(capsys):
     assert "refuses a record" in capsys.readouterr().err
 
 
+def test_what_was_sent_is_dropped_without_writing_the_rest_again(tmp_path):
+    """On a full disk, or killed in the middle, the records that are not sent are still there."""
+    path = tmp_path / "run.jsonl"
+    lines = [json.dumps({"kind": "tags", "number": number}) for number in range(4)]
+    path.write_text("\n".join([*lines, '{"kind": "ta']))
+    before = path.read_bytes()
+    with path.open("r+") as file:
+        spool.drop(file, path, 1)
+        spool.drop(file, path, 2)  # of the three that are left
+        assert [record["number"] for record in spool.records(file)] == [3]
+        after = path.read_bytes()
+        assert len(after) == len(before) and after.endswith(before[before.index(lines[3].encode()) :])
+        spool.drop(file, path, 1)
+    assert not path.exists()
+
+
 def test_records_for_another_server_are_left_to_it(elsewhere, monkeypatch):
     """Sent to this one, they would be refused, and lost."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:secret@127.0.0.1:9")

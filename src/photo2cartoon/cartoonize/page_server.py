@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from photo2cartoon.errors import UserError
 
@@ -13,15 +13,26 @@ if TYPE_CHECKING:
     import gradio
 
 
+# Names of loopback in a request. Starlette cuts a name at its first colon: "[" is what is left of an IPv6 address.
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[")
+
+
 def serve(
-    build: Callable[[], gradio.Blocks], host: str, port: int, ready: Callable[[str], None], **options: Any
+    build: Callable[[], gradio.Blocks],
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    names: Sequence[str] = (),
+    **options: Any,
 ) -> None:
-    """Serve a page. It contacts no other machine.
+    """Serve a page. It contacts no other machine: a caller's URL is refused, where Gradio would fetch it.
 
     Args:
         build: builds the page; called once its temporary folder is set.
         host, port: address to listen on.
         ready: called with the page's address once it answers.
+        names: host names that it answers to, besides those of loopback; none answers to every name, except on loopback: a
+            web page from elsewhere could take a name for itself that leads to this machine.
         options: more options of Gradio's `launch`.
 
     Raises:
@@ -30,7 +41,15 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="photo2cartoon-page-") as kept:
         os.environ |= {"GRADIO_TEMP_DIR": kept, "GRADIO_ANALYTICS_ENABLED": "False"}
         import gradio
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+        async def refuse(url: str) -> NoReturn:
+            raise gradio.Error(f"{url}: is not fetched; upload the picture", print_exception=False)
+
+        gradio.processing_utils.async_ssrf_protected_get = refuse
+        answers_to = [*LOOPBACK_NAMES, *names] if names or host in (*LOOPBACK_NAMES, "::1") else ["*"]
+        options["app_kwargs"] = {"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=answers_to)]}
         page = build()
         try:
             _, address, _ = page.launch(

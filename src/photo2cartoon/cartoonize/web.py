@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,7 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
     with gradio.Blocks(title="photo2cartoon", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
         gradio.Markdown(
             "# photo2cartoon\nA photograph of people becomes cartoons of the same people. "
-            "They are drawn on the machine that shows this page, which forgets it within the hour."
+            "They are drawn on the machine that shows this page, which deletes it after about an hour."
         )
         with gradio.Row():
             with gradio.Column():
@@ -196,7 +196,14 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
     return page.queue(max_size=WAITING)
 
 
-def run(models: DemoModels, examples: Path | None, host: str, port: int, ready: Callable[[str], None]) -> None:
+def run(
+    models: DemoModels,
+    examples: Path | None,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    names: Sequence[str] = (),
+) -> None:
     """Serve the page until the process is asked to end, then delete everything that people uploaded.
 
     Args:
@@ -204,12 +211,13 @@ def run(models: DemoModels, examples: Path | None, host: str, port: int, ready: 
         examples: a folder whose first images are offered as examples.
         host, port: address to listen on.
         ready: called with the page's address once it answers.
+        names: host names that it answers to, as for `page_server.serve`.
 
     Raises:
         UserError: the port is taken.
     """
     limit = models.portrait.max_bytes
-    serve(lambda: build(models, examples), host, port, ready, max_file_size=limit, footer_links=["api"])
+    serve(lambda: build(models, examples), host, port, ready, names, max_file_size=limit, footer_links=["api"])
 
 
 def _advice(error: PictureError) -> str:

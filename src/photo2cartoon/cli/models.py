@@ -229,6 +229,13 @@ def web(
         str, typer.Option(help="Address to listen on; use 0.0.0.0 only behind a firewall or an authenticating proxy.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Host name that the page answers to, as in cartoons.example.org; can be repeated.",
+            show_default="on loopback its names, else every name",
+        ),
+    ] = None,
     examples: Annotated[Path, typer.Option(help="Folder of photographs; the first ones are offered as examples.")] = RAW
     / PHOTOS,
     params: ParamsFile = None,
@@ -266,7 +273,14 @@ def web(
     ensure(required_assets(portrait), weights, Path(own) if own else None)
     models = page.offer_models(ModelChoice(checkpoint, model, server, repository), weights, portrait)
     tried = examples if examples.is_dir() else None
-    page.run(models, tried, host, port, lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"))
+    page.run(
+        models,
+        tried,
+        host,
+        port,
+        lambda url: typer.echo(f"photo2cartoon's page: {url}   (Ctrl-C ends)"),
+        allow_host or (),
+    )
 
 
 def _write_static(out: Path, weights: Path, portrait: PortraitParams, model: Path | None, own: Path | None) -> None:

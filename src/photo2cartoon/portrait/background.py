@@ -92,7 +92,10 @@ def colour_of(name: str) -> tuple[int, int, int]:
         UserError: there is no such colour.
     """
     try:
-        return ImageColor.getrgb(name)[:3]
-    except ValueError:
+        levels = ImageColor.getrgb(name)[:3]
+        if max(levels) > 255:
+            raise ValueError(name)
+        return levels
+    except (ValueError, TypeError, AttributeError):
         known = f"{WHITE}, {TRANSPARENT}, {PHOTOGRAPH}, a colour's name or #RRGGBB"
         raise UserError(f"background '{name}': is none of {known}") from None

@@ -1,7 +1,8 @@
 """Decodes pictures of strangers in a process of its own, with limits on memory and time.
 
 A picture that crashes the decoder, or makes it run or grow without end, costs that process alone; the next picture gets
-a new one. The process reads no files of the user's and can write none, and starts no others.
+a new one. The process has no key or password in its environment, writes no files and, unless it is root's, starts no other
+processes. It is no jail: what takes it over can do what else its user can, so run the server's image, which is not root.
 """
 
 from __future__ import annotations

@@ -77,8 +77,17 @@ def sign(content: bytes, mime: str, mark: Mark) -> bytes:
     return signed.getvalue()
 
 
+def _offline() -> Any:
+    """Return settings with which the library asks no address that a file names."""
+    import c2pa
+
+    return c2pa.Context(c2pa.Settings.from_dict({"verify": {"remote_manifest_fetch": False}}))
+
+
 def read(content: bytes, mime: str) -> Credentials | None:
     """Read the content credentials of a file; None if it has none.
+
+    An address of credentials that are stored elsewhere is not fetched: the file comes from a stranger.
 
     Raises:
         ValueError: they cannot be read.
@@ -86,11 +95,13 @@ def read(content: bytes, mime: str) -> Credentials | None:
     import c2pa
 
     try:
-        with c2pa.Reader(mime, io.BytesIO(content)) as reader:
+        with c2pa.Reader(mime, io.BytesIO(content), context=_offline()) as reader:
             found = json.loads(reader.json())
     except c2pa.C2paError.ManifestNotFound:
         return None
     except c2pa.C2paError as error:
+        if "remote manifest" in str(error):
+            raise ValueError("its content credentials are stored elsewhere, which is not asked") from None
         raise ValueError(f"its content credentials cannot be read: {error}") from None
     manifest = found["manifests"][found["active_manifest"]]
     signature = manifest.get("signature_info", {})

@@ -17,6 +17,7 @@ from photo2cartoon.provenance.mark import Mark
 PNG, JPEG, WEBP = "png", "jpeg", "webp"
 FORMATS = (PNG, JPEG, WEBP)
 SUFFIXES = {".png": PNG, ".jpg": JPEG, ".jpeg": JPEG, ".webp": WEBP}
+MAX_SIDE = {PNG: 2**31 - 1, JPEG: 65_500, WEBP: 16_383}  # pixels that a format has at most, as Pillow writes it
 QUALITY = 95  # of JPEG and WebP
 KEYWORD = b"XML:com.adobe.xmp"  # of XMP in PNG
 _AFTER_HEADER = 33  # bytes: PNG's signature and its IHDR chunk
@@ -35,11 +36,15 @@ def encode(picture: np.ndarray, form: str, mark: Mark | None) -> bytes:
         mark: of a generated picture; None for one that no model made.
 
     Raises:
-        FormatError: the picture is transparent, and the format is JPEG.
+        FormatError: the format is JPEG and the picture transparent, or the picture is too large for the format.
         UserError: the environment names a certificate that cannot sign.
     """
     if form == JPEG and picture.shape[-1] == 4:
         raise FormatError("JPEG has no transparency; choose PNG or WebP")
+    if max(picture.shape[:2]) > (most := MAX_SIDE[form]):
+        raise FormatError(
+            f"{form} has at most {most} pixels a side, the picture has {max(picture.shape[:2])}; choose PNG"
+        )
     packet = b"" if mark is None else mark.packet()
     encoded = _png(picture, packet) if form == PNG else _by_pillow(picture, form, packet)
     return encoded if mark is None else sign(encoded, f"image/{form}", mark)

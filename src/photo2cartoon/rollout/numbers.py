@@ -75,7 +75,7 @@ class Prometheus:
             query = f"histogram_quantile({share}, sum by (le) (increase({metric}_bucket{{{of}}}{window})))"
             return self._number(query, math.nan)
 
-        failures = counted("nv_inference_request_failure", f'model=~"{STEPS}"')
+        failures = counted("nv_inference_request_failure", f'model=~"{STEPS}"', 'reason!="CANCELED"')
         photographs = counted("p2c_photographs_total")
         drawn = counted("p2c_photographs_total", 'code="ok"')
         ranges: dict[str, dict[str, float]] = {}

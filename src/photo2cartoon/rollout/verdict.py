@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from photo2cartoon.params import Rollout
 from photo2cartoon.rollout.numbers import Numbers
 
+FEW = 2.0  # failures that say nothing yet: one caller's broken request, or a connection that was lost
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -42,7 +44,7 @@ def decide(canary: Numbers, stable: Numbers, limits: Rollout) -> Verdict:
 
 def early(canary: Numbers, limits: Rollout) -> list[str]:
     """Return why a canary has to go before its window is over: more failures than the whole window may have."""
-    allowed = limits.max_failures * max(canary.calls, limits.min_calls)
+    allowed = max(FEW, limits.max_failures * max(canary.calls, limits.min_calls))
     if canary.failures <= allowed:
         return []
     share = canary.failures / max(canary.calls, 1)

@@ -21,7 +21,8 @@ MOST_PIXELS = 50_000_000
 WARM_UP = Path(__file__).with_name(
     "warmup.jpg"
 )  # Grace Hopper, US Navy, public domain: a server draws her when it starts
-OK = "ok"
+MOST_BYTES = 128_000_000  # of a call's encoded photographs, which pass through shared memory, too
+OK, TOO_LARGE = "ok", "too_large"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Call(DrawOptions):
             if values.get(name) is not None:
                 try:
                     values[name] = read(values[name])
-                except ValueError:
+                except (ValueError, TypeError, OverflowError):
                     raise UserError(f"{name} '{values[name]}': is not {_EXPECTED[name]}") from None
         given: dict[str, Any] = {name: value if name in _EXPECTED else str(value) for name, value in values.items()}
         return cls(**given)

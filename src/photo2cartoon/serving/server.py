@@ -34,7 +34,7 @@ from photo2cartoon.serving.plan import LATENCY, Profile, configurations, instanc
 from photo2cartoon.serving.storage import Folder, Storage, storage_at
 from photo2cartoon.serving.stub_watch import Watch
 
-START_SECONDS, STOP_SECONDS = 300, 30
+START_SECONDS, STOP_SECONDS, LOOK_SECONDS = 300, 30, 5
 OUTPUT = "-"
 ENGINES = "engines"  # of TensorRT, in the run folder
 WAITING = 16  # photographs in work or waiting, for each core; more are refused
@@ -246,7 +246,7 @@ class Server:
             if process.poll() is not None:
                 raise UserError(f"Triton ended while starting: {self._last_error()} ({self.where})")
             try:
-                if client.is_server_live():
+                if client.is_server_live(client_timeout=LOOK_SECONDS):
                     return
             except InferenceServerException as error:
                 if self.tls and (failed := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", str(error))):

@@ -100,7 +100,7 @@ def deliver(client: Any) -> None:
                     break
                 note(f"MLflow refuses a record of {path.name}: {first_line(error)[:200]}")
             sent += 1
-        spool.keep(file, path, left[sent:])
+        spool.drop(file, path, sent)
         if sent:
             note(f"MLflow at {tracking_uri()}: {sent} records of {path.stem} were sent")
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,7 +66,7 @@ class Spool:
             left = self._kept - self._sent
             if self._file is not None:
                 with _or_in_memory(self.path):
-                    keep(self._file, self.path, records(self._file)[self._sent :])
+                    drop(self._file, self.path, self._sent)
                 self._file.close()
                 self._file = None
             return left
@@ -99,15 +99,26 @@ def records(file: IO[str]) -> list[Record]:
     return found
 
 
-def keep(file: IO[str], path: Path, rest: Sequence[Record]) -> None:
-    """Replace the records of an open file; without any, the file is removed."""
+def drop(file: IO[str], path: Path, count: int) -> None:
+    """Remove the first records of a file; without any left, the file is removed.
+
+    Their lines are blanked in place, which needs no space: a full disk or a killed process loses none of the others.
+    """
     file.seek(0)
-    file.truncate()
-    if rest:
-        file.writelines(json.dumps(record) + "\n" for record in rest)
-        file.flush()
-    else:
+    lines = file.read().splitlines(keepends=True)
+    places = [place for place, line in enumerate(lines) if _is_record(line)]
+    if len(places) <= count:
         path.unlink(missing_ok=True)
+    elif count:
+        size = sum(len(line.encode()) for line in lines[: places[count]])
+        with path.open("r+b") as blanked:
+            blanked.write(b" " * (size - 1) + b"\n")
+
+
+def _is_record(line: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return json.loads(line) is not None
+    return False
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.serving.call import MOST_PHOTOS, Admitted, Call
+from photo2cartoon.serving.call import MOST_BYTES, MOST_PHOTOS, Admitted, Call
 from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
 
@@ -32,11 +32,14 @@ class TritonPythonModel:
 
     def _answer(self, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse:
         name = request.request_id()[:LONGEST_NAME] or uuid.uuid4().hex
-        count = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().size
+        photos = pb_utils.get_input_tensor_by_name(request, "photo").as_numpy().reshape(-1)
+        count, size = len(photos), sum(map(len, photos))
         try:
             call = Call.parse(json.loads(request.parameters() or "{}"))
             if not 1 <= count <= MOST_PHOTOS:
                 raise UserError(f"photo: {count} photographs in a call, 1 to {MOST_PHOTOS} are taken")
+            if size > MOST_BYTES:
+                raise UserError(f"photo: {size / 1e6:.0f} MB in a call, {MOST_BYTES / 1e6:.0f} are taken")
         except UserError as error:
             return self._refusal(name, "invalid", f"parameters: {error}", pb_utils.TritonError.INVALID_ARG)
         places = self.slots.take(count) if self.slots else []

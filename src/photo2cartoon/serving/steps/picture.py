@@ -12,9 +12,9 @@ import triton_python_backend_utils as pb_utils
 from photo2cartoon.portrait import Portrait
 from photo2cartoon.portrait.background import put_on
 from photo2cartoon.portrait.paste import paste
-from photo2cartoon.provenance.encode import encode
+from photo2cartoon.provenance.encode import FormatError, encode
 from photo2cartoon.provenance.mark import Mark
-from photo2cartoon.serving.call import Admitted, Call
+from photo2cartoon.serving.call import TOO_LARGE, Admitted, Call
 from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
 from photo2cartoon.serving.stamp import TRAINING
@@ -58,7 +58,16 @@ class TritonPythonModel:
         pictures, boxes, index = _pictures(given, call, plan)
         made = time.perf_counter()
         mark = Mark(f"version {version}", composite=call.paste)
-        encoded = [encode(picture, call.format, mark) for picture in pictures]
+        encoded, refused = list[bytes](), dict[int, str]()
+        for picture, number in zip(pictures, index, strict=True):
+            try:
+                encoded.append(encode(picture, call.format, mark))
+            except FormatError as error:  # a photograph that its cartoon is pasted into: the only picture of it
+                refused[number] = str(error)
+        kept = [place for place, number in enumerate(index) if number not in refused]
+        boxes, index = [boxes[place] for place in kept], [index[place] for place in kept]
+        for number, detail in refused.items():
+            plan["photos"][number] |= {"code": TOO_LARGE, "detail": detail}
         plan["seconds"] |= {"picture": made - started, "encode": time.perf_counter() - made}
         return {
             "cartoon": np.array(encoded, np.object_),

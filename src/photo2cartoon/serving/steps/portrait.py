@@ -21,7 +21,7 @@ from photo2cartoon.portrait.numbers import numbers_of
 from photo2cartoon.portrait.sandbox import Sandbox
 from photo2cartoon.serving.call import MOST_PHOTOS, MOST_PIXELS, OK, WARM_UP, Admitted, Call, code_of
 from photo2cartoon.serving.metrics import Metrics
-from photo2cartoon.serving.slots import Slots
+from photo2cartoon.serving.slots import LEASE_SECONDS, Slots
 
 
 class TritonPythonModel:
@@ -58,8 +58,12 @@ class TritonPythonModel:
         if len(photos) > MOST_PHOTOS:  # `gate` lets no such call in: the model is called by itself
             text = f"photo: {len(photos)} photographs in a call, at most {MOST_PHOTOS} are taken"
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.INVALID_ARG))
+        admitted = Admitted.from_json(call[0])
+        if self.slots and time.monotonic() - admitted.since > LEASE_SECONDS:  # its places may be somebody else's by now
+            text = f"busy: the call waited longer than {LEASE_SECONDS:g} s"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, pb_utils.TritonError.UNAVAILABLE))
         try:
-            tensors = self._draw(photos, Admitted.from_json(call[0]).call)
+            tensors = self._draw(photos, admitted.call)
         except BaseException:
             if self.slots and ticket[0] >= 0:
                 self.slots.free(ticket)
