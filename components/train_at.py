@@ -35,10 +35,10 @@ def train(
     import tempfile
     from pathlib import Path
 
-    from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params.arguments import train_of
     from photo2cartoon.tracking.client import track_at
+    from photo2cartoon.training.auto_resume import training_name
     from photo2cartoon.training.loop import train as stage
     from photo2cartoon.training.outputs import with_gpus, write_outputs
     from photo2cartoon.urls import is_url
@@ -46,7 +46,7 @@ def train(
     with exit_on_user_error("train"), tempfile.TemporaryDirectory() as folder:
         track_at(mlflow_uri)
         section, data = train_of(params, steps, batch, lr), Path(faces.path)
-        name, url = training_name(section.model_dump_json(), data), is_url(place)
+        name, url = training_name(section, data, Path(weights.path)), is_url(place)
         run = Path(folder if url else place) / name
         kept = f"{place.rstrip('/')}/{name}" if url else None
         stage(with_gpus(section, gpus), data, Path(weights.path), run, resume=True, place=kept)

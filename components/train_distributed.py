@@ -46,16 +46,16 @@ def train(
     from components.train_job import TrainJob, environment, train_section
     from components.train_job_submit import submit_or_resume
     from photo2cartoon.atomic import atomic_dir
-    from photo2cartoon.dataset.faces import training_name
     from photo2cartoon.errors import exit_on_user_error
     from photo2cartoon.params.arguments import train_of, whole_numbers
+    from photo2cartoon.training.auto_resume import training_name
     from photo2cartoon.training.outputs import write_outputs
     from photo2cartoon.training.run_storage import RunStorage
     from photo2cartoon.urls import is_url, upload_folder
 
     with exit_on_user_error("train"), tempfile.TemporaryDirectory() as folder:
         section = train_of(params, steps, batch, lr)
-        name = training_name(section.model_dump_json(), Path(faces.path))
+        name = training_name(section, Path(faces.path), Path(weights.path))
         base = f"{place.rstrip('/')}/{name}"
         for what, source in (("faces", faces.path), ("weights", weights.path)):
             if is_url(place):

@@ -256,6 +256,29 @@ def test_a_list_says_what_is_held_out(drawn_faces):
     assert held_out == ["collins--left", "head-3", "hopper--left"]
 
 
+def test_names_of_a_list_that_nobody_has_are_noted(raw, weights, tmp_path, capfd):
+    (tmp_path / "held-out.txt").write_text("hopper--left\ncollins--left.png\nnobody\n")
+    params = Preprocess(test_list=str(tmp_path / "held-out.txt"))
+    preprocess(raw / "photos", None, weights, tmp_path / "faces", PortraitParams(), params)
+    assert "held-out.txt: no portrait is called collins--left.png, nobody (names without" in capfd.readouterr().err
+    assert [path.stem for path in (tmp_path / "faces/testA").iterdir()] == ["hopper--left"]
+
+
+def test_one_photograph_in_two_formats_is_one_person(raw, weights, tmp_path):
+    """`a.jpg` and `a.png` become `a-jpg` and `a-png`, which are not two people."""
+    (tmp_path / "photos").mkdir()
+    encoded = cv2.imread(str(raw / "photos/hopper--left.png"))
+    for number in range(6):
+        for suffix in ("jpg", "png"):
+            cv2.imwrite(str(tmp_path / f"photos/person{number}.{suffix}"), encoded)
+    preprocess(tmp_path / "photos", None, weights, tmp_path / "faces", PortraitParams(), Preprocess(test_share=0.5))
+    people = [
+        {path.stem.rsplit("-", 1)[0] for path in (tmp_path / "faces" / split).iterdir()}
+        for split in ("trainA", "testA")
+    ]
+    assert len(people[0]) == len(people[1]) == 3 and not people[0] & people[1]
+
+
 def test_drawings_of_nobody_and_a_missing_list_are_refused(raw, weights, tmp_path):
     with pytest.raises(UserError, match=r"cartoons: no drawing has the name of a photograph"):
         preprocess(raw / "photos", None, weights, tmp_path / "out", PortraitParams(), Preprocess(), raw / "cartoons")

@@ -2,8 +2,10 @@
 
 import csv
 import json
+from pathlib import Path
 
 import cv2
+import mlflow
 import numpy as np
 import pytest
 
@@ -12,10 +14,11 @@ from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.evaluation.evaluate import evaluate
 from photo2cartoon.evaluation.selection import select
+from photo2cartoon.files import sha256_of
 from photo2cartoon.params import Evaluate, Select
 from photo2cartoon.scoring.metrics import METRICS
 from photo2cartoon.scoring.scorer import Scorer
-from photo2cartoon.tracking import aliases
+from photo2cartoon.tracking import aliases, registry
 from photo2cartoon.tracking.client import connect
 
 # What can be measured on three cartoons of two people, without drawings and without optional weights.
@@ -103,6 +106,18 @@ def test_the_champion_is_scored_on_the_same_photographs(scored, trained, faces, 
         Evaluate(photos="all"), trained, faces, weights, tmp_path / "without", Select(model_name="scored-too")
     )
     assert without["champion"] is None and "champion" not in without["scores"]
+
+
+def test_raw_and_averaged_generators_are_two_models(trained, faces, weights, tmp_path):
+    """A version registers what was scored, also where the other generator of the same checkpoint was logged before."""
+    for number, which in enumerate(("ema", "raw"), 1):
+        name, params = "two-generators", Evaluate(photos="all", generator=which)
+        evaluate(params, trained, faces, weights, tmp_path / which, Select(model_name=name))
+        chosen = select(Select(model_name=name), tmp_path / which, trained, tmp_path / f"selected-{which}")
+        assert chosen.version == number
+        version = registry.get_version(name, number)
+        logged = Path(mlflow.artifacts.download_artifacts(version.source, dst_path=str(tmp_path / f"files-{which}")))
+        assert sha256_of(logged / "genA2B.safetensors") == version.tags["generator_sha256"]
 
 
 def test_too_few_pictures_are_named(trained, faces, weights, tmp_path):

@@ -28,13 +28,13 @@ def scored(trained, faces, weights, tmp_path_factory):
 def pick(scored, trained, tmp_path):
     """Function that selects among checkpoints with these scores by kernel_face; `champion` is its version and score."""
 
-    def run(model, champion=None, own=0.01, params=None, **scores):
+    def run(model, champion=None, own=0.01, params=None, people=40, **scores):
         rng = np.random.default_rng(1)
         given = {name.replace("_", "-"): value for name, value in scores.items()} | {"photographs": 9.0}
         given |= {"champion": champion[1]} if champion else {}
         out = tmp_path / "scores"
         out.mkdir(exist_ok=True)
-        result = {**scored[1], "champion": champion and champion[0], "floors": {}}
+        result = {**scored[1], "champion": champion and champion[0], "floors": {}, "people": people}
         result["scores"] = {name: {"kernel_face": value} for name, value in given.items()}
         (out / "scores.json").write_text(json.dumps(result))
         write_draws(out, {n: {"kernel_face": v + NOISE + own * rng.normal(size=1000)} for n, v in given.items()})
@@ -122,6 +122,23 @@ def test_only_what_is_better_on_the_same_photographs_takes_the_champions_place(p
     assert better.champion and "by kernel_face better (-0.2" in better.compared
     assert aliases.find_alias("duel", "previous") is None  # nothing has been served
     assert registry.get_version("duel", 2).tags["compared"] == better.compared
+
+
+def test_a_few_people_promote_nothing(pick):
+    assert pick("few", step_000002=1.0).champion
+    better = pick("few", champion=(1, 1.0), people=7, step_000004=0.8)
+    assert not better.champion and "better (-0.2" in better.compared
+    assert better.compared.endswith("; 7 people are too few to tell, at least 8 are needed")
+
+
+def test_the_best_of_many_has_to_be_better_by_more(pick):
+    """Chosen from ten on the same photographs, what would be better alone cannot be told from the champion."""
+    assert pick("many", step_000002=1.0).champion
+    given = {"champion": (1, 1.0), "own": 0.035, "step_000004": 0.9}
+    alone = pick("alone", **given) if pick("alone", step_000002=1.0).champion else None
+    assert alone and alone.champion and ", 95 % " in alone.compared
+    among = pick("many", **given, **{f"step_{number:06}": 0.95 for number in range(10, 19)})
+    assert not among.champion and ", 99.5 % " in among.compared
 
 
 def test_always_and_ask(pick):

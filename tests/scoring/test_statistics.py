@@ -77,7 +77,7 @@ def test_weights_of_a_frechet_distance_are_repetitions(sets):
 def test_resampling_does_not_bias_the_kernel_distance(sets):
     """A plain bootstrap compares a photograph that was drawn twice with itself, and comes out too high."""
     a, b = sets
-    drawn = KernelDistance(a, b)(resamples(40, 4000))
+    drawn = KernelDistance(a, b)(resamples(range(40), 4000))
     assert drawn.mean() == pytest.approx(value(KernelDistance(a, b), count=40), abs=3 * drawn.std() / np.sqrt(4000))
 
 
@@ -86,8 +86,18 @@ def test_intervals_hold_the_truth_in_95_of_100():
     inside = 0
     for number in range(200):
         drawn = rng.normal(size=40)
-        half = half_interval(Mean(drawn)(resamples(40, 400, seed=number)))
+        half = half_interval(Mean(drawn)(resamples(range(40), 400, seed=number)))
         inside += abs(drawn.mean()) <= half
+    assert 180 <= inside <= 198
+
+
+def test_photographs_of_one_person_are_no_more_evidence_than_one():
+    """Ten people with four equal photographs each are known as well as ten, not as forty."""
+    rng, inside = np.random.default_rng(4), 0
+    people = [person for person in range(40) for _ in range(4)]
+    for number in range(200):
+        drawn = np.repeat(rng.normal(size=40), 4)
+        inside += abs(drawn.mean()) <= half_interval(Mean(drawn)(resamples(people, 400, seed=number)))
     assert 180 <= inside <= 198
 
 

@@ -108,6 +108,14 @@ def test_a_run_that_is_resumed_with_fewer_steps_keeps_its_state_as_a_checkpoint(
         train(tiny.model_copy(update={"steps": 3}), faces, weights, tmp_path / "run", resume=True)
 
 
+def test_parameters_that_changed_before_a_run_is_resumed_are_noted(trained, faces, weights, tiny, tmp_path, capfd):
+    shutil.copytree(trained, tmp_path / "run")
+    longer = tiny.model_copy(update={"steps": 5, "lr": 0.002})
+    train(longer, faces, weights, tmp_path / "run", resume=True)
+    said = f"train: resumes at step 4 with other parameters than before: steps 4 -> 5, lr {tiny.lr} -> 0.002"
+    assert said in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("score", "reason"),
     [

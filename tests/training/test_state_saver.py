@@ -110,6 +110,13 @@ def test_a_run_lost_before_its_first_checkpoint_stays_one_run_in_mlflow(
     assert [json.loads(row)["step"] for row in rows] == [1, 2, 3, 4]
 
 
+def test_storage_that_cannot_be_written_is_refused_before_training(faces, weights, tiny, tmp_path):
+    place = f"file://{tmp_path}/nowhere/run"
+    with pytest.raises(UserError, match="nowhere/run: cannot be written"):
+        train(tiny, faces, weights, tmp_path / "run", place=place)
+    assert not (tmp_path / "run").exists()
+
+
 def test_storage_that_is_away_stops_no_training(storage, faces, weights, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(StateSaver, "due", lambda _: True)
     kept = RunStorage.keep_state

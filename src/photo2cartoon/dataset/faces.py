@@ -9,7 +9,6 @@ resumed run sees exactly the images that an uninterrupted one would.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,11 +153,6 @@ def _load(paths: list[Path], side: int) -> Faces:
 def faces_fingerprint(data: Path) -> str:
     """Return the sha256 over the names and contents of all images of a dataset: equal exactly when the datasets are."""
     return folder_hash(data, "*/*.png")
-
-
-def training_name(params: str, data: Path) -> str:
-    """Return the name of a run, the same in whichever pod it resumes: a hash of its parameters' text and its images."""
-    return hashlib.sha256(f"{params} {faces_fingerprint(data)}".encode()).hexdigest()[:16]
 
 
 def to_float(pictures: Tensor) -> Tensor:

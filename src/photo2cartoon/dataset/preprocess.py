@@ -36,9 +36,11 @@ from photo2cartoon.layout import CARTOONS, DRAWINGS, DRAWN, LEFT_OUT, PHOTOS, TA
 from photo2cartoon.params import PortraitParams, Preprocess
 from photo2cartoon.portrait.decode import SUFFIXES
 from photo2cartoon.portrait.maker import check_weights
+from photo2cartoon.progress import note
 from photo2cartoon.tables import RowWriter
 
 LETTERS = {PHOTOS: "A", CARTOONS: "B"}
+SHOWN = 5  # unknown names of a list that a note shows
 
 
 def preprocess(
@@ -234,6 +236,14 @@ def face_names(names: list[str]) -> list[str]:
     return png_names([name.replace("/", "__") for name in names])
 
 
+def stem_of(picture: str) -> str:
+    """Return the name of a picture's portrait without a suffix, from its path: `2020/anna--1.jpg` is `2020__anna--1`.
+
+    The portrait itself is named so unless two pictures differ in the suffix only.
+    """
+    return face_names([picture])[0].removesuffix(".png")
+
+
 def in_test(stem: str) -> float:
     """Hash the person, which is the part of the name before `--`, to a number in 0..1. Small numbers are held out."""
     person = stem.split("--", maxsplit=1)[0]
@@ -249,8 +259,7 @@ def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[Pic
         if any(row.domain == domain for row in rows):
             for split in ("train", "test"):  # a shard that came through object storage has lost its empty folders
                 (folder / f"{split}{letter}").mkdir(exist_ok=True)
-        faces = [row.face for row in rows if row.domain == domain and row.face]
-        order = sorted({in_test(face.removesuffix(".png")) for face in faces})
+        order = sorted({in_test(stem_of(row.picture)) for row in rows if row.domain == domain and row.face})
         # From two people on, each split has at least one.
         count = round(params.test_share * len(order))
         count = min(max(count, 1 if params.test_share > 0 else 0), len(order) - 1)
@@ -260,12 +269,19 @@ def _split(rows: list[PictureRow], folder: Path, params: Preprocess) -> list[Pic
                 continue
             face = row.face
             if face:
-                stem = face.removesuffix(".png")
-                split = "test" if (stem in named if named else in_test(stem) < limit) else "train"
+                stem = stem_of(row.picture)
+                held_out = {stem, face.removesuffix(".png")} & named if named else in_test(stem) < limit
+                split = "test" if held_out else "train"
                 if split == "test":
                     (folder / f"train{letter}" / face).rename(folder / f"test{letter}" / face)
                 face = f"{split}{letter}/{face}"
             moved.append(replace(row, face=face))
+    pictures = {name for row in rows if row.face for name in (stem_of(row.picture), Path(row.face).stem)}
+    if unknown := sorted(named - pictures):
+        listed = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
+        note(
+            f"preprocess.test_list: {params.test_list}: no portrait is called {listed} (names without folder and suffix)"
+        )
     return moved + [row for row in rows if row.domain == DRAWINGS]
 
 

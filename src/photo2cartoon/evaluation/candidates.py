@@ -11,6 +11,7 @@ import numpy as np
 
 from photo2cartoon import checkpoint
 from photo2cartoon.evaluation.rule import PHOTOGRAPHS, finalists
+from photo2cartoon.files import sha256_of
 from photo2cartoon.layout import SCORED_GRID
 from photo2cartoon.pictures import encode_png, grid
 from photo2cartoon.tracking import logged_models, runs
@@ -73,7 +74,8 @@ def log_candidate(whole: runs.Run, path: Path, result: dict, picture: bytes | No
         if files and picture:
             checkpoint.copy_generator(path, files, which=generator_of(result))
             (files / SCORED_GRID).write_bytes(picture)
-        made = logged_models.Checkpoint(path.name, card.step, {"step": card.step, **shown}, files)
+        which = sha256_of(checkpoint.generator_file(path, which=generator_of(result)))
+        made = logged_models.Checkpoint(path.name, card.step, {"step": card.step, **shown}, files, which)
         return logged_models.log_checkpoint(whole, made)
 
 

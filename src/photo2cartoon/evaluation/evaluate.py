@@ -78,6 +78,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
             scored[path.name] = scorer.of(generator, _way_back(path, params.generator))
         result = {
             "photographs": len(scorer.set.photos),
+            "people": len(set(scorer.set.people)),
             "splits": list(_splits(params)),
             "cartoons": len(scorer.set.cartoons),
             "generator": params.generator,

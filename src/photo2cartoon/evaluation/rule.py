@@ -27,7 +27,7 @@ PHOTOGRAPHS, CHAMPION = "photographs", "champion"  # the other rows of the score
 BETTER: Final = "better"
 WORSE: Final = "worse"
 ALIKE: Final = "cannot be told apart"
-EXCLUDED = 2.5  # percentile at either end of a 95 % interval
+LEVEL = 95.0  # percent of an interval
 
 
 @dataclass(frozen=True)
@@ -37,31 +37,42 @@ class Difference:
     Args:
         verdict: about the first one.
         value: first minus second.
-        low, high: its 95 % interval.
+        low, high: its interval.
+        level: of the interval, percent.
     """
 
     verdict: Literal["better", "worse", "cannot be told apart"]
     value: float
     low: float
     high: float
+    level: float = LEVEL
 
     def __str__(self) -> str:
-        return f"{self.verdict} ({self.value:+.4g}, 95 % {self.low:+.3g} to {self.high:+.3g})"
+        return f"{self.verdict} ({self.value:+.4g}, {self.level:.3g} % {self.low:+.3g} to {self.high:+.3g})"
 
 
-def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str) -> Difference:
-    """Compare two models by the paired bootstrap; without scores or draws of both they cannot be told apart."""
+def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str, among: int = 1) -> Difference:
+    """Compare two models by the paired bootstrap; without scores or draws of both they cannot be told apart.
+
+    Args:
+        scores, draws: as for `choose`.
+        first, second: names of the models.
+        metric: name of the metric.
+        among: number of models that the first one was chosen from on the same photographs. The best of many looks better
+            than it is, so the interval is widened (Bonferroni's correction).
+    """
     value = scores[first].get(metric, math.nan) - scores[second].get(metric, math.nan)
     one, other = (draws.get(name, {}).get(metric) for name in (first, second))
     of_draws = np.array([]) if one is None or other is None else one - other
     known = of_draws[np.isfinite(of_draws)]
     if len(known) < 2 or not math.isfinite(value):
         return Difference(ALIKE, value, -math.inf, math.inf)
-    low, high = np.percentile(known, [EXCLUDED, 100 - EXCLUDED])
+    excluded = (100 - LEVEL) / among
+    low, high = (float(end) for end in np.percentile(known, [excluded / 2, 100 - excluded / 2]))
     if high >= 0 and low <= 0:
-        return Difference(ALIKE, value, float(low), float(high))
+        return Difference(ALIKE, value, low, high, 100 - excluded)
     is_better = (high < 0) == (direction(metric) > 0)
-    return Difference(BETTER if is_better else WORSE, value, float(low), float(high))
+    return Difference(BETTER if is_better else WORSE, value, low, high, 100 - excluded)
 
 
 @dataclass(frozen=True)

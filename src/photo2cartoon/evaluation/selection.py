@@ -26,6 +26,7 @@ from photo2cartoon.progress import note
 from photo2cartoon.tracking import aliases, logged_models, registry, runs
 from photo2cartoon.tracking.lineage import kubeflow_run
 
+FEWEST_PEOPLE = 8  # below, one model in ten looks better than an equal one
 DECIDED = "champion_decided_for"  # tag of a version: hash of weights, scores and rule by which `champion` was decided
 
 
@@ -121,7 +122,8 @@ def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
     scores, draws, first = result["scores"], read_draws(scores_folder), params.rank[0]
     verdict = choose(scores, draws, params.rank, params.floors)
     path = train / CHECKPOINTS / verdict.chosen
-    against = compare(scores, draws, verdict.chosen, CHAMPION, first) if CHAMPION in scores else None
+    tried = len(verdict.reasons)
+    against = compare(scores, draws, verdict.chosen, CHAMPION, first, tried) if CHAMPION in scores else None
     measured = {
         "metric": first,
         "data_sha256": result["data_sha256"],
@@ -199,6 +201,9 @@ def _promotes(params: Select, choice: _Choice, version: int | None) -> tuple[boo
             note(f"select: {compared}: a person decides, or `p2c evaluate` again")
         return params.promote == "always", compared
     compared = f"by {params.rank[0]} {choice.against_champion} than the champion, version {current}"
+    if (people := choice.result.get("people", FEWEST_PEOPLE)) < FEWEST_PEOPLE:
+        compared += f"; {people} people are too few to tell, at least {FEWEST_PEOPLE} are needed"
+        return params.promote == "always", compared
     return params.promote == "always" or (
         params.promote == "better" and choice.against_champion.verdict == BETTER
     ), compared
@@ -207,7 +212,8 @@ def _promotes(params: Select, choice: _Choice, version: int | None) -> tuple[boo
 def _logged(stage: runs.Stage, choice: _Choice, scores_folder: Path) -> str:
     """Return the id of the checkpoint's logged model; MLflow may have lost what `evaluate` logged."""
     client = stage.whole.client
-    known = logged_models.find(client, stage.whole.run_id, choice.path.name)
+    scored = sha256_of(checkpoint.generator_file(choice.path, which=generator_of(choice.result)))
+    known = logged_models.find(client, stage.whole.run_id, choice.path.name, scored)
     if known is not None and client.list_logged_model_artifacts(known.model_id):
         return known.model_id
     picture = (scores_folder / SCORED_GRID).read_bytes()

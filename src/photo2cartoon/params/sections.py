@@ -106,7 +106,7 @@ class Select(Section):
         description="metric to select by, or several: the next one decides among checkpoints that the one before cannot"
         " tell apart; a single one is followed by identity_sface",
     )
-    floors: dict[str, float] = Field(
+    floors: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
         {}, description="worst value allowed, by metric, such as {identity_sface: 0.3, worst_identity_sface: 0.2}"
     )
     promote: Literal["better", "always", "ask"] = Field(

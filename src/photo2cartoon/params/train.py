@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from photo2cartoon.errors import UserError
 from photo2cartoon.params.section import Metric, NonNegative, Positive, Section, Share
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class LossWeights(Section):
     """Weights of the losses of the unpaired recipe; 0 switches a loss off. The defaults are photo2cartoon's."""
@@ -117,7 +119,7 @@ class Train(Section):
     )
     processes: Annotated[int, Field(ge=0)] = Field(1, description="processes on this machine; 0 means one per GPU")
     lr: Annotated[float, Field(gt=0, le=1)] = Field(1e-4, description="learning rate of Adam")
-    betas: tuple[Share, Share] = Field((0.5, 0.999), strict=False, description="betas of Adam")
+    betas: tuple[Beta, Beta] = Field((0.5, 0.999), strict=False, description="betas of Adam")
     decay: bool = Field(True, description="linear decay of the learning rate to zero over the second half of the run")
     weight_decay: NonNegative = Field(1e-4, description="weight decay of Adam")
     clip_rho: Share = Field(1.0, description="maximum of rho, which blends instance with layer normalisation")
@@ -140,7 +142,7 @@ class Train(Section):
     )
     sample_every: Positive = Field(1000, description="steps between sample grids")
     log_every: Positive = Field(10, description="steps between rows of the loss curves")
-    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0 means one per core")
+    threads: Annotated[int, Field(ge=0, le=1024)] = Field(0, description="CPU threads; 0 means one per core")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the GPU if there is one")
     loss: LossWeights = Field(LossWeights(), description="loss weights of the unpaired recipe")
     paired: Paired = Field(Paired(), description="loss weights and more of the paired recipe")

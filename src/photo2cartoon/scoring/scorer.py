@@ -83,7 +83,7 @@ class Scorer:
         drawn = self.set.drawn_style
         self._drawn = self.features(drawn) if len(drawn) > 1 else {}
         self._perceptual = _perceptual(weights) if len(self.set.drawings) else None
-        self.weights = resamples(len(self.set.photos), DRAWS)
+        self.weights = resamples(self.set.people, DRAWS)
 
     def must_have(self, metric: str) -> None:
         """Refuse a metric that cannot be measured with this dataset and these weights.

@@ -6,7 +6,7 @@ Two models scored with the same weights are compared in pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,9 +111,20 @@ class Coverage:
         return ((weights > 0).astype(float) @ self._near > 0).mean(axis=1)
 
 
-def resamples(count: int, draws: int, seed: int = 0) -> np.ndarray:
-    """Return bootstrap weights `[draws, count]`: how often each photograph was drawn with replacement."""
-    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws).astype(float)
+def resamples(people: Sequence[Hashable], draws: int, seed: int = 0) -> np.ndarray:
+    """Return bootstrap weights `[draws, n]`: how often each photograph's person was drawn with replacement.
+
+    People are drawn, not photographs: those of one person are alike, and would pass for more evidence than they are.
+
+    Args:
+        people: person of each photograph.
+        draws: number of draws.
+        seed: of the draws.
+    """
+    places = {person: place for place, person in enumerate(dict.fromkeys(people))}
+    count = len(places)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+    return drawn[:, [places[person] for person in people]].astype(float)
 
 
 def half_interval(draws: np.ndarray) -> float:

@@ -65,10 +65,16 @@ class TestSet:
             if len(images) < 2 and (style or images is photos):
                 folders = ", ".join(f"{split}{names}" for split in (splits if names == "A" else ("train", "test")))
                 raise UserError(
-                    f"{data}: {folders} hold {len(images)} pictures, scores need two or more; see evaluate.photos"
+                    f"{data}: {folders} hold {len(images)} pictures, scores need two or more: hold out more"
+                    " (preprocess.test_share, preprocess.test_list), or add photographs"
                 )
         trained_on = np.arange(len(cartoons)) < len(parts[0])
         return cls(tuple(stems), photos, drawn[:, 3:], cartoons, trained_on, load_drawings(data, "train", size))
+
+    @property
+    def people(self) -> list[str]:
+        """Person of each photograph: the part of its name before `--`."""
+        return [stem.split("--", maxsplit=1)[0] for stem in self.stems]
 
     def groups(self) -> dict[str, np.ndarray]:
         """Return who belongs to which group, bool `[n]`, for groups of three or more.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from photo2cartoon.tracking.runs import Run
 
 WHOLE_TAG = "whole"  # id of the parent run
+GENERATOR_TAG = "scored_generator_sha256"
 MODEL_TYPE = "photograph to cartoon"
 
 
@@ -20,12 +21,14 @@ class Checkpoint(NamedTuple):
         step: training step.
         params: parameters to show.
         files: folder with its files, or None.
+        generator: sha256 of the generator that was scored; empty for what has none. A checkpoint has two, raw and averaged.
     """
 
     name: str
     step: int
     params: Mapping[str, Any]
     files: Path | None = None
+    generator: str = ""
 
 
 def log_checkpoint(whole: Run, made: Checkpoint) -> str:
@@ -41,14 +44,14 @@ def log_checkpoint(whole: Run, made: Checkpoint) -> str:
     from mlflow.entities import LoggedModelOutput
 
     client, run_id = whole.client, whole.run_id
-    known = find(client, run_id, made.name)
+    known = find(client, run_id, made.name, made.generator)
     if known is None:
         number = client.get_run(run_id).info.experiment_id
         known = client.create_logged_model(
             number,
             made.name,
             run_id,
-            tags={WHOLE_TAG: run_id},
+            tags={WHOLE_TAG: run_id, GENERATOR_TAG: made.generator},
             params={key: str(value) for key, value in made.params.items()},
             model_type=MODEL_TYPE,
         )
@@ -59,11 +62,11 @@ def log_checkpoint(whole: Run, made: Checkpoint) -> str:
     return known.model_id
 
 
-def find(client: Any, whole: str, name: str) -> Any | None:
-    """Return the model of this name that was logged for a parent run, or None."""
+def find(client: Any, whole: str, name: str, generator: str) -> Any | None:
+    """Return the model of this name and generator that was logged for a parent run, or None."""
     number = client.get_run(whole).info.experiment_id
     found = client.search_logged_models([number], filter_string=f"tags.{WHOLE_TAG} = '{whole}' AND name = '{name}'")
-    return next(iter(found), None)
+    return next((model for model in found if model.tags.get(GENERATOR_TAG, "") == generator), None)
 
 
 def log_scores(run: Run, model_id: str, step: int, scores: Mapping[str, float], dataset: Any) -> None:

@@ -53,8 +53,7 @@ def train_or_resume(params: Train, data: Path, weights: Path, out: Path, runs: P
         UserError: as for `train`, or another process is training this run.
     """
     identity = _identity(params, data, weights)
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    folder = runs / name
+    folder = runs / _name(identity)
     run = folder / RUN_FOLDER
     with _held(folder):
         _leave_others(runs, folder, identity)
@@ -75,6 +74,15 @@ def train_or_resume(params: Train, data: Path, weights: Path, out: Path, runs: P
             link_folder(run, partial)
         (folder / FINISHED).touch()
     return list_checkpoints(out / CHECKPOINTS)[-1]
+
+
+def training_name(params: Train, data: Path, weights: Path) -> str:
+    """Return the name of a run, the same in whichever pod it resumes: a hash of its parameters, images, weights and code."""
+    return _name(_identity(params, data, weights))
+
+
+def _name(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _identity(params: Train, data: Path, weights: Path) -> dict[str, Any]:

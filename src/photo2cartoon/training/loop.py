@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 
-from photo2cartoon.checkpoint import list_checkpoints, step_of
+from photo2cartoon.checkpoint import list_checkpoints, read_card, step_of
 from photo2cartoon.cores import usable_cores
 from photo2cartoon.dataset.faces import faces_fingerprint
-from photo2cartoon.errors import UserError
+from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.layout import CHECKPOINTS, STATE
 from photo2cartoon.params import Train
 from photo2cartoon.progress import bar, note
 from photo2cartoon.scoring.names import check_training_score
 from photo2cartoon.scoring.scorer import Scorer
+from photo2cartoon.tracking.runs import flatten
 from photo2cartoon.training import checkpoint
 from photo2cartoon.training.checkpoint_manager import CheckpointManager
 from photo2cartoon.training.distributed import RETRY, ProcessGroup, in_group, init, launch, local_size
@@ -61,9 +62,16 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
     group = init(device)
     try:
         if storage:
+            if group.is_main:
+                storage.must_be_writable()
             _restore(storage, out, group)
         with GracefulShutdown() as shutdown:
             return _train(params, data, weights, out, resume, group, shutdown, storage)
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            f"train: the GPU's memory is full: raise train.accumulate, set train.recompute, or lower train.batch"
+            f" ({first_line(error)[:120]})"
+        ) from None
     except OSError as error:
         raise UserError(f"{error.filename or out}: {error.strerror or error}") from None
     finally:
@@ -88,6 +96,10 @@ def _train(
     scorer = _make_scorer(params, data, weights, group)
     manager = CheckpointManager(out / CHECKPOINTS, params)
     done = _resume(state, out, resume)
+    if group.average(torch.tensor([float(done)], device=group.device)).item() != done:
+        raise UserError(
+            f"train: this process resumes at step {done}, another one at another step: a state cannot be read", RETRY
+        )
     if done > params.steps:
         raise UserError(f"{out}: is at step {done} already; train.steps is {params.steps}")
     if group.any(group.is_main and manager.should_stop()):
@@ -211,8 +223,15 @@ def pick_device(name: str) -> torch.device:
 
 
 def count_processes(params: Train, device: torch.device) -> int:
-    """The number of processes that `train.processes` selects on this machine; 0 means one per GPU."""
-    return params.processes or max(1, torch.cuda.device_count() if device.type == "cuda" else 1)
+    """The number of processes that `train.processes` selects on this machine; 0 means one per GPU.
+
+    Raises:
+        UserError: there are fewer GPUs than processes.
+    """
+    gpus = torch.cuda.device_count() if device.type == "cuda" else None
+    if gpus is not None and params.processes > gpus:
+        raise UserError(f"train.processes: {params.processes}, but torch sees {gpus} GPUs here; 0 means one for each")
+    return params.processes or max(1, gpus or 1)
 
 
 def _resume(state: State, out: Path, resume: bool) -> int:
@@ -229,6 +248,7 @@ def _resume(state: State, out: Path, resume: bool) -> int:
         except UserError as error:
             damaged[path] = error
             continue
+        _note_changes(read_card(path).train, state.params, done)
         for other, reason in damaged.items():
             note(f"skipped a damaged checkpoint: {reason}")
             if state.group.is_main:  # later stages take every step-* folder for an intact checkpoint
@@ -241,6 +261,14 @@ def _resume(state: State, out: Path, resume: bool) -> int:
         missing = f"; not in it, so randomly initialised: {', '.join(fresh)}" if fresh else ""
         note(f"starts from {state.params.start_from}{missing}")
     return 0
+
+
+def _note_changes(before: Train, now: Train, step: int) -> None:
+    """Note which parameters a run continues with that are not those of its checkpoint."""
+    old, new = (flatten(params.model_dump(mode="json", exclude=params.unused)) for params in (before, now))
+    changed = [f"{key} {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
+    if changed:
+        note(f"train: resumes at step {step} with other parameters than before: {', '.join(changed)}")
 
 
 def _make_scorer(params: Train, data: Path, weights: Path, group: ProcessGroup) -> Scorer | None:

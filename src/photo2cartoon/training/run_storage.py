@@ -20,6 +20,7 @@ from photo2cartoon.layout import CARD, CHECKPOINTS, RUN, SAMPLES, STATE, STATS
 from photo2cartoon.progress import note
 from photo2cartoon.urls import as_user_error, file_system
 
+PROBE = ".writable"
 KEEP = 2  # states: the newest, and one before it in case the newest is damaged
 
 
@@ -37,6 +38,16 @@ class RunStorage:
         self.url = url.rstrip("/")
         with as_user_error(self.url, "cannot be used"):
             self._system, self._root = file_system(self.url)
+
+    def must_be_writable(self) -> None:
+        """Write and remove a small object, before hours of training that could not be kept.
+
+        Raises:
+            UserError: the storage cannot be written.
+        """
+        with as_user_error(self.url, "cannot be written"):
+            self._system.pipe_file(self._in(PROBE), b"")
+            self._system.rm_file(self._in(PROBE))
 
     def restore(self, run: Path, states: bool = True, results: bool = True) -> None:
         """Download states and results into a run's folder; files that are there already are replaced.
