@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from photo2cartoon.cli.common import STAGES, app
+from photo2cartoon.cli.common import MODELS, app
 
 style = typer.Typer(help="Make a project for a style of your own.", no_args_is_help=True)
-app.add_typer(style, name="style", rich_help_panel=STAGES)
+app.add_typer(style, name="style", rich_help_panel=MODELS)
 
 
 @style.command()

@@ -173,7 +173,7 @@ def _initialised(repository: Path | str) -> Storage:
     if not target.is_initialised():
         raise UserError(
             f"{repository}: is not the model repository: it has no {GENERATOR}/{CONFIG}, or is of an earlier release;"
-            " --init puts this release's there"
+            " `p2c promote --init` puts this release's there"
         )
     return target
 
