@@ -54,7 +54,7 @@ def main() -> None:
         if name not in MAKERS:
             raise UserError(f"--makers: '{name}' is none of {', '.join(MAKERS)}")
         detector, landmarks = MAKERS[name]
-        makers[name] = PortraitMaker.from_weights(options.weights, landmarks, 16, True, detector)
+        makers[name] = PortraitMaker.from_weights(options.weights, landmarks=landmarks, min_face=16, detector=detector)
     found_paths = (path for path in sorted(options.photos.rglob("*")) if path.suffix.lower() in SUFFIXES)
     paths = list(found_paths)[: options.limit]
     if not paths:

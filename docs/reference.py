@@ -138,7 +138,9 @@ def _command(names: tuple[str, ...], command: Any) -> Iterator[str]:
 
 def _metavar(argument: Any) -> str:
     name = argument.metavar or argument.name.upper()
-    return (name if argument.required else f"[{name}]") + ("…" if argument.nargs == -1 and not name.endswith("…") else "")
+    return (name if argument.required else f"[{name}]") + (
+        "…" if argument.nargs == -1 and not name.endswith("…") else ""
+    )
 
 
 def _cell(text: str | None) -> str:

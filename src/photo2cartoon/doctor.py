@@ -24,7 +24,7 @@ TOOLS = {
     "docker": "no images: make team, image-test and compose-test",
     "kubectl": "no cluster: applying kubernetes/, make train-job",
     "chromium": "tests with a browser and make screenshots are skipped",
-    "nvidia-smi": "no GPU: fine-tuning takes minutes to hours, training from nothing weeks; drawing takes 25 ms to 0.3 s a portrait",
+    "nvidia-smi": "no GPU: fine-tuning takes minutes to hours, training from nothing weeks; drawing takes 25 to 300 ms",
 }
 # What `pip install .` leaves out.
 PACKAGES = {"torch": "checkpoints and training", "dvc": "versions", "mlflow": "runs", "gradio": "the page"}
@@ -89,7 +89,9 @@ def _python() -> Finding:
     return (
         Finding(OK, "Python", said)
         if sys.version_info[:2] == (3, 11)
-        else Finding(LACKS, "Python", f"{said}: drawing was tried with 3.12 and 3.13, everything else was tested with 3.11 only")
+        else Finding(
+            LACKS, "Python", f"{said}: drawing was tried with 3.12 and 3.13, everything else was tested with 3.11 only"
+        )
     )
 
 

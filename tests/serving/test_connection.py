@@ -138,7 +138,9 @@ def test_files_that_cannot_be_used_are_named_before_anything_starts(certificates
     ):
         with pytest.raises(UserError, match=said):
             tls_options(files)
-    http_too = Server(repository, tmp_path, Ports.free(), weights, None, "0.0.0.0", http=True, tls=(certificate, key))
+    http_too = Server(
+        repository, tmp_path, Ports.free(), weights, None, host="0.0.0.0", http=True, tls=(certificate, key)
+    )
     with pytest.raises(UserError, match="Triton has no TLS for HTTP"):
         http_too.start()
 

@@ -39,7 +39,7 @@ def second(server, repository, weights, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, KEY)
         ports = dataclasses.replace(server.ports)
-        with Server(repository, tmp_path_factory.mktemp("second"), ports, weights, None, "127.0.0.2") as running:
+        with Server(repository, tmp_path_factory.mktemp("second"), ports, weights, None, host="127.0.0.2") as running:
             yield running
 
 

@@ -28,6 +28,7 @@ from photo2cartoon.layout import GRAPH
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.portrait import PortraitMaker, align, decode, find, maker, mediapipe
 from photo2cartoon.portrait.background import COLOUR
+from photo2cartoon.portrait.boxes import SAME_FACE
 from photo2cartoon.portrait.decode import MIN_SIDE
 from photo2cartoon.portrait.litert import Network
 from photo2cartoon.provenance.mark import Mark
@@ -39,7 +40,6 @@ SETTINGS = "photo2cartoon.json"  # what the page reads first; it marks a folder 
 DEFAULT = "slim"
 RUNTIME, RUNTIME_WASM = "onnxruntime_web", "onnxruntime_web_wasm"
 NETWORKS = {"detector": "mediapipe_detector", "mesh": "mediapipe_mesh", "segmenter": "selfie_segmentation"}
-OVERLAP = 0.3  # from which on two boxes of the detector are one face
 
 
 def write_page(
@@ -144,7 +144,7 @@ def _constants(portrait: PortraitParams) -> dict[str, Any]:
             "upright": mediapipe.UPRIGHT,
             "padding": mediapipe.PADDING,
             "tile": mediapipe.TILE,
-            "overlap": OVERLAP,
+            "overlap": SAME_FACE,
         },
         "mesh": {
             "region": mediapipe.REGION,

@@ -300,7 +300,19 @@ def serve(
         wait_for_version(storage_at(served))
     ports = Ports(grpc_port, http_port, metrics_port)
     with Server(
-        served, run_folder, ports, weights, params, host, http, use, waiting, tls, token, runner, log
+        served,
+        run_folder,
+        ports,
+        weights,
+        params,
+        host=host,
+        http=http,
+        profile=use,
+        waiting=waiting,
+        tls=tls,
+        token=token,
+        backend=runner,
+        log=log,
     ) as server:
         place = server.grpc.removeprefix(SECURE).split(":")[0]
         typer.echo(

@@ -184,7 +184,9 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
-    def _pseudo_has_others(self) -> Train:
-        if self.recipe == "paired" and self.paired.pseudo and not self.paired.others:
-            raise ValueError("paired.pseudo needs paired.others: photographs without a drawing per step")
+    def _others_are_given(self) -> Train:
+        if self.recipe == "paired" and not self.paired.others:
+            for key in ("pseudo", "face_id"):
+                if getattr(self.paired, key):
+                    raise ValueError(f"paired.{key} needs paired.others: photographs without a drawing per step")
         return self

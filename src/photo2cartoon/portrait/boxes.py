@@ -9,6 +9,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+SAME_FACE = 0.3  # overlap of two boxes, from which on they are one face
+
 
 @dataclass(frozen=True)
 class Box:
@@ -104,10 +106,10 @@ def _area(edges: Sequence[float]) -> float:
     return float((edges[2] - edges[0]) * (edges[3] - edges[1]))
 
 
-def without_duplicates(boxes: Sequence[Box], limit: float = 0.3) -> list[Box]:
-    """Keep the surest of boxes that overlap by more than `limit`, the surest first."""
+def without_duplicates(boxes: Sequence[Box]) -> list[Box]:
+    """Keep the surest of boxes that overlap by more than `SAME_FACE`, the surest first."""
     kept: list[Box] = []
     for box in sorted(boxes, key=lambda box: -box.score):
-        if all(overlap(box.edges, other.edges) <= limit for other in kept):
+        if all(overlap(box.edges, other.edges) <= SAME_FACE for other in kept):
             kept.append(box)
     return kept

@@ -41,8 +41,8 @@ def _between_colours(mask: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     low, high = cv2.erode(alpha, around), cv2.dilate(alpha, around)
     radius = max(1, round(NEAR * side))
-    person, near_person = _mean_colour(image, np.clip(10 * low - 9, 0, 1), radius)
-    background, near_background = _mean_colour(image, np.clip(1 - 10 * high, 0, 1), radius)
+    person, near_person = _mean_colour(image, np.clip(10 * low - 9, 0, 1), radius)  # all but surely the person
+    background, near_background = _mean_colour(image, np.clip(1 - 10 * high, 0, 1), radius)  # or background
     difference = person - background
     squared = (difference**2).sum(axis=-1)
     share = ((image - background) * difference).sum(axis=-1) / (squared + 1)

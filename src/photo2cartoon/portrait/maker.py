@@ -88,22 +88,23 @@ class PortraitMaker:
     def from_weights(
         cls,
         weights: Path | str,
+        *,
+        detector: str = "mediapipe",
         landmarks: str = "mediapipe",
+        segmentation: str = "selfie",
         min_face: int = 64,
         check: bool = True,
-        detector: str = "mediapipe",
-        segmentation: str = "selfie",
         threads: int = 2,
     ) -> PortraitMaker:
         """Build a portrait maker from the files in a weights folder.
 
         Args:
             weights: folder that the `assets` stage filled.
+            detector: `mediapipe`, `hog`, `mmod`, `sfd` or `blazeface`.
             landmarks: `mediapipe`, `dlib` or `face-alignment`.
+            segmentation: `selfie`, `sinet` or `photo2cartoon`.
             min_face: as above.
             check: verify the files' hashes; turn off only if the caller has just done so.
-            detector: `mediapipe`, `hog`, `mmod`, `sfd` or `blazeface`.
-            segmentation: `selfie`, `sinet` or `photo2cartoon`.
             threads: CPU threads of the networks that can use several.
 
         Raises:
@@ -121,8 +122,15 @@ class PortraitMaker:
     @classmethod
     def from_params(cls, weights: Path | str, portrait: Choice, check: bool = True, threads: int = 2) -> PortraitMaker:
         """Build a portrait maker as the `portrait` section of params.yaml configures it."""
-        models = portrait.detector, portrait.segmentation
-        return cls.from_weights(weights, portrait.landmarks, portrait.min_face, check, *models, threads)
+        return cls.from_weights(
+            weights,
+            detector=portrait.detector,
+            landmarks=portrait.landmarks,
+            segmentation=portrait.segmentation,
+            min_face=portrait.min_face,
+            check=check,
+            threads=threads,
+        )
 
     def __call__(self, rgb: np.ndarray, size: int | None = SIZE) -> Portrait:
         """Make the portrait of the largest face.

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from photo2cartoon.portrait.align import eye_angle
-from photo2cartoon.portrait.boxes import Box, overlap, rotated, turned_back, without_duplicates
+from photo2cartoon.portrait.boxes import SAME_FACE, Box, overlap, rotated, turned_back, without_duplicates
 from photo2cartoon.portrait.litert import Network
 
 # The detector divides its image into a grid; it answers for each cell with a score, a box and six points.
@@ -222,7 +222,7 @@ def _merged(places: np.ndarray, scores: np.ndarray) -> list[Box]:
     half = places[:, 1] / 2
     edges = np.hstack([places[:, 0] - half, places[:, 0] + half])
     while order:
-        same = [index for index in order if overlap(edges[order[0]], edges[index]) > 0.3]
+        same = [index for index in order if overlap(edges[order[0]], edges[index]) > SAME_FACE]
         (x, y), (width, height), right, left, *_ = np.average(places[same], axis=0, weights=scores[same])
         angle = float(np.arctan2(left[1] - right[1], left[0] - right[0]))
         score = float(scores[order[0]])

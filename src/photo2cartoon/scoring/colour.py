@@ -9,10 +9,10 @@ from torch import Tensor
 
 from photo2cartoon.networks.crop import crop_face
 
-# Individual typology angle, degrees (Chardon et al., 1991; six classes of Del Bino and Bernerd, 2013, merged in pairs).
 # Places of the top of the head (hair, a headscarf, or skin) and of clothes, as shares of the portrait's side: the columns of
 # the head and the height below its top; the height above the bottom. A pixel is the person's if it is darker than this.
 TOP_LEFT, TOP_RIGHT, TOP_HEIGHT, CLOTHES_HEIGHT, NOT_WHITE = 0.35, 0.65, 0.12, 0.06, 0.96
+# Individual typology angle, degrees (Chardon et al., 1991; six classes of Del Bino and Bernerd, 2013, merged in pairs).
 TONES = {"light": (41.0, 90.0), "medium": (10.0, 41.0), "dark": (-90.0, 10.0)}
 
 

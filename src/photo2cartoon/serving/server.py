@@ -83,6 +83,7 @@ class Server:
         ports: Ports,
         weights: Path,
         params: Path | None,
+        *,
         host: str = LOOPBACK,
         http: bool | None = None,
         profile: Profile = LATENCY,
