@@ -30,6 +30,7 @@ from photo2cartoon.training.loop import train
 from tests.browser import chromium
 from tests.conftest import ROOT
 from tests.mlflow_server import mlflow_server
+from tests.registered import register
 
 MODEL = "photo2cartoon"
 # What an administrator of MLflow sets to let it call addresses of the own network.
@@ -218,6 +219,21 @@ def test_the_versions_are_listed_with_who_serves_them(team, p2c):
 def test_an_empty_registry_is_named(p2c, tmp_path):
     done = p2c("versions", "--repository", tmp_path, code=1, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/none.db")
     assert "has no version of 'photo2cartoon': `dvc repro` registers one" in done.stderr
+
+
+def test_a_version_that_somebody_elses_promotion_hid_is_deployed_again():
+    register("hidden", generator_sha256="1")
+    aliases.set_champion("hidden", 1)
+    deployed, serves = [], iter((True, False, True))
+    follower = Follower("here", "hidden", lambda: deployed.append(1) or 1, lambda _: next(serves))
+    for expected in (
+        1,
+        1,
+        2,
+        2,
+    ):  # deployed; as it should be; another version is served: deployed again; as it should be
+        follower.look()
+        assert len(deployed) == expected
 
 
 def test_while_mlflow_is_away_what_is_served_stays(tmp_path, monkeypatch, capsys):

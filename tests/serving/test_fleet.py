@@ -69,8 +69,9 @@ def test_every_server_draws_with_the_new_version(server, second, repository, ver
     aliases.set_champion("served", first)
     assert promote(repository, MODEL, server.grpc) == first
     assert drawing(server, second) == [str(first), str(newer)]
-    Fleet(name).catch_up(first)
+    assert Fleet(name).catch_up(first)
     assert drawing(server, second) == [str(first)] * 2
+    assert not Fleet(name).catch_up(newer)  # which the repository does not have as its newest
 
 
 def test_a_server_that_is_away_is_left_out(server, monkeypatch, capsys):

@@ -28,7 +28,7 @@ def follow(
     deploy: Callable[[], int],
     every: float,
     webhook: str | None = None,
-    catch_up: Callable[[int], None] | None = None,
+    catch_up: Callable[[int], bool] | None = None,
     interrupt: bool = False,
 ) -> None:
     """Deploy what `champion` points at, now and whenever it is moved, until SIGTERM or Ctrl-C.
@@ -43,7 +43,8 @@ def follow(
         deploy: deploys the champion and returns its version; raises UserError if it cannot.
         every: seconds between looks at MLflow.
         webhook: address at which MLflow's server reaches this process, so that it looks at once; None only polls.
-        catch_up: called at every look with the version that is deployed, for servers that came later.
+        catch_up: called at every look with the version that is deployed, for servers that came later; returns whether all
+            serve it. If not, somebody else has promoted another version meanwhile, and it is deployed again.
         interrupt: whether SIGTERM and Ctrl-C end `deploy` in the middle, by SystemExit; otherwise it ends first.
 
     Raises:
@@ -78,7 +79,7 @@ class Follower:
     """
 
     def __init__(
-        self, place: str, model: str, deploy: Callable[[], int], catch_up: Callable[[int], None] | None = None
+        self, place: str, model: str, deploy: Callable[[], int], catch_up: Callable[[int], bool] | None = None
     ) -> None:
         self.place, self.model, self._deploy, self._catch_up = place, model, deploy, catch_up
         self._deployed: str | None = None
@@ -97,9 +98,8 @@ class Follower:
         if state is None:
             self._say(f"promote: {self.model} has no champion; the served version is unchanged")
             return
-        if state == self._deployed and not self._failed:
-            if self._catch_up:
-                self._catch_up(int(state.split()[0]))
+        is_deployed = state == self._deployed and not self._failed
+        if is_deployed and (not self._catch_up or self._catch_up(int(state.split()[0]))):
             return
         if state == self._failed and (self._final or time.monotonic() - self._tries < RETRY_SECONDS):
             return

@@ -74,18 +74,26 @@ class Fleet:
         """
         self._all(lambda control: control.reload(model))
 
-    def catch_up(self, version: int) -> None:
-        """Make every server that draws with another version load its repository's; those that do not answer are left out."""
+    def catch_up(self, version: int) -> bool:
+        """Make every server that draws with another version load its repository's; those that do not answer are left out.
+
+        Returns:
+            Whether no server draws with another version then: if one does, its repository holds another as its newest.
+        """
+        caught_up = True
         for control in self.controls():
             try:
                 if control.served(GENERATOR) != version:
                     control.reload(GENERATOR)
-                    note(f"promote: {control.server}: reloaded, now serves version {version}")
+                    now = control.served(GENERATOR)
+                    caught_up = caught_up and now == version
+                    note(f"promote: {control.server}: reloaded, now serves version {now}")
             except UserError as error:
                 logged = str(error)
                 if logged != self._said:
                     note(f"promote: {logged}; it is left out")
                     self._said = logged
+        return caught_up
 
     def _all(self, act: Callable[[Control], object]) -> None:
         controls, lost = self.controls(), list[UserError]()
