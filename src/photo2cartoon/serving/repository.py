@@ -200,7 +200,7 @@ def rollback(repository: Path | str, params: Select, server: str | None = None, 
         UserError: there is no previous version.
     """
     _initialised(repository)  # before anything is changed
-    if server and aliases.find_alias(params.model_name, aliases.PREVIOUS) is not None:
+    if server:
         Fleet(server, key).check()
     aliases.begin_rollback(params.model_name, str(storage_at(repository)))
     return promote(repository, params, server, key)

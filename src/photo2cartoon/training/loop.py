@@ -248,7 +248,8 @@ def _resume(state: State, out: Path, resume: bool) -> int:
         except UserError as error:
             damaged[path] = error
             continue
-        _note_changes(read_card(path).train, state.params, done)
+        if state.group.is_main:
+            _note_changes(read_card(path).train, state.params, done)
         for other, reason in damaged.items():
             note(f"skipped a damaged checkpoint: {reason}")
             if state.group.is_main:  # later stages take every step-* folder for an intact checkpoint
