@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from photo2cartoon.layout import SCORES_TABLE
 
+if TYPE_CHECKING:
+    from photo2cartoon.evaluation.result import Result
 
-def show_scores(result: dict, out: Path) -> None:
+
+def show_scores(result: Result, out: Path) -> None:
     """Print a row for each metric, and a column for each of at most six models: the others are in the table's file."""
     from rich.box import SIMPLE
     from rich.console import Console

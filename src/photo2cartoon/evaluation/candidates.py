@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from photo2cartoon import checkpoint
+from photo2cartoon.evaluation.result import Result
 from photo2cartoon.evaluation.rule import PHOTOGRAPHS, finalists
 from photo2cartoon.files import sha256_of
 from photo2cartoon.layout import SCORED_GRID
@@ -19,7 +20,7 @@ from photo2cartoon.tracking.datasets import portraits
 
 
 def log_candidates(
-    stage: runs.Stage, found: list[Path], dataset: Any, result: dict, rows: dict[str, list[np.ndarray]]
+    stage: runs.Stage, found: list[Path], dataset: Any, result: Result, rows: dict[str, list[np.ndarray]]
 ) -> None:
     """Log every checkpoint as a model with its scores; those that are the best by some metric with their files too.
 
@@ -46,19 +47,19 @@ def log_candidates(
     )
 
 
-def log_baseline(stage: runs.Stage, result: dict, dataset: Any) -> None:
+def log_baseline(stage: runs.Stage, result: Result, dataset: Any) -> None:
     """Log the photographs themselves as a model that does nothing: what scores no better has learnt nothing."""
     model = logged_models.log_checkpoint(stage.whole, logged_models.Checkpoint(PHOTOGRAPHS, 0, {"step": 0}))
     logged_models.log_scores(stage.run, model, 0, shown_scores(result["scores"][PHOTOGRAPHS]), dataset)
 
 
-def scored_dataset(data: Path, result: dict) -> Any:
+def scored_dataset(data: Path, result: Result) -> Any:
     """Describe for MLflow what the scores were measured on."""
     counts = {"photographs": result["photographs"], "cartoons": result["cartoons"]}
     return portraits(data, result["data_sha256"], "+".join(result["splits"]), counts)
 
 
-def log_candidate(whole: runs.Run, path: Path, result: dict, picture: bytes | None) -> str:
+def log_candidate(whole: runs.Run, path: Path, result: Result, picture: bytes | None) -> str:
     """Log a checkpoint as a model, unless it is logged already; return the model's id.
 
     Args:
@@ -79,7 +80,7 @@ def log_candidate(whole: runs.Run, path: Path, result: dict, picture: bytes | No
         return logged_models.log_checkpoint(whole, made)
 
 
-def generator_of(result: dict) -> str:
+def generator_of(result: Result) -> str:
     """Return which generators were scored; the previous release stored this as `weights: average` or `raw`."""
     return result.get("generator") or {"average": "ema", "raw": "raw"}[result["weights"]]
 

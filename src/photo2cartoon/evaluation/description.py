@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from photo2cartoon.evaluation.result import Result
 from photo2cartoon.evaluation.rule import CHAMPION, PHOTOGRAPHS
 from photo2cartoon.layout import SCORED_GRID
 from photo2cartoon.scoring.metrics import METRICS, WORST, direction
@@ -15,7 +16,7 @@ def describe_version(
     checkpoint: str,
     title: str,
     rank: Sequence[str],
-    result: Mapping,
+    result: Result,
     reasons: Mapping[str, str],
     compared: str,
 ) -> str:
@@ -43,7 +44,7 @@ def describe_version(
     return "\n\n".join(part for part in text if part)
 
 
-def score_table(result: Mapping, models: Sequence[str]) -> str:
+def score_table(result: Result, models: Sequence[str]) -> str:
     """Return a table of all scores of a few models, those of them that were scored."""
     scores = result["scores"]
     shown = [name for name in models if name in scores]
@@ -56,7 +57,7 @@ def score_table(result: Mapping, models: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def choice_table(result: Mapping, rank: Sequence[str], reasons: Mapping[str, str]) -> str:
+def choice_table(result: Result, rank: Sequence[str], reasons: Mapping[str, str]) -> str:
     """Return a table of all checkpoints with the scores that decide, and why each was or was not chosen."""
     lines = [f"| checkpoint | {' | '.join(rank)} | |", "|---" * (len(rank) + 2) + "|"]
     for name, reason in sorted(reasons.items()):
@@ -65,17 +66,17 @@ def choice_table(result: Mapping, rank: Sequence[str], reasons: Mapping[str, str
     return "\n".join(lines)
 
 
-def cell(scores: Mapping[str, float], metric: str, result: Mapping) -> str:
-    """Format a score with its interval; a kernel distance also as its share of the photographs' own distance."""
+def cell(scores: Mapping[str, float], metric: str, result: Result | None = None) -> str:
+    """Format a score with its interval; with the evaluation, a kernel distance also as its share of the photographs' own."""
     value, half = scores.get(metric, math.nan), scores.get(f"{metric}_interval")
     if not math.isfinite(value):
         return ""
-    share = share_of(value, metric, result)
+    share = None if result is None else share_of(value, metric, result)
     text = f"{value:.4g}" + (f" ± {half:.2g}" if half is not None and math.isfinite(half) else "")
     return text + (f" ({share:.0%})" if share is not None else "")
 
 
-def share_of(value: float, metric: str, result: Mapping) -> float | None:
+def share_of(value: float, metric: str, result: Result) -> float | None:
     """Return a kernel distance as a share: 0 for what cannot be told from the style, 1 for the unchanged photographs."""
     floor = (result.get("floors") or {}).get(metric)
     if floor is None or not math.isfinite(floor):
@@ -84,7 +85,7 @@ def share_of(value: float, metric: str, result: Mapping) -> float | None:
     return max(0.0, value - floor) / whole if whole > 0 else None
 
 
-def _note(result: Mapping) -> str:
+def _note(result: Result) -> str:
     on = f"On {result['photographs']} photographs ({'+'.join(result['splits'])}), ± half of the 95 % interval."
     shares = " In brackets: 0 % equals the style's own cartoons, 100 % the unchanged photographs."
     trained = "".join(

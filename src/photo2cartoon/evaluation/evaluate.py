@@ -17,6 +17,7 @@ from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.bootstrap_draws import write_draws
 from photo2cartoon.evaluation.candidates import log_candidates, scored_dataset
+from photo2cartoon.evaluation.result import Result
 from photo2cartoon.evaluation.rule import CHAMPION, PHOTOGRAPHS, STEP
 from photo2cartoon.files import read_json, write_json
 from photo2cartoon.layout import (
@@ -42,7 +43,9 @@ SHOWN = 8
 TRAINED_ON = {"dlib": "identity_dlib", "mobilefacenet-128": "identity_mobilefacenet"}
 
 
-def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path, select: Select | None = None) -> dict:
+def evaluate(
+    params: Evaluate, train: Path, data: Path, weights: Path, out: Path, select: Select | None = None
+) -> Result:
     """Score every checkpoint of a training run by every metric of the registry (`scoring.metrics`).
 
     The photographs themselves are scored as a baseline: a checkpoint that scores no better has learnt nothing. The
@@ -76,7 +79,7 @@ def evaluate(params: Evaluate, train: Path, data: Path, weights: Path, out: Path
         for path in bar(found, desc="evaluate", unit="checkpoint"):
             generator = checkpoint.load_generator(path, which=params.generator)
             scored[path.name] = scorer.of(generator, _way_back(path, params.generator))
-        result = {
+        result: Result = {
             "photographs": len(scorer.set.photos),
             "people": len(set(scorer.set.people)),
             "splits": list(_splits(params)),

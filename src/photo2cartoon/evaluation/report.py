@@ -12,9 +12,10 @@ from typing import Any
 
 from photo2cartoon.atomic import atomic_write
 from photo2cartoon.evaluation.description import cell
+from photo2cartoon.evaluation.result import Result, read_result
 from photo2cartoon.evaluation.rule import CHAMPION, PHOTOGRAPHS, STEP
 from photo2cartoon.files import read_json
-from photo2cartoon.layout import CURVES, RUN, SCORED_GRID, SCORES, SELECTION
+from photo2cartoon.layout import CURVES, RUN, SCORED_GRID, SELECTION
 from photo2cartoon.scoring.metrics import METRICS, WORST, direction
 from photo2cartoon.tracking.client import link
 
@@ -38,7 +39,7 @@ def write_report(scores: Path, out: Path, train: Path | None = None, selected: M
         train: output folder of the `train` stage, for its curves; None leaves them out.
         selected: contents of `selection.json`; None leaves the choice out.
     """
-    result = read_json(scores / SCORES, "`p2c evaluate` writes it")
+    result = read_result(scores)
     info = read_json(train / RUN) if train and (train / RUN).is_file() else {}
     title = info.get("title", "Scores of the checkpoints")
     checkpoints = [name for name in result["scores"] if name.startswith(STEP)]
@@ -92,7 +93,7 @@ def report(scores: Path, train: Path, selected: Path, out: Path) -> None:
     write_report(scores, out, train, read_json(selected / SELECTION, "`p2c select` writes it"))
 
 
-def _choice(result: Mapping, selected: Mapping[str, Any]) -> list[str]:
+def _choice(result: Result, selected: Mapping[str, Any]) -> list[str]:
     state = "is the champion" if selected["champion"] else "is a candidate: a person may make it champion in MLflow"
     metric = selected["metric"]
     rows = [
@@ -111,7 +112,7 @@ def _choice(result: Mapping, selected: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _scores(result: Mapping, shown: str) -> str:
+def _scores(result: Result, shown: str) -> str:
     models = [name for name in (shown, CHAMPION, PHOTOGRAPHS) if name in result["scores"]]
     heads = [f"champion (version {result['champion']})" if name == CHAMPION else name for name in models]
     rows = []
@@ -134,19 +135,19 @@ def _scores(result: Mapping, shown: str) -> str:
     return _table(["score", *heads, "better", "what"], rows) + note
 
 
-def _groups(result: Mapping, shown: str) -> list[str]:
+def _groups(result: Result, shown: str) -> list[str]:
     by_group = result.get("by_group", {}).get(shown) or {}
     metrics = [m for m in METRICS if any(m in scores for scores in by_group.values())]
     if not metrics:
         return []
     rows = [
-        ([f"{group} ({result['groups'][group]})", *(cell(scores, metric, {}) for metric in metrics)], "")
+        ([f"{group} ({result['groups'][group]})", *(cell(scores, metric) for metric in metrics)], "")
         for group, scores in by_group.items()
     ]
     return [f"<h2>By group: {html.escape(shown)}</h2>", _table(["group (photographs)", *metrics], rows)]
 
 
-def _first(result: Mapping, selected: Mapping[str, Any] | None) -> list[str]:
+def _first(result: Result, selected: Mapping[str, Any] | None) -> list[str]:
     """Return the metrics whose curves are shown."""
     wanted = [selected["metric"] if selected else "", "kernel_efficientnet", "identity_sface", "skin_colour"]
     known = {metric for scores in result["scores"].values() for metric in scores}

@@ -18,9 +18,10 @@ from photo2cartoon.atomic import atomic_dir
 from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.evaluation.candidates import generator_of, log_candidate, scored_dataset, shown_scores
 from photo2cartoon.evaluation.description import describe_version
+from photo2cartoon.evaluation.result import Result, read_result
 from photo2cartoon.evaluation.rule import BETTER, CHAMPION, PHOTOGRAPHS, Difference, choose, compare
 from photo2cartoon.files import read_json, sha256_of, write_json
-from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, DATA, RUN, SCORED_GRID, SCORES, SELECTION
+from photo2cartoon.layout import CARTOON_GENERATOR, CHECKPOINTS, DATA, RUN, SCORED_GRID, SELECTION
 from photo2cartoon.params import Select
 from photo2cartoon.progress import note
 from photo2cartoon.tracking import aliases, logged_models, registry, runs
@@ -105,7 +106,7 @@ class _Choice:
 
     path: Path
     reasons: Mapping[str, str]
-    result: dict
+    result: Result
     run_info: dict
     against_champion: Difference | None
     measured: dict[str, str]
@@ -117,7 +118,7 @@ class _Choice:
 
 
 def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
-    result = read_json(scores_folder / SCORES, "`p2c evaluate` writes it")
+    result = read_result(scores_folder)
     run_info = read_json(train / RUN, "`p2c train` writes it")
     scores, draws, first = result["scores"], read_draws(scores_folder), params.rank[0]
     verdict = choose(scores, draws, params.rank, params.floors)
