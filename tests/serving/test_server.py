@@ -189,7 +189,7 @@ def test_a_python_without_its_library_is_named_before_anything_starts(repository
     def no_library(name):
         raise OSError(name)
 
-    monkeypatch.setattr("photo2cartoon.serving.server.ctypes.CDLL", no_library)
+    monkeypatch.setattr("photo2cartoon.serving.installation.ctypes.CDLL", no_library)
     with pytest.raises(UserError, match=r"needs libpython3\.1\d\.so\.1\.0.*apt-get install libpython3"):
         Server(repository, tmp_path / "run", Ports.free(), weights, None).start()
     assert not (tmp_path / "run").exists()

@@ -248,7 +248,7 @@ def test_a_place_of_an_earlier_release_is_brought_up_to_date(place, two_versions
     storage_at(place).publish(6, tmp_path / "graph")
     storage_at(place).publish(7, tiny_graph(tmp_path, 7))
     aliases.set_champion("stored", two_versions[0])
-    with pytest.raises(UserError, match="is of an earlier release; --init puts"):
+    with pytest.raises(UserError, match="is of an earlier release; `p2c promote --init` puts"):
         promote(place, MODEL)
     init_repository(place, ROOT / "triton_repo")
     assert files(place)["generator/config.pbtxt"] == (ROOT / "triton_repo/generator/config.pbtxt").read_bytes()

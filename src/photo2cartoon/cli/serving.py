@@ -300,20 +300,9 @@ def serve(
         wait_for_version(storage_at(served))
     ports = Ports(grpc_port, http_port, metrics_port)
     with Server(
-        served,
-        run_folder,
-        ports,
-        weights,
-        params,
-        host=host,
-        http=http,
-        profile=use,
-        waiting=waiting,
-        tls=tls,
-        token=token,
-        backend=runner,
-        log=log,
-    ) as server:
+        served, run_folder, ports, weights, params,
+        host=host, http=http, tls=tls, token=token, waiting=waiting, profile=use, backend=runner, log=log,
+    ) as server:  # fmt: skip
         place = server.grpc.removeprefix(SECURE).split(":")[0]
         typer.echo(
             f"Triton serves 'photo2cartoon': gRPC {server.grpc}, metrics http://{place}:{metrics_port}/metrics\n"

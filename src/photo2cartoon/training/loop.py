@@ -62,9 +62,9 @@ def train(params: Train, data: Path, weights: Path, out: Path, resume: bool = Fa
     group = init(device)
     try:
         if storage:
+            _restore(storage, out, group)
             if group.is_main:
                 storage.must_be_writable()
-            _restore(storage, out, group)
         with GracefulShutdown() as shutdown:
             return _train(params, data, weights, out, resume, group, shutdown, storage)
     except torch.cuda.OutOfMemoryError as error:
