@@ -5,6 +5,7 @@ import contextlib
 import json
 import shutil
 import threading
+import uuid
 
 import numpy as np
 import onnx
@@ -21,10 +22,12 @@ from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.control import VARIABLE
 from photo2cartoon.serving.repository import promote
 from photo2cartoon.serving.server import Ports, Server
-from photo2cartoon.tracking import aliases
+from photo2cartoon.tracking import aliases, version_files
 from tests.conftest import ROOT
+from tests.registered import register
 
 MODEL = Select(model_name="served", metric="kernel_face", promote="always")
+STORED = Select(model_name="stored")
 
 
 @pytest.fixture(scope="session")
@@ -135,3 +138,24 @@ def tiny_graph(folder, version, first=0, earlier=False, size=None):
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(model, str(folder / "generator.onnx"))
     return folder / "generator.onnx"
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request, tmp_path):
+    """Empty location; fsspec's `memory://` file system behaves like a bucket, `make compose-test` has a real one."""
+    return tmp_path / "models" if request.param == "folder" else f"memory://{uuid.uuid4().hex}/models"
+
+
+@pytest.fixture(scope="module")
+def two_versions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp(STORED.model_name)
+    versions = []
+    for number in (1, 2):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "card.txt").write_text(str(number))
+        version = register(STORED.model_name, folder / str(number), generator_sha256=str(number))
+        version_files.add_files(
+            STORED.model_name, version, tiny_graph(folder / str(number) / "graph/data/model", version).parents[2], {}
+        )
+        versions.append(version)
+    return versions

@@ -3,108 +3,30 @@
 import os
 import shutil
 import socket
-import threading
-import time
-import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import onnx
 import pytest
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import Select
-from photo2cartoon.ports import free_ports
 from photo2cartoon.serving import repository, storage
-from photo2cartoon.serving.repository import init_repository, list_versions, promote, rollback, with_configurations
+from photo2cartoon.serving.repository import init_repository, list_versions, promote, with_configurations
 from photo2cartoon.serving.session import feed, open_session
 from photo2cartoon.serving.storage import Folder, must_be_usable, storage_at
 from photo2cartoon.tracking import aliases, version_files
 from photo2cartoon.urls import file_system
 from tests.conftest import ROOT
 from tests.registered import register
+from tests.serving.conftest import STORED as MODEL
 from tests.serving.conftest import tiny_graph
-
-MODEL = Select(model_name="stored")
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def place(request, tmp_path):
-    """Empty location; fsspec's `memory://` file system behaves like a bucket, `make compose-test` has a real one."""
-    return tmp_path / "models" if request.param == "folder" else f"memory://{uuid.uuid4().hex}/models"
 
 
 def files(place):
     """Return the contents of all files by name."""
     system, root = file_system(str(place))
     return {path.split(root, 1)[1].lstrip("/"): system.cat_file(path) for path in system.find(root)}
-
-
-@pytest.fixture(scope="module")
-def two_versions(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stored")
-    versions = []
-    for number in (1, 2):
-        (folder / str(number)).mkdir()
-        (folder / str(number) / "card.txt").write_text(str(number))
-        version = register("stored", folder / str(number), generator_sha256=str(number))
-        version_files.add_files(
-            "stored", version, tiny_graph(folder / str(number) / "graph/data/model", version).parents[2], {}
-        )
-        versions.append(version)
-    return versions
-
-
-def test_promoted_and_rolled_back(place, two_versions):
-    first, second = two_versions
-    init_repository(place, ROOT / "triton_repo")
-    assert list_versions(place) == []
-    aliases.set_champion("stored", first)
-    assert promote(place, MODEL) == first
-    aliases.set_champion("stored", second)
-    assert promote(place, MODEL) == promote(place, MODEL) == second
-    assert list_versions(place) == [first, second]
-    assert rollback(place, MODEL) == first and list_versions(place) == [first]
-    served = onnx.load(str(storage_at(place).graph(first)))
-    assert {item.key: item.value for item in served.metadata_props}["mlflow_version"] == str(first)
-    aliases.set_champion("stored", second)
-    assert promote(place, MODEL) == second and list_versions(place) == [first, second]
-
-
-def test_a_rollback_after_a_promotion_that_was_refused_keeps_what_is_served(place, two_versions, monkeypatch):
-    first, second = two_versions
-    init_repository(place, ROOT / "triton_repo")
-    aliases.set_champion("stored", first)
-    promote(place, MODEL)
-    aliases.set_champion("stored", second)
-    with monkeypatch.context() as spoilt, pytest.raises(UserError, match="its graph draws nothing"):
-        spoilt.setattr(repository, "draw", lambda _, portraits: np.zeros((*portraits.shape[:3], 3), np.uint8))
-        promote(place, MODEL)
-    assert rollback(place, MODEL) == first == aliases.champion_version("stored") and list_versions(place) == [first]
-
-
-def test_a_second_promotion_waits_for_the_first(tmp_path, two_versions, monkeypatch):
-    """The first prepares version 1 while somebody makes version 2 the champion: both orders end with the newest choice."""
-    init_repository(tmp_path / "models", ROOT / "triton_repo")
-    aliases.set_champion("stored", two_versions[0])
-    prepare, second, notes = repository.prepare, [], []
-    monkeypatch.setattr(storage, "note", notes.append)
-
-    def moved_meanwhile(params, version, folder):
-        if not second:
-            aliases.set_champion("stored", two_versions[1])
-            second.append(threading.Thread(target=promote, args=(tmp_path / "models", MODEL)))
-            second[0].start()
-            while not notes:  # it waits for this one
-                time.sleep(0.05)
-        return prepare(params, version, folder)
-
-    monkeypatch.setattr(repository, "prepare", moved_meanwhile)
-    with pytest.raises(UserError, match=f"was moved away from version {two_versions[0]} meanwhile"):
-        promote(tmp_path / "models", MODEL)
-    second[0].join()
-    assert list_versions(tmp_path / "models") == [two_versions[1]]
 
 
 def test_a_version_that_is_hidden_already_is_not_lost_when_it_is_hidden_again(tmp_path, two_versions):
@@ -118,64 +40,6 @@ def test_a_version_that_is_hidden_already_is_not_lost_when_it_is_hidden_again(tm
     assert folder.was_promoted(two_versions[0])
     folder.restore(two_versions[0])
     assert folder.versions() == [two_versions[0]]
-
-
-def test_without_any_server_a_version_that_was_served_before_can_replace_the_one_that_is(place, two_versions, capfd):
-    first, _ = two_versions
-    init_repository(place, ROOT / "triton_repo")
-    for version in two_versions:
-        aliases.set_champion("stored", version)
-        promote(place, MODEL)
-    aliases.set_champion("stored", first)
-    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
-    assert promote(place, MODEL, nowhere) == first and list_versions(place) == [first]
-    assert "was served before, so a server loads it when it starts" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("command", [promote, rollback])
-def test_interrupted_between_any_two_steps_it_goes_on(two_versions, tmp_path, command, monkeypatch):
-    """The first run ends before its first step, the second before its second, and so on; each is run again to its end."""
-    first, second = two_versions
-    steps = []
-
-    def interruptible(owner, name):
-        real = getattr(owner, name)
-
-        def step(*given):
-            if len(steps) == stop:
-                raise KeyboardInterrupt
-            steps.append(name)
-            return real(*given)
-
-        monkeypatch.setattr(owner, name, step)
-
-    stop = -1
-    for name in ("set_alias", "mark_served"):
-        interruptible(aliases, name)
-    for name in ("publish", "retire"):
-        interruptible(Folder, name)
-    for stop in range(10):
-        place, stop_at = tmp_path / str(stop), stop
-        init_repository(place, ROOT / "triton_repo")
-        stop = -1
-        aliases.set_champion("stored", first)
-        promote(place, MODEL)
-        aliases.set_champion("stored", second)
-        if command is rollback:
-            promote(place, MODEL)
-        steps.clear()
-        stop = stop_at
-        try:
-            command(place, MODEL)
-        except KeyboardInterrupt:
-            stop = -1
-            command(place, MODEL)
-        else:
-            break
-        expected = (first, second) if command is rollback else (second, first)
-        found = tuple(int(aliases.find_alias("stored", alias).version) for alias in ("champion", "previous"))
-        assert (found, list_versions(place)[-1]) == (expected, expected[0]), f"stopped before step {stop_at}: {steps}"
-    assert stop_at == {promote: 3, rollback: 4}[command]
 
 
 def test_a_server_may_start_after_the_first_version(place, two_versions, capsys):

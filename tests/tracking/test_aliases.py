@@ -74,10 +74,11 @@ def test_a_version_that_was_refused_is_never_the_way_back(model, moved_back):
     assert roll_back(model) == 1 and champion_and_previous(model) == [1, 2]
 
 
-def test_a_promotion_that_ended_before_its_tags_is_completed_by_the_next(model):
+def test_tags_that_were_half_written_are_completed_by_the_next_promotion(model):
     serve(model, 1)
-    aliases.set_champion(model, 2)  # and the repository holds it
+    registry.set_tags(model, 2, {aliases.SERVED_IN: "here"})  # of both versions: it ended before the first lost its own
     serve(model, 2)
+    assert aliases.SERVED_IN not in registry.read_tags(model, 1)
     assert champion_and_previous(model) == [2, 1]
 
 

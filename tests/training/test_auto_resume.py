@@ -72,11 +72,12 @@ def test_another_parameter_starts_a_new_run_and_closes_the_old_one(params, faces
 def test_images_weights_and_code_decide_as_well(params, faces, weights, tmp_path, monkeypatch):
     from photo2cartoon.training import auto_resume
 
-    before = auto_resume._identity(params, faces, weights)
+    before, name = auto_resume._identity(params, faces, weights), auto_resume.training_name(params, faces, weights)
     changed = tmp_path / "faces"
     (changed / "trainA").mkdir(parents=True)
     assert auto_resume._identity(params, changed, weights)["data"] != before["data"]
     assert auto_resume._identity(params, faces, tmp_path)["weights"] != before["weights"]
+    assert auto_resume.training_name(params, faces, tmp_path) != name  # so a cluster finds no run of other weights
     started = params.model_copy(update={"start_from": "slim"})
     assert auto_resume._identity(started, faces, weights)["start_from"] is not None
     package = tmp_path / "photo2cartoon"
