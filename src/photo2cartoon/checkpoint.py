@@ -108,7 +108,7 @@ def load_generator(path: Path, name: str = "genA2B", which: str = "ema") -> Gene
     Args:
         path: the checkpoint's folder, or the name of one that comes with the project.
         name: genA2B makes cartoons, genB2A photographs.
-        which: `ema`, or `raw` for the last step's; if the checkpoint lacks it, the other one is loaded.
+        which: `ema`, which also takes a generator without an average, or `raw` for the last step's.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or has no such generator.
@@ -126,8 +126,10 @@ def generator_file(path: Path, name: str = "genA2B", which: str = "ema") -> Path
         UserError: the checkpoint is missing, or has no such generator.
     """
     card = read_card(path)
-    names = [f"{name}.average", name] if which == "ema" else [name, f"{name}.average"]
+    names = [f"{name}.average", name] if which == "ema" else [name]
     inside = next((candidate for candidate in names if candidate in card.networks), None)
+    if inside is None and f"{name}.average" in card.networks:
+        raise UserError(f"{path}: holds the averaged {name} alone, not that of the last step: use the averaged one")
     if inside is None:
         raise UserError(f"{path}: holds no {name}; it holds {', '.join(card.networks)}")
     return card.path / f"{inside}.safetensors"

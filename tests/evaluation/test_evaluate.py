@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from photo2cartoon.checkpoint import load_generator
+from photo2cartoon.checkpoint import copy_averages, load_generator
+from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.evaluation.evaluate import evaluate
@@ -51,6 +53,32 @@ def test_every_checkpoint_has_every_score(scored):
     rows = list(csv.DictReader((out / "scores.csv").open()))
     assert [row["model"] for row in rows] == list(result["scores"])
     assert cv2.imread(str(out / "drawings.png")) is not None
+
+
+def test_averages_are_not_scored_as_the_generators_of_the_last_step(trained, faces, weights, tmp_path):
+    copy_averages(trained, tmp_path / "run")
+    with pytest.raises(UserError, match="step-000002: holds the averaged genA2B alone, not that of the last step"):
+        evaluate(Evaluate(photos="all", generator="raw"), tmp_path / "run", faces, weights, tmp_path / "scores")
+    assert not (tmp_path / "scores").exists()
+
+
+def test_the_dataset_of_the_scores_is_not_that_of_the_training(scored, trained, faces, weights, tmp_path):
+    _, result = scored
+    assert result["scored_sha256"] == result["data_sha256"] == faces_fingerprint(faces)
+    other = tmp_path / "faces"
+    shutil.copytree(faces, other)
+    next((other / "testB").glob("*.png")).unlink()
+    again = evaluate(Evaluate(photos="all"), trained, other, weights, tmp_path / "scores", Select(model_name="none"))
+    assert again["data_sha256"] == result["data_sha256"] and again["scored_sha256"] == faces_fingerprint(other)
+    stage = (
+        connect()
+        .MlflowClient()
+        .search_runs(
+            [connect().get_experiment_by_name("photo2cartoon").experiment_id], "attributes.run_name = 'evaluate'"
+        )[0]
+    )
+    digests = {each.dataset.digest for each in stage.inputs.dataset_inputs}
+    assert {again["scored_sha256"].startswith(digest) for digest in digests} == {True}
 
 
 def test_groups_have_their_counts_and_the_worst_of_them_is_a_score(scored):

@@ -118,21 +118,54 @@ def three_steps(folder):
     group.destroy()
 
 
+def in_processes(program, folder, size=2):
+    """Run Python code in the processes of a group, one thread each; return what each printed on stderr."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)[0]), "WORLD_SIZE": str(size)}
+    more = meeting | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    members = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=os.environ | more | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+        )
+        for rank in range(size)
+    ]
+    return [(member.communicate(timeout=300)[1], member.returncode) for member in members]
+
+
+@pytest.mark.slow
+def test_work_of_one_process_may_take_longer_than_a_step_may(tmp_path):
+    """The main process scores a checkpoint alone. A collective operation of the steps that waits as long ends the run."""
+    program = """
+import time, torch
+from datetime import timedelta
+from photo2cartoon.errors import UserError
+from photo2cartoon.training import distributed
+distributed.TIMEOUT = timedelta(seconds=2)
+group = distributed.init(torch.device("cpu"))
+time.sleep(4 * group.is_main)
+group.wait_for_all()
+assert group.agree(7) and not group.agree(group.rank)
+if not group.is_main:
+    try:
+        group.any(False)
+    except UserError as error:
+        raise SystemExit(str(error))
+else:
+    time.sleep(4)
+"""
+    (_, main), (error, other) = in_processes(program, tmp_path)
+    assert (main, other) == (0, 1) and error.startswith("train: lost the connection to another process"), error
+
+
 @pytest.mark.slow
 def test_where_rounding_does_not_show_two_processes_are_one(tmp_path):
-    program = [sys.executable, "-c", f"from {__name__} import three_steps; three_steps({str(tmp_path)!r})"]
-    meeting = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_ports(1)[0]),
-        "PYTHONPATH": str(Path(__file__).parent),
-    }
-    meeting["OMP_NUM_THREADS"] = "1"
+    program = f"from {Path(__file__).stem} import three_steps; three_steps({str(tmp_path)!r})"
     for size in (1, 2):
-        members = [
-            subprocess.Popen(program, env=os.environ | meeting | {"WORLD_SIZE": str(size), "RANK": str(rank)})
-            for rank in range(size)
-        ]
-        assert [member.wait(timeout=300) for member in members] == [0] * size
+        for error, code in in_processes(program, tmp_path, size):
+            assert code == 0, error
     one, *two = (torch.load(tmp_path / name) for name in ("0-of-1.pt", "0-of-2.pt", "1-of-2.pt"))
     for member in two:
         for name, value in one.items():
@@ -167,6 +200,29 @@ def test_asked_to_stop_it_saves_the_step_and_says_try_again(whole, faces, weight
     assert not (again / "run/checkpoints").exists()  # an uninterrupted run would not have that checkpoint
     finish(start(again, faces, weights, "--resume", processes=processes))
     same_bytes(whole(processes), again)
+
+
+@pytest.mark.slow
+def test_processes_that_would_resume_at_different_steps_are_refused(faces, weights, tiny, tmp_path):
+    """A machine that lost its copy of the run would start from scratch beside one that resumes."""
+    runs = [tmp_path / str(rank) for rank in range(2)]
+    train(tiny.model_copy(update={"steps": 2}), faces, weights, runs[0])
+    section = {"train": tiny.model_dump(mode="json") | {"steps": 4, "batch": 2}}
+    (tmp_path / "params.yaml").write_text(json.dumps(section))
+    before = sorted(runs[0].rglob("*"))
+    program = f"""
+import os
+from pathlib import Path
+from photo2cartoon.errors import exit_on_user_error
+from photo2cartoon.params import load
+from photo2cartoon.training.loop import train
+with exit_on_user_error("train"):
+    params, folder = load(Path("params.yaml")).train, Path(os.environ["RANK"])
+    train(params, Path({str(faces)!r}), Path({str(weights)!r}), folder, resume=True)
+"""
+    for (error, code), step in zip(in_processes(program, tmp_path), (2, 0), strict=True):
+        assert code == RETRY and f"this process resumes at step {step}, another one at another step" in error, error
+    assert sorted(runs[0].rglob("*")) == before and not runs[1].exists()
 
 
 @pytest.mark.long

@@ -188,8 +188,7 @@ def train(
     from photo2cartoon.files import local_folder
     from photo2cartoon.params import DEFAULT_FILE
     from photo2cartoon.progress import note
-    from photo2cartoon.training import loop
-    from photo2cartoon.training.distributed import in_group
+    from photo2cartoon.training.distributed import count_processes, in_group, pick_device
 
     if auto_resume and (resume or place or in_group()):
         raise UserError("train: --auto-resume finds the run by itself: use it without --resume, --place and torchrun")
@@ -204,8 +203,8 @@ def train(
             note(
                 f"No params.yaml here: the defaults, {section.steps} steps, are used (`p2c params` lists them). They take:"
             )
-        device = loop.pick_device(section.device)
-        lines = plan(section, data, weights, device, loop.count_processes(section, device))
+        device = pick_device(section.device)
+        lines = plan(section, data, weights, device, count_processes(section, device))
         if dry_run:
             typer.echo("\n".join(lines))
             return
@@ -215,7 +214,9 @@ def train(
 
         last = train_or_resume(section, data, weights, out, local_folder() / UNFINISHED)
     else:
-        last = loop.train(section, data, weights, out, resume, place)
+        from photo2cartoon.training.loop import train as stage
+
+        last = stage(section, data, weights, out, resume, place)
     typer.echo(f"{last}: the last checkpoint; {out / 'samples'} has the sample grids")
 
 

@@ -56,7 +56,8 @@ def log_baseline(stage: runs.Stage, result: Result, dataset: Any) -> None:
 def scored_dataset(data: Path, result: Result) -> Any:
     """Describe for MLflow what the scores were measured on."""
     counts = {"photographs": result["photographs"], "cartoons": result["cartoons"]}
-    return portraits(data, result["data_sha256"], "+".join(result["splits"]), counts)
+    digest = result.get("scored_sha256", result["data_sha256"])
+    return portraits(data, digest, "+".join(result["splits"]), counts)
 
 
 def log_candidate(whole: runs.Run, path: Path, result: Result, picture: bytes | None) -> str:

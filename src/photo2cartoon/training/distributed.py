@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,10 +25,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from photo2cartoon.errors import UserError, first_line
+from photo2cartoon.params import Train
 from photo2cartoon.ports import free_ports
 from photo2cartoon.processes import end_with_parent
 
-TIMEOUT = timedelta(minutes=10)  # of a collective operation
+TIMEOUT = timedelta(minutes=10)  # of a collective operation within the steps
+PATIENCE = timedelta(hours=6)  # of `wait_for_all`: scoring and downloads by one process take as long as they take
 RETRY = 75  # EX_TEMPFAIL, the exit status of a run that was asked to stop and can be resumed
 
 
@@ -40,11 +42,13 @@ class ProcessGroup:
         rank: of this process; rank 0 is the main process, the only one that writes.
         size: number of processes.
         device: of this process.
+        waiting: torch's group for `wait_for_all`, which has a timeout of its own; None in a group of one.
     """
 
     rank: int
     size: int
     device: torch.device
+    waiting: dist.ProcessGroup | None = None
 
     @property
     def is_main(self) -> bool:
@@ -85,18 +89,40 @@ class ProcessGroup:
             return flag
         return bool(self._reduced(torch.tensor(float(flag), device=self.device), dist.ReduceOp.MAX))
 
+    def agree(self, number: int) -> bool:
+        """Whether all processes have the same number; every process has to call this."""
+        differs = self.average(torch.tensor([float(number)], device=self.device)).item() != number
+        return not self.any(differs)
+
+    def wait_for_all(self) -> None:
+        """Wait until every process has called this, for up to `PATIENCE`: after work that one of them does alone.
+
+        Raises:
+            UserError: another process ended, or did not come.
+        """
+        if self.waiting is None:
+            return
+        with _lost_connection():
+            dist.barrier(self.waiting)
+
     def _reduced(self, values: Tensor, how: dist.ReduceOp.RedOpType) -> Tensor:
         values = values.clone()
-        try:
+        with _lost_connection():
             dist.all_reduce(values, op=how)
-        except RuntimeError as error:  # torch raises no narrower class for a lost connection
-            raise UserError(f"train: lost the connection to another process ({first_line(error)[:120]})") from None
         return values
 
     def destroy(self) -> None:
         """Destroy the process group at the end of the run."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _lost_connection() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch raises no narrower class
+        raise UserError(f"train: lost the connection to another process ({first_line(error)[:120]})") from None
 
 
 def init(device: torch.device) -> ProcessGroup:
@@ -109,7 +135,30 @@ def init(device: torch.device) -> ProcessGroup:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-    return ProcessGroup(rank, size, device)
+    return ProcessGroup(rank, size, device, dist.new_group(backend="gloo", timeout=PATIENCE))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that `train.device` selects; `auto` selects the GPU if there is one.
+
+    Raises:
+        UserError: a GPU is requested and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device: 'cuda', but torch sees no GPU here")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def count_processes(params: Train, device: torch.device) -> int:
+    """The number of processes that `train.processes` selects on this machine; 0 means one per GPU.
+
+    Raises:
+        UserError: there are fewer GPUs than processes.
+    """
+    gpus = torch.cuda.device_count() if device.type == "cuda" else None
+    if gpus is not None and params.processes > gpus:
+        raise UserError(f"train.processes: {params.processes}, but torch sees {gpus} GPUs here; 0 means one for each")
+    return params.processes or max(1, gpus or 1)
 
 
 def in_group() -> bool:
