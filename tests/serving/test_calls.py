@@ -3,6 +3,7 @@
 import asyncio
 import io
 import math
+import time
 from dataclasses import asdict
 
 import cv2
@@ -17,10 +18,11 @@ from photo2cartoon.portrait import Photograph, PictureError
 from photo2cartoon.portrait.options import DrawOptions
 from photo2cartoon.provenance.mark import Mark, read_packet
 from photo2cartoon.serving.aio import AsyncClient
-from photo2cartoon.serving.call import MOST_BYTES, Call
+from photo2cartoon.serving.call import MOST_BYTES, Admitted, Call
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.messages import ServerError
 from photo2cartoon.serving.repository import list_versions, promote
+from photo2cartoon.serving.slots import LEASE_SECONDS
 from photo2cartoon.tracking import aliases
 from tests.conftest import noise
 from tests.serving.conftest import MODEL, in_process, levels
@@ -96,13 +98,25 @@ def test_models_behind_the_ensemble_have_its_limits(server, hopper):
     from tritonclient import grpc
     from tritonclient.utils import InferenceServerException
 
-    given = [grpc.InferInput("photo", [9], "BYTES"), grpc.InferInput("call", [1], "BYTES")]
-    given[0].set_data_from_numpy(np.array([hopper.read_bytes()] * 9, np.object_))
-    given[1].set_data_from_numpy(np.array([b"{}"], np.object_))
-    given.append(grpc.InferInput("ticket", [1], "INT32"))
-    given[2].set_data_from_numpy(np.array([-1], np.int32))
+    def portraits(photos, since):
+        call = Admitted(Call(), "a-test", since).to_json().encode()
+        tensors = {
+            "photo": np.array([hopper.read_bytes()] * photos, np.object_),
+            "call": np.array([call], np.object_),
+            "ticket": np.array([-1], np.int32),
+        }
+        given = []
+        for (name, values), kind in zip(tensors.items(), ("BYTES", "BYTES", "INT32"), strict=True):
+            given.append(grpc.InferInput(name, values.shape, kind))
+            given[-1].set_data_from_numpy(values)
+        return grpc.InferenceServerClient(server.grpc).infer("portrait", given).as_numpy("portrait")
+
+    now = time.monotonic()
+    assert portraits(1, now).shape == (1, 256, 256, 4)
     with pytest.raises(InferenceServerException, match="9 photographs in a call, at most 8 are taken"):
-        grpc.InferenceServerClient(server.grpc).infer("portrait", given)
+        portraits(9, now)
+    with pytest.raises(InferenceServerException, match=r"UNAVAILABLE.* busy: the call waited longer than 30 s"):
+        portraits(1, now - LEASE_SECONDS - 1)
 
 
 @pytest.mark.parametrize(

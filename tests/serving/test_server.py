@@ -22,6 +22,7 @@ from photo2cartoon.layout import READY
 from photo2cartoon.params import Select
 from photo2cartoon.portrait import Photograph
 from photo2cartoon.portrait.numbers import QUANTILES, numbers_of
+from photo2cartoon.serving import server as server_module
 from photo2cartoon.serving.call import Call
 from photo2cartoon.serving.client import Client
 from photo2cartoon.serving.messages import ServerError
@@ -139,6 +140,19 @@ def test_a_graph_that_cannot_be_loaded_ends_in_a_sentence(repository, weights, t
     (copy / "generator/99/model.onnx").write_bytes(b"no graph")
     with pytest.raises(UserError, match="load failed for model 'generator': version 99"):
         Server(copy, tmp_path / "run", Ports.free(), weights, None).start()
+
+
+def test_a_server_that_does_not_answer_is_given_up_and_ended(repository, weights, tmp_path, monkeypatch):
+    triton = tmp_path / "triton/bin/tritonserver"
+    triton.parent.mkdir(parents=True)
+    triton.write_text("#!/bin/sh\necho $$ > $TRITON_HOME/pid\nsleep 100\n")
+    triton.chmod(0o755)
+    (tmp_path / "triton/backends/onnxruntime").mkdir(parents=True)
+    monkeypatch.setenv("TRITON_HOME", str(tmp_path / "triton"))
+    monkeypatch.setattr(server_module, "START_SECONDS", 2)
+    with pytest.raises(UserError, match=r"Triton was not ready after 2 s \(log: .*triton\.log\)"):
+        Server(repository, tmp_path / "run", Ports.free(), weights, None).start()
+    assert not Path("/proc", (tmp_path / "triton/pid").read_text().strip()).exists()
 
 
 def test_promoting_without_a_champion_or_an_export_says_what_to_do(repository, tmp_path):

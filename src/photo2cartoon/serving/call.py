@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait import PictureError
@@ -94,6 +94,30 @@ class Admitted:
         """Read what `to_json` returned."""
         values = json.loads(text)
         return cls(Call(**values["call"]), values["request"], values["since"])
+
+
+class PhotoPlan(TypedDict):
+    """What became of a photograph of a call: the code and the words of its answer, and the shape of its canvas, RGB."""
+
+    code: str
+    detail: str
+    shape: Sequence[int]
+
+
+class FacePlan(TypedDict):
+    """A portrait of a call: the number of its photograph, its box and its matrix, see `portrait.Portrait`."""
+
+    photo: int
+    box: Sequence[int]
+    matrix: list[list[float]]
+
+
+class Plan(TypedDict):
+    """What `portrait` hands to `picture` as JSON, beside the portraits: where each cartoon goes, and seconds by step."""
+
+    photos: list[PhotoPlan]
+    faces: list[FacePlan]
+    seconds: dict[str, float]
 
 
 def code_of(error: PictureError) -> str:

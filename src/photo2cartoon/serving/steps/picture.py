@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
@@ -14,7 +13,7 @@ from photo2cartoon.portrait.background import put_on
 from photo2cartoon.portrait.paste import paste
 from photo2cartoon.provenance.encode import FormatError, encode
 from photo2cartoon.provenance.mark import Mark
-from photo2cartoon.serving.call import TOO_LARGE, Admitted, Call
+from photo2cartoon.serving.call import TOO_LARGE, Admitted, Call, Plan
 from photo2cartoon.serving.metrics import Metrics, log_line
 from photo2cartoon.serving.slots import Slots
 from photo2cartoon.serving.stamp import TRAINING
@@ -51,7 +50,7 @@ class TritonPythonModel:
                 self.slots.free(given["ticket"])
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, values) for name, values in tensors.items()])
 
-    def _make(self, given: dict[str, np.ndarray], admitted: Admitted, plan: dict[str, Any]) -> dict[str, np.ndarray]:
+    def _make(self, given: dict[str, np.ndarray], admitted: Admitted, plan: Plan) -> dict[str, np.ndarray]:
         """Return the tensors of the answer to a call; adds the times of its steps to the plan."""
         call, version = admitted.call, int(given["version"].reshape(-1)[0])
         started = time.perf_counter()
@@ -78,7 +77,7 @@ class TritonPythonModel:
             "version": np.array([version], np.int32),
         }
 
-    def _report(self, admitted: Admitted, plan: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    def _report(self, admitted: Admitted, plan: Plan, tensors: dict[str, np.ndarray]) -> None:
         """Count the call, and log it."""
         seconds, version = time.monotonic() - admitted.since, int(tensors["version"][0])
         self.metrics.count("p2c_calls_total", "answered")
@@ -108,7 +107,7 @@ class TritonPythonModel:
 
 
 def _pictures(
-    given: dict[str, np.ndarray], call: Call, plan: dict[str, Any]
+    given: dict[str, np.ndarray], call: Call, plan: Plan
 ) -> tuple[list[np.ndarray], list[list[int]], list[int]]:
     """Return the pictures of a call, the boxes of their faces, and the number of each one's photograph."""
     canvases = [
@@ -132,6 +131,6 @@ def _pictures(
             continue
         for face, portrait, cartoon in own:
             pictures.append(put_on(cartoon, portrait, call.background, canvas))
-            boxes.append(face["box"])
+            boxes.append(list(face["box"]))
             index.append(number)
     return pictures, boxes, index

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -19,7 +20,18 @@ from photo2cartoon.portrait.background import PHOTOGRAPH
 from photo2cartoon.portrait.maker import MOST_FACES, SIZES, STEP
 from photo2cartoon.portrait.numbers import numbers_of
 from photo2cartoon.portrait.sandbox import Sandbox
-from photo2cartoon.serving.call import MOST_PHOTOS, MOST_PIXELS, OK, WARM_UP, Admitted, Call, code_of
+from photo2cartoon.serving.call import (
+    MOST_PHOTOS,
+    MOST_PIXELS,
+    OK,
+    WARM_UP,
+    Admitted,
+    Call,
+    FacePlan,
+    PhotoPlan,
+    Plan,
+    code_of,
+)
 from photo2cartoon.serving.metrics import Metrics
 from photo2cartoon.serving.slots import LEASE_SECONDS, Slots
 
@@ -79,8 +91,8 @@ class TritonPythonModel:
 
     def _draw(self, photos: np.ndarray, call: Call) -> dict[str, np.ndarray]:
         since, self.decoding = time.perf_counter(), 0.0
-        outcomes, canvases, pixels = list[dict[str, Any]](), list[bytes](), 0
-        faces, portraits = list[dict[str, Any]](), list[tuple[np.ndarray, np.ndarray]]()
+        outcomes, canvases, pixels = list[PhotoPlan](), list[bytes](), 0
+        boxes, portraits = list[tuple[int, Sequence[int]]](), list[tuple[np.ndarray, np.ndarray]]()
         for number, encoded in enumerate(photos):
             try:
                 photo = Photograph(bytes(encoded), *self.limits, self._decode)
@@ -103,20 +115,23 @@ class TritonPythonModel:
             outcomes.append({"code": OK, "detail": "", "shape": canvas.shape})
             canvases.append(canvas.tobytes())
             portraits += [_as_large_as_served(portrait) for portrait in made]
-            faces += [{"photo": number, "box": portrait.box} for portrait in made]
+            boxes += [(number, portrait.box) for portrait in made]
         size = max((len(rgba) for rgba, _ in portraits), default=STEP)
         portraits = [_enlarged(rgba, matrix, size) for rgba, matrix in portraits]
-        for face, (_, matrix) in zip(faces, portraits, strict=True):
-            face["matrix"] = matrix.tolist()
+        faces: list[FacePlan] = [
+            {"photo": number, "box": box, "matrix": matrix.tolist()}
+            for (number, box), (_, matrix) in zip(boxes, portraits, strict=True)
+        ]
         # The generator needs a row: without a face it draws the smallest blank one, which `picture` drops.
         rgba = np.stack([rgba for rgba, _ in portraits] or [np.zeros((STEP, STEP, 4), np.uint8)])
-        took = {"decode": self.decoding, "portrait": time.perf_counter() - since - self.decoding}
+        took: dict[str, float] = {"decode": self.decoding, "portrait": time.perf_counter() - since - self.decoding}
         for step, seconds in took.items():
             self.metrics.observe("p2c_step_duration_seconds", seconds, step)
+        plan: Plan = {"photos": outcomes, "faces": faces, "seconds": took}
         return {
             "portrait": rgba,
             "colour": np.full((len(rgba), 1), call.colour, np.float32),
-            "plan": np.array([json.dumps({"photos": outcomes, "faces": faces, "seconds": took})], np.object_),
+            "plan": np.array([json.dumps(plan)], np.object_),
             "canvas": np.array(canvases, np.object_),
         }
 
