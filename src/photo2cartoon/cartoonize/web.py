@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from photo2cartoon import pretrained
 from photo2cartoon.cartoonize.page_server import serve
@@ -121,28 +122,6 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
     """
     import gradio
 
-    def cartoonize(
-        photo: str | None, model: str, show: str, everybody: bool, size: int, background: str, colour: float
-    ) -> tuple[gradio.Image, gradio.Gallery]:
-        if not photo:
-            return gradio.Image(None, visible=True), gradio.Gallery(None, visible=False)
-        try:
-            paste, faces = show == IN_PLACE, ALL if everybody else LARGEST
-            options = DrawOptions(faces, None if paste else size, WHITE if paste else background, colour, paste)
-            drawn = models.cartoonize(Path(photo), model, options)
-        except PictureError as error:
-            raise gradio.Error(_advice(error), title="No cartoon of this one", print_exception=False) from None
-        except (UserError, OSError) as error:
-            raise gradio.Error(str(error), title="Cannot draw just now", print_exception=False) from None
-        # Files, not arrays: Gradio would encode arrays itself, without the mark.
-        files = [gradio.processing_utils.save_bytes_to_cache(png, "cartoon.png", cartoon.GRADIO_CACHE) for png in drawn]
-        several = len(files) > 1
-        gallery = gradio.Gallery(files if several else None, visible=several)
-        return gradio.Image(None if several else files[0], visible=not several), gallery
-
-    def unchanged(payload: Any) -> str | None:
-        return payload and payload.path
-
     names = list(models.choices)
     tried = sorted(path for path in examples.iterdir() if path.suffix.lower() in COMMON_SUFFIXES) if examples else []
     with gradio.Blocks(title="photo2cartoon", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as page:
@@ -152,28 +131,7 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
         )
         with gradio.Row():
             with gradio.Column():
-                photo = gradio.Image(
-                    label="Photograph",
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "webcam", "clipboard"],
-                    height=400,
-                )
-                # Pass the file on unchanged: `portrait.decode` decides what may be decoded, and how.
-                photo.preprocess = unchanged  # type: ignore[method-assign]  # no subclass: Gradio names it
-                with gradio.Row():
-                    show = gradio.Radio([PORTRAIT, IN_PLACE], value=PORTRAIT, label="Show")
-                    everybody = gradio.Checkbox(label="Everybody in it", info="else the largest face")
-                with gradio.Row():
-                    size = gradio.Radio(list(SIZES), value=SIZE, label="Portrait's size in pixels")
-                    colour = gradio.Slider(0, 1, COLOUR, step=0.05, label="Colours: the style's or the photograph's")
-                    background = gradio.Dropdown(
-                        [WHITE, TRANSPARENT, PHOTOGRAPH],
-                        value=WHITE,
-                        label="Portrait's background, or a colour",
-                        allow_custom_value=True,
-                    )
-                    model = gradio.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+                controls = _add_controls(names)
             shown: dict[str, Any] = {
                 "format": "png",
                 "height": 400,
@@ -183,17 +141,90 @@ def build(models: DemoModels, examples: Path | None = None) -> gradio.Blocks:
             cartoon = gradio.Image(label="Cartoon", image_mode="RGBA", **shown)
             cartoons = gradio.Gallery(label="Cartoons", visible=False, columns=3, **shown)
         if tried:
-            gradio.Examples([[str(path)] for path in tried[:EXAMPLES]], [photo], label="Photographs to try")
+            gradio.Examples([[str(path)] for path in tried[:EXAMPLES]], [controls.photo], label="Photographs to try")
         # A new photograph or a changed setting needs no second click.
+        changes = [controls.photo.change, *(each.input for each in controls[1:-1]), controls.colour.release]
         gradio.on(
-            [photo.change, show.input, model.input, everybody.input, size.input, colour.release, background.input],
-            cartoonize,
-            [photo, model, show, everybody, size, background, colour],
+            changes,
+            partial(_cartoonize, models, cartoon.GRADIO_CACHE),
+            list(controls),
             [cartoon, cartoons],
             concurrency_limit=AT_ONCE if models.remote else 1,
             api_name="cartoonize",
         )
     return page.queue(max_size=WAITING)
+
+
+class _Controls(NamedTuple):
+    """What a visitor chooses, in the order of `_cartoonize`'s arguments."""
+
+    photo: gradio.Image
+    model: gradio.Dropdown
+    show: gradio.Radio
+    everybody: gradio.Checkbox
+    size: gradio.Radio
+    background: gradio.Dropdown
+    colour: gradio.Slider
+
+
+def _add_controls(names: list[str]) -> _Controls:
+    """Add the controls to the page that is being built, for models of these names."""
+    import gradio
+
+    photo = gradio.Image(
+        label="Photograph", type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], height=400
+    )
+    # Pass the file on unchanged: `portrait.decode` decides what may be decoded, and how.
+    photo.preprocess = _path_of  # type: ignore[method-assign]  # no subclass: Gradio names it
+    with gradio.Row():
+        show = gradio.Radio([PORTRAIT, IN_PLACE], value=PORTRAIT, label="Show")
+        everybody = gradio.Checkbox(label="Everybody in it", info="else the largest face")
+    with gradio.Row():
+        size = gradio.Radio(list(SIZES), value=SIZE, label="Portrait's size in pixels")
+        colour = gradio.Slider(0, 1, COLOUR, step=0.05, label="Colours: the style's or the photograph's")
+        background = gradio.Dropdown(
+            [WHITE, TRANSPARENT, PHOTOGRAPH],
+            value=WHITE,
+            label="Portrait's background, or a colour",
+            allow_custom_value=True,
+        )
+        model = gradio.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
+    return _Controls(photo, model, show, everybody, size, background, colour)
+
+
+def _path_of(payload: Any) -> str | None:
+    return payload and payload.path
+
+
+def _cartoonize(
+    models: DemoModels,
+    cache: str,
+    photo: str | None,
+    model: str,
+    show: str,
+    everybody: bool,
+    size: int,
+    background: str,
+    colour: float,
+) -> tuple[gradio.Image, gradio.Gallery]:
+    """Draw with a visitor's choices: one cartoon as an image, several as a gallery, files of Gradio's `cache`."""
+    import gradio
+
+    if not photo:
+        return gradio.Image(None, visible=True), gradio.Gallery(None, visible=False)
+    try:
+        paste, faces = show == IN_PLACE, ALL if everybody else LARGEST
+        options = DrawOptions(faces, None if paste else size, WHITE if paste else background, colour, paste)
+        drawn = models.cartoonize(Path(photo), model, options)
+    except PictureError as error:
+        raise gradio.Error(_advice(error), title="No cartoon of this one", print_exception=False) from None
+    except (UserError, OSError) as error:
+        raise gradio.Error(str(error), title="Cannot draw just now", print_exception=False) from None
+    # Files, not arrays: Gradio would encode arrays itself, without the mark.
+    files = [gradio.processing_utils.save_bytes_to_cache(png, "cartoon.png", cache) for png in drawn]
+    several = len(files) > 1
+    gallery = gradio.Gallery(files if several else None, visible=several)
+    return gradio.Image(None if several else files[0], visible=not several), gallery
 
 
 def run(

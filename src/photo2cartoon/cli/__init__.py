@@ -11,13 +11,14 @@ from photo2cartoon.cli import stages  # isort: skip  # the order of --help
 from photo2cartoon.cli import style  # isort: skip
 from photo2cartoon.cli import serving  # isort: skip
 from photo2cartoon.cli import models  # isort: skip
+from photo2cartoon.cli import cartoons  # isort: skip
 from photo2cartoon.cli import portraits  # isort: skip
 from photo2cartoon.cli import compare  # isort: skip
 from photo2cartoon.cli import extras  # isort: skip
 from photo2cartoon.cli.common import app
 from photo2cartoon.errors import exit_on_user_error
 
-__all__ = ["app", "compare", "extras", "main", "models", "portraits", "serving", "stages", "style"]
+__all__ = ["app", "cartoons", "compare", "extras", "main", "models", "portraits", "serving", "stages", "style"]
 
 
 def main() -> None:

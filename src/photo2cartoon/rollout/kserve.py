@@ -7,6 +7,7 @@ import math
 import re
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from photo2cartoon.errors import UserError
@@ -70,41 +71,57 @@ def promote(
     model = params.select.model_name
     version = aliases.require_champion(model)
     tags = registry.read_tags(model, version)
-    if not again and str(target) in tags.get(ROLLED_BACK, "").split():
+    refused_by = {*tags.get(ROLLED_BACK, "").split()}  # InferenceServices
+    if not again and str(target) in refused_by:
         raise RolledBackError(f"version {version} was {tags.get(ROLLOUT)}; `p2c promote --kserve` tries it again")
     if not again and aliases.is_rolled_back_to(model, version, str(target), ROLLBACK_SECONDS):
         raise UserError(f"a rollback to version {version} is in progress")
     before, uri = target.stable()
-    observed = Prometheus(prometheus) if percent is not None and prometheus else None
-    if percent is not None and observed is None:
-        raise UserError("promote: a canary is judged by Prometheus' numbers: name its address")
-    if observed and uri is not None:
-        observed.check()
+    canary = None
+    if percent is not None:
+        if not prometheus:
+            raise UserError("promote: a canary is judged by Prometheus' numbers: name its address")
+        canary = _Canary(percent, window, Prometheus(prometheus))
+        if uri is not None:
+            canary.observed.check()
     former = int(found[1]) if (found := _PREDICTOR.fullmatch(before)) else version
     predictor, place = _publish(repository, params, version)
-    if uri != place:
-        try:
+    try:
+        if uri == place:
+            target.end_canary()
+            target.wait_ready(predictor, target.replicas())
+        else:
+            first = uri is None
             words = (
-                _first(target, predictor, place)
-                if uri is None
-                else _next(target, predictor, place, before, params, percent, window, observed)
+                _first(target, predictor, place) if first else _next(target, predictor, place, before, params, canary)
             )
-        except RolledBackError as error:
-            with contextlib.suppress(UserError):
-                places = {*tags.get(ROLLED_BACK, "").split(), str(target)}
-                registry.set_tags(model, version, {ROLLOUT: str(error), ROLLED_BACK: " ".join(sorted(places))})
-                aliases.mark_refused(model, version, str(error))
-            raise
-        registry.set_tags(model, version, {ROLLOUT: f"{target}: all calls; {words}"})
-    else:
-        target.end_canary()
-        target.wait_ready(predictor, target.replicas())
-    if places := {*tags.get(ROLLED_BACK, "").split()} - {str(target)}:
+            registry.set_tags(model, version, {ROLLOUT: f"{target}: all calls; {words}"})
+    except RolledBackError as error:
+        with contextlib.suppress(UserError):
+            registry.set_tags(model, version, {ROLLOUT: str(error)})
+            _set_refused_by(model, version, refused_by | {str(target)})
+            aliases.mark_refused(model, version, str(error))
+        raise
+    _set_refused_by(model, version, refused_by - {str(target)})
+    aliases.mark_served(model, version, str(target), former)
+    return version
+
+
+@dataclass(frozen=True)
+class _Canary:
+    """A share of the calls, in percent, the seconds for which it is observed, and where its numbers are."""
+
+    percent: int
+    window: float
+    observed: Prometheus
+
+
+def _set_refused_by(model: str, version: int, places: set[str]) -> None:
+    """Record from which InferenceServices a version was rolled back."""
+    if places:
         registry.set_tags(model, version, {ROLLED_BACK: " ".join(sorted(places))})
     else:
         registry.delete_tag(model, version, ROLLED_BACK)
-    aliases.mark_served(model, version, str(target), former)
-    return version
 
 
 def rollback(target: InferenceService, repository: str, params: Params) -> int:
@@ -140,27 +157,20 @@ def _first(target: InferenceService, predictor: str, place: str) -> str:
 
 
 def _next(
-    target: InferenceService,
-    predictor: str,
-    place: str,
-    before: str,
-    params: Params,
-    percent: int | None,
-    window: float,
-    observed: Prometheus | None,
+    target: InferenceService, predictor: str, place: str, before: str, params: Params, canary: _Canary | None
 ) -> str:
     """Bring a version in place of another, and return the numbers it was decided by, in words."""
     replicas = target.replicas()
     try:
-        share = percent or 0
+        share = canary.percent if canary else 0
         start = max(1, math.ceil(replicas * share / 100))
         note(f"promote: {target}: pods of {predictor} start")
         target.set_canary(predictor, place, 0, start)
         words = "without a canary"
-        if observed is not None:
+        if canary:
             target.set_canary(predictor, place, share, start)
-            note(f"promote: {target}: {predictor} gets {share} percent of the calls for {window:.0f} s")
-            verdict = _observe(target, predictor, before, params, window, observed)
+            note(f"promote: {target}: {predictor} gets {share} percent of the calls for {canary.window:.0f} s")
+            verdict = _observe(target, predictor, before, params, canary)
             if not verdict.holds:
                 raise RolledBackError(f"rolled back from {target}: {verdict.words}")
             words = verdict.words
@@ -192,18 +202,15 @@ def _must_be_wanted(params: Params, predictor: str) -> None:
         raise MovedError(f"the alias 'champion' was moved to version {champion} meanwhile")
 
 
-def _observe(
-    target: InferenceService, predictor: str, before: str, params: Params, window: float, observed: Prometheus
-) -> Verdict:
-    """Observe a canary for a window, or until it has failed too often."""
+def _observe(target: InferenceService, predictor: str, before: str, params: Params, canary: _Canary) -> Verdict:
+    """Observe a canary for its window, or until it has failed too often."""
     since = time.monotonic()
     while True:
-        left = window - (time.monotonic() - since)
+        left = canary.window - (time.monotonic() - since)
         time.sleep(max(0.0, min(CHECK_SECONDS, left)))
         _must_be_wanted(params, predictor)
         passed = time.monotonic() - since
-        canary = observed.numbers(target.namespace, target.pods(predictor), passed)
-        over = passed >= window
-        if over or early(canary, params.rollout):
-            stable = observed.numbers(target.namespace, target.pods(before), passed)
-            return decide(canary, stable, params.rollout)
+        numbers = canary.observed.numbers(target.namespace, target.pods(predictor), passed)
+        if passed >= canary.window or early(numbers, params.rollout):
+            stable = canary.observed.numbers(target.namespace, target.pods(before), passed)
+            return decide(numbers, stable, params.rollout)
