@@ -12,6 +12,7 @@ import pytest
 
 from photo2cartoon.checkpoint import copy_averages, load_generator
 from photo2cartoon.dataset.faces import faces_fingerprint
+from photo2cartoon.dataset.subsets import copy_scored
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.evaluation.evaluate import evaluate
@@ -62,23 +63,22 @@ def test_averages_are_not_scored_as_the_generators_of_the_last_step(trained, fac
     assert not (tmp_path / "scores").exists()
 
 
-def test_the_dataset_of_the_scores_is_not_that_of_the_training(scored, trained, faces, weights, tmp_path):
+def test_scores_name_the_images_that_they_were_measured_on(scored, trained, faces, weights, tmp_path):
+    """Not the dataset of the training: with the same images anywhere, MLflow shows the same evaluation dataset."""
     _, result = scored
-    assert result["scored_sha256"] == result["data_sha256"] == faces_fingerprint(faces)
-    other = tmp_path / "faces"
+    assert result["data_sha256"] == faces_fingerprint(faces)
+    same, other = tmp_path / "same", tmp_path / "other"
+    copy_scored(faces, same, "all")
     shutil.copytree(faces, other)
     next((other / "testB").glob("*.png")).unlink()
-    again = evaluate(Evaluate(photos="all"), trained, other, weights, tmp_path / "scores", Select(model_name="none"))
-    assert again["data_sha256"] == result["data_sha256"] and again["scored_sha256"] == faces_fingerprint(other)
-    stage = (
-        connect()
-        .MlflowClient()
-        .search_runs(
-            [connect().get_experiment_by_name("photo2cartoon").experiment_id], "attributes.run_name = 'evaluate'"
-        )[0]
-    )
-    digests = {each.dataset.digest for each in stage.inputs.dataset_inputs}
-    assert {again["scored_sha256"].startswith(digest) for digest in digests} == {True}
+    for data, equal in ((same, True), (other, False)):
+        scores = tmp_path / f"{data.name}-scores"
+        again = evaluate(Evaluate(photos="all"), trained, data, weights, scores, Select(model_name="none"))
+        assert again["data_sha256"] == result["data_sha256"]
+        assert (again["scored_sha256"] == result["scored_sha256"]) is equal
+        run = connect().search_runs(search_all_experiments=True, filter_string="attributes.run_name = 'evaluate'")
+        (dataset,) = connect().MlflowClient().get_run(run["run_id"][0]).inputs.dataset_inputs
+        assert again["scored_sha256"].startswith(dataset.dataset.digest)
 
 
 def test_groups_have_their_counts_and_the_worst_of_them_is_a_score(scored):

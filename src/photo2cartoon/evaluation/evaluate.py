@@ -14,7 +14,6 @@ from torch import nn
 
 from photo2cartoon import checkpoint
 from photo2cartoon.atomic import atomic_dir
-from photo2cartoon.dataset.faces import faces_fingerprint
 from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.bootstrap_draws import write_draws
 from photo2cartoon.evaluation.candidates import log_candidates, scored_dataset
@@ -87,7 +86,7 @@ def evaluate(
             "cartoons": len(scorer.set.cartoons),
             "generator": params.generator,
             "data_sha256": run_info["data_sha256"],
-            "scored_sha256": faces_fingerprint(data),
+            "scored_sha256": scorer.set.sha256,
             "champion": champion and champion.version,
             "trained_on": [TRAINED_ON[card.train.face_network]]
             if card.train.uses_face_id and card.train.face_network in TRAINED_ON

@@ -23,7 +23,7 @@ class Result(TypedDict):
     generator: NotRequired[str]  # ema or raw; see `candidates.generator_of`
     weights: NotRequired[str]  # the same in evaluations of an earlier release
     data_sha256: str  # of the dataset that the run was trained on
-    scored_sha256: NotRequired[str]  # of the dataset that it was scored on; not in evaluations of an earlier release
+    scored_sha256: NotRequired[str]  # of the images that it was scored on; not in evaluations of an earlier release
     champion: int | None  # version of the registered model that was scored as `champion`
     trained_on: list[str]  # metrics that training itself minimised
     floors: dict[str, float]  # the kernel distances that equals score, by metric

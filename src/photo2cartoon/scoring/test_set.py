@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,14 @@ class TestSet:
     def people(self) -> list[str]:
         """Person of each photograph: the part of its name before `--`."""
         return [stem.split("--", maxsplit=1)[0] for stem in self.stems]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the photographs' names and of all images, at their size: equal exactly when the test sets are."""
+        found = hashlib.sha256("\n".join(self.stems).encode())
+        for images in (self.photos, self.drawings, self.cartoons, self.drawn_style):
+            found.update(repr(tuple(images.shape)).encode() + images.numpy().tobytes())
+        return found.hexdigest()
 
     def groups(self) -> dict[str, np.ndarray]:
         """Return who belongs to which group, bool `[n]`, for groups of three or more.
