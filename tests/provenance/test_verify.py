@@ -195,7 +195,7 @@ def test_an_address_in_the_file_is_not_asked(monkeypatch, form):
         )
         monkeypatch.setattr(Mark, "packet", lambda _: packet.encode())
         with pytest.raises(ValueError, match="are stored elsewhere, which is not asked"):
-            credentials.read(encode(PICTURE, form, Mark("", False)), f"image/{form}")
+            credentials.read(io.BytesIO(encode(PICTURE, form, Mark("", False))), f"image/{form}")
         with pytest.raises(TimeoutError):
             listening.accept()
 
@@ -213,6 +213,14 @@ def test_what_cannot_be_verified_is_named(p2c, tmp_path):
     (tmp_path / "plain.png").write_bytes(encode(PICTURE, "png", None))
     (tmp_path / "no.png").write_bytes(b"no picture")
     (tmp_path / "short.mp4").write_bytes(b"\0\0\1\0ftypisom")
+    with av.open(str(tmp_path / "film.mkv"), "w") as container:
+        container.metadata.update(film.tags(Mark("version 1")))
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    assert film.read_mark(tmp_path / "film.mkv") == Mark("version 1")
+    (tmp_path / "list.mkv").write_text("ffconcat version 1.0\nfile film.mkv\n")
     done = p2c("verify", "plain.png", code=1)
     assert (done.stdout, done.stderr) == ("plain.png: no mark of generated content\n", "")
     for name, said in (
@@ -220,6 +228,7 @@ def test_what_cannot_be_verified_is_named(p2c, tmp_path):
         ("plain.txt", "plain.txt: name ends in '.txt', expected .png"),
         ("no.png", "no.png: cannot identify image file"),
         ("short.mp4", "short.mp4: not a whole MP4 or MOV file"),
+        ("list.mkv", "list.mkv: not a readable video"),
     ):
         if name == "plain.txt":
             (tmp_path / name).touch()

@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.provenance.mark import Mark
@@ -53,9 +53,24 @@ def sign(content: bytes, mime: str, mark: Mark) -> bytes:
     Raises:
         UserError: certificate or key are missing, cannot be read, or do not belong together.
     """
-    chain, key = os.environ.get(CERTIFICATE), os.environ.get(KEY)
     if not is_wanted():
         return content
+    signed = io.BytesIO()
+    sign_stream(io.BytesIO(content), signed, mime, mark)
+    return signed.getvalue()
+
+
+def sign_stream(source: BinaryIO, target: BinaryIO, mime: str, mark: Mark) -> None:
+    """Copy an encoded file with content credentials, by the certificate that the environment names.
+
+    Args:
+        source, target: open at their beginnings; a film need not fit into memory.
+        mime, mark: as for `sign`.
+
+    Raises:
+        UserError: as for `sign`.
+    """
+    chain, key = os.environ.get(CERTIFICATE), os.environ.get(KEY)
     if not chain or not key:
         raise UserError(f"content credentials: {CERTIFICATE} and {KEY} are set together or not at all")
     import c2pa
@@ -68,13 +83,11 @@ def sign(content: bytes, mime: str, mark: Mark) -> bytes:
         "assertions": [{"label": "c2pa.actions", "data": {"actions": [action]}}],
     }
     signer, context = _signer(chain, key)
-    signed = io.BytesIO()
     try:
         with c2pa.Builder(manifest, context) as builder:
-            builder.sign(signer, mime, io.BytesIO(content), signed)
+            builder.sign(signer, mime, source, target)
     except c2pa.C2paError as error:
         raise UserError(f"content credentials: cannot sign with {chain} and {key}: {error}") from None
-    return signed.getvalue()
 
 
 def _offline() -> Any:
@@ -84,8 +97,8 @@ def _offline() -> Any:
     return c2pa.Context(c2pa.Settings.from_dict({"verify": {"remote_manifest_fetch": False}}))
 
 
-def read(content: bytes, mime: str) -> Credentials | None:
-    """Read the content credentials of a file; None if it has none.
+def read(file: BinaryIO, mime: str) -> Credentials | None:
+    """Read the content credentials of an open file; None if it has none.
 
     An address of credentials that are stored elsewhere is not fetched: the file comes from a stranger.
 
@@ -95,7 +108,7 @@ def read(content: bytes, mime: str) -> Credentials | None:
     import c2pa
 
     try:
-        with c2pa.Reader(mime, io.BytesIO(content), context=_offline()) as reader:
+        with c2pa.Reader(mime, file, context=_offline()) as reader:
             found = json.loads(reader.json())
     except c2pa.C2paError.ManifestNotFound:
         return None

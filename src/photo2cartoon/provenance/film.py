@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from photo2cartoon.provenance.credentials import is_wanted, sign
+from photo2cartoon.provenance.credentials import is_wanted, sign_stream
 from photo2cartoon.provenance.mark import LARGEST_PACKET, Mark, read_packet
 
 BOXED, TAGGED = (".mp4", ".mov"), (".mkv", ".webm")
@@ -36,7 +36,13 @@ def mark_file(path: Path, suffix: str, mark: Mark) -> None:
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 24 + len(packet), b"uuid") + _XMP_BOX + packet)
     if is_wanted():
-        path.write_bytes(sign(path.read_bytes(), MIME[suffix], mark))
+        signed = path.with_name(f"{path.name}.signed")
+        try:
+            with path.open("rb") as source, signed.open("w+b") as target:
+                sign_stream(source, target, MIME[suffix], mark)
+            signed.replace(path)
+        finally:
+            signed.unlink(missing_ok=True)
 
 
 def read_mark(path: Path) -> Mark | None:
@@ -57,7 +63,8 @@ def read_mark(path: Path) -> Mark | None:
     import av
 
     try:
-        with av.open(f"file:{path}") as container:
+        # No other reader: a playlist by the name of a film would have others opened.
+        with av.open(f"file:{path}", container_options={"format_whitelist": "matroska"}) as container:
             found = {name.upper(): value for name, value in container.metadata.items()}
     except av.FFmpegError as error:
         raise ValueError(f"not a readable video: {error.strerror}") from None

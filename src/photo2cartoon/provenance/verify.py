@@ -56,7 +56,10 @@ def verify(path: Path) -> Origin:
     try:
         mark = _mark_of_picture(path) if suffix in PICTURES else film.read_mark(path)
         mime = PICTURES.get(suffix) or film.MIME.get(suffix)
-        credentials = read(path.read_bytes(), mime) if mime else None
+        credentials = None
+        if mime:
+            with path.open("rb") as file:
+                credentials = read(file, mime)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: {error}") from None
     return Origin(mark, credentials)
