@@ -1,6 +1,7 @@
 """The chosen checkpoint becomes a version that says why; it becomes champion only if it is better, or if told so."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -43,6 +44,18 @@ def pick(scored, trained, tmp_path):
         return select(section, out, trained, tmp_path / "selected")
 
     return run
+
+
+def test_a_checkpoint_that_was_not_scored_is_not_registered(scored, trained, tmp_path):
+    """A training that ran again has checkpoints of the same names."""
+    again = tmp_path / "train"
+    shutil.copytree(trained, again)
+    first, second = (again / f"checkpoints/step-00000{step}" for step in (2, 4))
+    for source, target in ((first, again / "other"), (second, first), (again / "other", second)):
+        source.rename(target)
+    with pytest.raises(UserError, match=r"step-00000\d: is not the checkpoint that was scored; `p2c evaluate` scores it"):
+        select(Select(model_name="unscored"), scored[0], again, tmp_path / "selected")
+    assert not (tmp_path / "selected").exists() and aliases.champion_version("unscored") is None
 
 
 def test_the_pick_is_registered_with_its_lineage_and_its_reason(scored, trained, tmp_path):

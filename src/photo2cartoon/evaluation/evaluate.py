@@ -19,7 +19,7 @@ from photo2cartoon.evaluation.bootstrap_draws import write_draws
 from photo2cartoon.evaluation.candidates import log_candidates, scored_dataset
 from photo2cartoon.evaluation.result import Result
 from photo2cartoon.evaluation.rule import CHAMPION, PHOTOGRAPHS, STEP
-from photo2cartoon.files import read_json, write_json
+from photo2cartoon.files import read_json, sha256_of, write_json
 from photo2cartoon.layout import (
     CARD,
     CARTOON_GENERATOR,
@@ -85,6 +85,9 @@ def evaluate(
             "splits": list(_splits(params)),
             "cartoons": len(scorer.set.cartoons),
             "generator": params.generator,
+            "generators": {
+                path.name: sha256_of(checkpoint.generator_file(path, which=params.generator)) for path in found
+            },
             "data_sha256": run_info["data_sha256"],
             "scored_sha256": scorer.set.sha256,
             "champion": champion and champion.version,

@@ -22,6 +22,7 @@ class Result(TypedDict):
     cartoons: int  # number of cartoons of the style
     generator: NotRequired[str]  # ema or raw; see `candidates.generator_of`
     weights: NotRequired[str]  # the same in evaluations of an earlier release
+    generators: NotRequired[dict[str, str]]  # sha256 of each one's file, by checkpoint; not in an earlier release
     data_sha256: str  # of the dataset that the run was trained on
     scored_sha256: NotRequired[str]  # of the images that it was scored on; not in evaluations of an earlier release
     champion: int | None  # version of the registered model that was scored as `champion`

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from photo2cartoon import checkpoint
 from photo2cartoon.atomic import atomic_dir
+from photo2cartoon.errors import UserError
 from photo2cartoon.evaluation.bootstrap_draws import read_draws
 from photo2cartoon.evaluation.candidates import generator_of, log_candidate, scored_dataset, shown_scores
 from photo2cartoon.evaluation.description import describe_version
@@ -131,6 +132,8 @@ def _choose(params: Select, scores_folder: Path, train: Path) -> _Choice:
         "splits": "+".join(result["splits"]),
     }
     weights = sha256_of(checkpoint.generator_file(path, which=generator_of(result)))
+    if weights != result.get("generators", {}).get(path.name, weights):
+        raise UserError(f"{path}: is not the checkpoint that was scored; `p2c evaluate` scores it")
     decision = {
         **measured,
         "score": scores[verdict.chosen][first],
