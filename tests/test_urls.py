@@ -1,9 +1,11 @@
 """A folder in object storage is the one that was uploaded last, or none."""
 
+import json
+
 import pytest
 
 from photo2cartoon.errors import UserError
-from photo2cartoon.urls import LISTED, download_folder, is_downloaded, upload_folder
+from photo2cartoon.urls import LISTED, download_folder, file_system, is_downloaded, upload_folder
 
 
 def folder(path, **files):
@@ -47,3 +49,16 @@ def test_a_folder_that_is_half_uploaded_is_not_taken(storage, tmp_path):
     with pytest.raises(UserError, match=f"{url}: holds no complete folder"):
         download_folder(url, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path):
+    """Whoever may write to a bucket could otherwise write anywhere on the machine that reads it."""
+    url = f"memory://{tmp_path.name}/out"
+    upload_folder(folder(tmp_path / "first", a="one"), url)
+    system, root = file_system(url)
+    listed = json.loads(system.cat_file(f"{root}/{LISTED}"))
+    system.pipe_file(f"{root}/{LISTED}", json.dumps({"../stolen": listed["a"]}).encode())
+    system.pipe_file(f"{root.rsplit('/', 1)[0]}/stolen", b"one")
+    with pytest.raises(UserError, match=r"\.\./stolen: this object's name leads out of its folder"):
+        download_folder(url, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first"]

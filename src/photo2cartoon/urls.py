@@ -95,6 +95,18 @@ def is_downloaded(url: str, folder: Path) -> bool:
         return system.cat_file(f"{root}/{LISTED}") == (folder / LISTED).read_bytes()
 
 
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of an object in a folder; a storage that others write may hold names with `..`.
+
+    Raises:
+        UserError: the name leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{name}: this object's name leads out of its folder")
+    return path
+
+
 def download_folder(url: str, folder: Path) -> None:
     """Download a folder that `upload_folder` uploaded; the target appears once it is complete.
 
@@ -107,7 +119,7 @@ def download_folder(url: str, folder: Path) -> None:
             raise UserError(f"{url}: holds no complete folder")
         system.get_file(f"{root}/{LISTED}", str(partial / LISTED))
         for name, sha256 in json.loads((partial / LISTED).read_text(encoding="utf-8")).items():
-            target = partial / name
+            target = inside(partial, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             system.get_file(f"{root}/{name}", str(target))
             if sha256_of(target) != sha256:

@@ -53,7 +53,9 @@ def test_a_checkpoint_that_was_not_scored_is_not_registered(scored, trained, tmp
     first, second = (again / f"checkpoints/step-00000{step}" for step in (2, 4))
     for source, target in ((first, again / "other"), (second, first), (again / "other", second)):
         source.rename(target)
-    with pytest.raises(UserError, match=r"step-00000\d: is not the checkpoint that was scored; `p2c evaluate` scores it"):
+    with pytest.raises(
+        UserError, match=r"step-00000\d: is not the checkpoint that was scored; `p2c evaluate` scores it"
+    ):
         select(Select(model_name="unscored"), scored[0], again, tmp_path / "selected")
     assert not (tmp_path / "selected").exists() and aliases.champion_version("unscored") is None
 

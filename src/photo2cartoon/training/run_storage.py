@@ -18,7 +18,7 @@ from pathlib import Path
 from photo2cartoon.checkpoint import copy_averages, list_checkpoints, step_of
 from photo2cartoon.layout import CARD, CHECKPOINTS, RUN, SAMPLES, STATE, STATS
 from photo2cartoon.progress import note
-from photo2cartoon.urls import as_user_error, file_system
+from photo2cartoon.urls import as_user_error, file_system, inside
 
 PROBE = ".writable"
 KEEP = 2  # states: the newest, and one before it in case the newest is damaged
@@ -66,7 +66,7 @@ class RunStorage:
             whole = {name for name in cards if (states if name.startswith(f"{STATE}/") else results)}
             wanted = [name for name in found if (results and _is_result(name)) or name.rsplit("/", 1)[0] in whole]
             for name in wanted:
-                target = run / name
+                target = inside(run, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._system.get_file(self._in(name), str(target))
         held = [Path(name).name for name in whole if name.startswith(f"{STATE}/")]
