@@ -48,3 +48,10 @@ def test_processes_share_the_cores_of_their_own_machine(monkeypatch):
     assert local_size() == 4
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     assert local_size() == 1
+
+
+def test_the_memory_is_that_of_the_container(monkeypatch):
+    own = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for said, expected in (("max", own), ("1000000000", 1_000_000_000), ("9" * 18, own)):
+        monkeypatch.setattr(Path, "read_text", lambda _, said=said: said)
+        assert cores.usable_memory() == expected

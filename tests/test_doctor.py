@@ -37,3 +37,12 @@ def test_a_server_of_mlflow_that_is_away_is_named(tmp_path, monkeypatch):
     found = {each.what: each for each in doctor.examine()}
     assert found["MLflow"].state == doctor.FAILS and "127.0.0.1:9" in found["MLflow"].said
     assert found["model"].state == doctor.LACKS and "dvc repro" in found["model"].said
+
+
+def test_no_password_is_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {}")
+    monkeypatch.setattr("photo2cartoon.tracking.server.must_answer", lambda: None)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://alice:s3cret@127.0.0.1:9")
+    (said,) = (each.said for each in doctor.examine() if each.what == "MLflow")
+    assert "127.0.0.1:9" in said and "s3cret" not in said

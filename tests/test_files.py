@@ -28,6 +28,10 @@ def test_no_two_pictures_become_one_file():
         assert len(set(png_names(names))) == 3, names
 
 
+def test_a_picture_does_not_get_the_name_of_a_folder():
+    assert png_names(["x.png/deep/a.jpg", "x.jpg"]) == ["x.png/deep/a.png", "x-2.png"]
+
+
 def test_names_are_made_safe():
     long = "ü" * 120
     names = ["a\udcff\n.jpg", "a__.png", f"deep/{long}.jpg", f"deep/{long}x.jpg"]

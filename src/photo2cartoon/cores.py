@@ -1,7 +1,8 @@
-"""Counts the processor cores that a process may use."""
+"""Cores and memory that a process may use."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -17,3 +18,12 @@ def usable_cores() -> int:
         except (OSError, ValueError):
             continue
     return cores
+
+
+def usable_memory() -> int:
+    """Return how many bytes of memory this process may use: of the machine, and its container's limit."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for place in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            memory = min(memory, int(place.read_text()))
+    return memory

@@ -23,6 +23,7 @@ from photo2cartoon.layout import (
     TRITON_RUN,
     WEIGHTS,
 )
+from photo2cartoon.portrait.shrink import shrunk
 from photo2cartoon.progress import note
 from photo2cartoon.serving.installation import find_triton
 
@@ -109,7 +110,6 @@ def _draw(photo: Path) -> tuple[bytes, float]:
 
 
 def _write(out: Path, photo: Path, picture: bytes) -> None:
-    import cv2
 
     from photo2cartoon.pictures import encode_png
     from photo2cartoon.portrait import decode
@@ -118,7 +118,7 @@ def _write(out: Path, photo: Path, picture: bytes) -> None:
     source = decode(photo)
     side = len(cartoon)
     scale = side / len(source)
-    source = cv2.resize(source, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    source = shrunk(source, scale)
     with atomic_write(out / CARTOON) as partial:
         partial.write_bytes(picture)
     with atomic_write(out / SIDE_BY_SIDE) as partial:

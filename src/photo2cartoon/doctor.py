@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import platform
 import shutil
 import socket
@@ -13,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from photo2cartoon.cores import usable_cores
-from photo2cartoon.errors import UserError
+from photo2cartoon.cores import usable_cores, usable_memory
+from photo2cartoon.errors import UserError, without_credentials
 from photo2cartoon.layout import MODEL_REPOSITORY, WEIGHTS
 
 GIGABYTE = 1e9
@@ -69,7 +68,7 @@ def _system() -> Iterator[Finding]:
 def _resources() -> Iterator[Finding]:
     cores = usable_cores()
     yield Finding(OK, "processor", f"{cores} {'core' if cores == 1 else 'cores'}{_arithmetic()}")
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGABYTE
+    memory = usable_memory() / GIGABYTE
     enough = memory >= 4
     yield Finding(OK if enough else LACKS, "memory", f"{memory:.0f} GB{'' if enough else ': training takes 4 GB'}")
     free = shutil.disk_usage(Path.cwd()).free / GIGABYTE
@@ -145,7 +144,7 @@ def _mlflow(what: str) -> Finding:
         must_answer()
     except UserError as error:
         return Finding(FAILS, what, f"{error}")
-    return Finding(OK, what, tracking_uri())
+    return Finding(OK, what, without_credentials(tracking_uri()))
 
 
 def _model(what: str) -> Finding:

@@ -27,11 +27,12 @@ def png_names(names: Sequence[str]) -> list[str]:
     """
     parts = [safe_name(name).rsplit(".", 1) for name in names]
     counts = Counter(stem for stem, _ in parts)
+    folders = {stem[:place] for stem, _ in parts for place, sign in enumerate(stem) if sign == "/"}
     made: dict[str, None] = {}  # an ordered set
     for stem, suffix in parts:
         name = wanted = f"{stem}-{suffix.lower()}" if counts[stem] > 1 else stem
         number = 1
-        while f"{name}.png" in made:
+        while f"{name}.png" in made or f"{name}.png" in folders:
             number += 1
             name = f"{wanted}-{number}"
         made[f"{name}.png"] = None

@@ -1,5 +1,6 @@
 """`p2c cartoonize` handles a file or a folder, in torch or onnxruntime, and reports failures in one line."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -20,13 +22,14 @@ from photo2cartoon.export.graph import PortraitToCartoon
 from photo2cartoon.importing.cartoon_weights import import_weights
 from photo2cartoon.params import PortraitParams
 from photo2cartoon.pictures import decode_png, encode_png
-from photo2cartoon.portrait import Photograph, PortraitMaker, decode
+from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.options import DrawOptions
 from photo2cartoon.serving.messages import BusyError
-from photo2cartoon.tables import read_rows
+from photo2cartoon.tables import RowWriter, read_rows
 from tests import original
 from tests.conftest import ROOT
+from tests.serving.conftest import tiny_graph
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +112,16 @@ def test_a_server_that_is_gone_ends_the_folder(tmp_path):
 
     def draw(source, _):
         tried.append(source.name)
-        if len(tried) in (2, 4, 5, 6):
+        if len(tried) in (1, 2, 4, 5, 6):
             raise BusyError("Triton at 127.0.0.1:9: cannot be reached")
+        if len(tried) == 3:
+            raise PictureError("no face")  # the server has answered
         return [b"cartoon"]
 
     with pytest.raises(UserError, match=r"cannot be reached: so for 3 pictures in a row; the same call resumes"):
         cartoonize(tmp_path / "in", tmp_path / "out", draw)
     assert tried == [f"{number}.png" for number in range(6)]
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["0.png", "2.png"]
+    assert not list((tmp_path / "out").glob("*.png"))
 
 
 def rows(folder):
@@ -151,6 +156,38 @@ def test_a_second_run_draws_what_is_new_and_every_file_has_a_row(p2c, graph, wei
     assert marked == ["group-2.png"] and len(rows(tmp_path / "in/out")) == 6
     p2c(*given[:6], "--out", tmp_path / "in/out", *given[8:], "--colour", 0)
     assert len(rows(tmp_path / "in/out")) == 6 and (tmp_path / "in/out/group-2.png").read_bytes() != b"marked"
+
+
+def test_rows_follow_the_folder_and_a_damaged_table_is_no_trouble(tmp_path):
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in/a.png"), np.full((64, 64, 3), 9, np.uint8))
+    cartoonize(tmp_path / "in", tmp_path / "out", lambda *_: [b"cartoon"], made_by="one")
+    cv2.imwrite(str(tmp_path / "in/b.png"), np.full((64, 64, 3), 9, np.uint8))
+
+    def refuse(*_):
+        raise PictureError("no face")
+
+    with pytest.raises(UserError, match="not one of 2 pictures could be drawn"):
+        cartoonize(tmp_path / "in", tmp_path / "out", refuse, made_by="two")
+    assert {name: row.result for name, row in rows(tmp_path / "out").items()} == {
+        "a.png": "no face",
+        "b.png": "no face",
+    }
+    (tmp_path / "out/cartoons.csv").write_text('picture,result\n"' + "x" * 200_000)
+    cartoonize(tmp_path / "in", tmp_path / "out", lambda *_: [b"cartoon"], made_by="one")
+    assert set(rows(tmp_path / "out")) == {"a.png", "b.png"}
+
+
+def test_a_table_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"in/{name}.png"), np.full((64, 64, 3), 9, np.uint8))
+    monkeypatch.setattr(RowWriter, "add", full)
+    with pytest.raises(UserError, match=r"cartoons\.csv: cannot be written: No space left on device"):
+        cartoonize(tmp_path / "in", tmp_path / "out", lambda *_: [b"cartoon"], made_by="one")
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path):
@@ -302,6 +339,50 @@ def test_photographs_are_not_replaced(p2c, weights, hopper, tmp_path, command):
         done = p2c(command, source, "--out", out, "--weights", weights, code=1)
         assert reason in done.stderr and len(done.stderr.splitlines()) == 1
     assert photo.read_bytes() == before and [path.name for path in (tmp_path / "mine").iterdir()] == ["me.png"]
+
+
+def test_no_other_photograph_is_replaced_either(p2c, graph, weights, hopper, tmp_path):
+    """By the numbers of several faces, by a name that a folder gets, or by a folder inside another."""
+    given = ("--weights", weights, "--model", graph)
+    (tmp_path / "all/one").mkdir(parents=True)
+    photos = [Path(shutil.copy(hopper, tmp_path / name)) for name in ("me-1.png", "all/me.png", "all/one/me.png")]
+    before = [photo.read_bytes() for photo in photos]
+    for arguments, reason in (
+        (("me-1.png", "--faces", "all", "--out", "me.png"), "me-1.png: is the photograph itself"),
+        (("me-1.png", "--out", "all/me-1.png"), None),
+        (("me-1.png", "--out", "all"), None),  # a cartoon that is drawn again
+        (("all/one/me.png", "--out", "all"), "all/me.png: is there already, and no cartoon; name the file to replace"),
+        (("all/one", "--out", "all"), "all: holds the photographs, which would be replaced"),
+    ):
+        done = p2c("cartoonize", *arguments, *given, code=int(reason is not None))
+        assert reason is None or done.stderr.splitlines()[-1].startswith(f"p2c: {reason}"), done.stderr
+    assert [photo.read_bytes() for photo in photos] == before
+
+
+def test_a_folder_does_not_hide_the_bundled_model_of_its_name(p2c, weights, hopper, tmp_path):
+    for name in ("full", "slim"):
+        (tmp_path / name).mkdir()
+    for model in ((), ("--model", "slim"), ("--checkpoint", "slim")):
+        p2c("cartoonize", hopper, *model, "--weights", weights, "--out", "cartoon.png")
+        assert f"photo2cartoon {'slim' if model else 'full'} " in p2c("verify", "cartoon.png").stdout
+
+
+def test_a_graph_of_another_kind_is_a_sentence(tmp_path):
+    def graph(name, shape):
+        ends = [onnx.helper.make_tensor_value_info(end, onnx.TensorProto.FLOAT, shape) for end in ("input", "output")]
+        node = onnx.helper.make_node("Identity", ["input"], ["output"])
+        drawn = onnx.helper.make_graph([node], "same", ends[:1], ends[1:])
+        opset = onnx.helper.make_opsetid("", 18)
+        onnx.save(onnx.helper.make_model(drawn, ir_version=10, opset_imports=[opset]), str(tmp_path / name))
+        return tmp_path / name
+
+    portraits = np.full((1, 256, 256, 4), 255, np.uint8)
+    assert (by_onnxruntime(graph("same.onnx", [1, 3, 256, 256]))(portraits, 0) == 255).all()
+    for shape in ([1, "H", "W", 3], [1, 1, 256, 256], None):
+        with pytest.raises(UserError, match=r"other\.onnx: its 'input' has the shape"):
+            by_onnxruntime(graph("other.onnx", shape))
+    with pytest.raises(UserError, match=r"small\.onnx: cannot draw: .*invalid dimensions"):
+        by_onnxruntime(tiny_graph(tmp_path, 1, size=64).rename(tmp_path / "small.onnx"))(portraits)
 
 
 def test_weights_are_fetched_whenever_portraits_are_cut_here(p2c, weights, hopper, tmp_path):

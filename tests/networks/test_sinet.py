@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from photo2cartoon.assets.catalogue import read_catalogue
-from photo2cartoon.networks.sinet import SINet, normalise
+from photo2cartoon.networks.sinet import SINet, _Block, normalise
 from photo2cartoon.portrait import decode
 from tests.conftest import needs
 
@@ -36,9 +36,11 @@ def test_pictures_are_normalised_as_by_its_authors():
 
 def test_the_two_halves_of_a_block_take_turns():
     """Channel shuffle by reshaping turns eight channels in two groups into 0 4 1 5 2 6 3 7."""
-    order = torch.arange(8).view(1, 8, 1, 1).unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2).flatten()
-    assert order.tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
-    assert order.tolist() == torch.nn.ChannelShuffle(2)(torch.arange(8.0).view(1, 8, 1, 1)).flatten().int().tolist()
+    block = _Block(8, 16, ((3, 1), (3, 1)))
+    block.c1 = block.d1 = block.d2 = block.BR = torch.nn.Identity()
+    first, second = block(torch.arange(8.0).view(1, 8, 1, 1)).flatten().chunk(2)  # of the two branches
+    expected = torch.nn.ChannelShuffle(2)(torch.arange(8.0).view(1, 8, 1, 1)).flatten()
+    assert first.tolist() == second.tolist() == expected.tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
 
 
 def test_its_authors_weights_fit_and_see_a_person(weights, hopper):

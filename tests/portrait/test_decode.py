@@ -1,6 +1,7 @@
 """Pictures from cameras, scanners and web pages decode to upright RGB on white, or are refused."""
 
 import io
+import struct
 
 import cv2
 import numpy as np
@@ -40,6 +41,23 @@ def test_exif_orientation_is_applied(picture, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert np.array_equal(decode(encode(image, exif=exif)), picture)
+
+
+def exif(*tags):
+    """EXIF data with tags as (number, type, count, value), which no library would write so."""
+    table = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + table + bytes(4)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "PNG"])
+def test_a_camera_with_unusual_tags_is_no_trouble(picture, form):
+    """The maker's name as a number, and a number of colours that is a text."""
+    stored = Image.fromarray(picture).transpose(Image.Transpose.ROTATE_90)  # as held for orientation 6
+    odd = exif((0x010F, 11, 1, 1), (0x0112, 3, 1, 6), (0x0115, 2, 4, 0x41414141))
+    assert close(decode(encode(stored, form, exif=odd)), picture, 4)
+    damaged = exif((0x0112, 2, 4, 0x41414141)), exif((0x0112, 12, 900, 6)), odd[:20]
+    for data in damaged:
+        assert close(decode(encode(stored, form, exif=data)), np.asarray(stored), 4)
 
 
 def test_transparency_is_laid_on_white(picture):
@@ -177,13 +195,17 @@ def test_a_wide_gamut_becomes_srgb(tmp_path, astronaut):
     expected = 255 * np.where(made <= 0.0031308, 12.92 * made, 1.055 * made ** (1 / 2.4) - 0.055)
     got = decode(tmp_path / "p3.png")
     assert np.abs(got - expected).max() < 3 and np.abs(got.astype(int) - small).max() > 15
+    # A profile counts as sRGB by its name, but not the linear one.
+    for name, same in ((b"sRGB IEC61", True), (b"LinearsRGB", False)):
+        named = profile.tobytes().replace(b"Display P3", name)
+        Image.fromarray(small).save(tmp_path / "named.png", icc_profile=named)
+        assert np.array_equal(decode(tmp_path / "named.png"), small) is same
     Image.fromarray(small).save(tmp_path / "damaged.png", icc_profile=profile.tobytes()[:200])
     assert np.array_equal(decode(tmp_path / "damaged.png"), small)
 
 
 def _display_p3() -> bytes:
     """Build a minimal ICC profile of Display P3: primaries adapted to D50, the curve of sRGB as a table."""
-    import struct
 
     def s15(*values):
         return b"".join(struct.pack(">i", round(value * 65536)) for value in values)

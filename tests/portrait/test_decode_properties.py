@@ -1,5 +1,6 @@
 """Whatever an encoder writes is decoded to its pixels, and whatever is done to the file, the answer is a picture or a refusal."""
 
+import contextlib
 import io
 import warnings
 
@@ -90,6 +91,26 @@ def test_a_damaged_file_is_a_picture_or_refused(case, data):
         assert error.reason in ("unreadable", "too large", "too small")
     else:
         assert pixels.dtype == np.uint8 and pixels.ndim == 3 and min(pixels.shape[:2]) >= MIN_SIDE
+
+
+@SEEDED
+@given(st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF"]), st.binary(max_size=60), st.integers(0, 60))
+def test_whatever_the_camera_wrote_the_picture_is_decoded(form, noise, at):
+    """Only the orientation matters of it, and a picture is not damaged because its data are."""
+    image, out, data = crop(40, 24, 100, "RGB", 0), io.BytesIO(), Image.Exif()
+    data[0x010F], data[0x0112], data[0x0128] = "a maker of cameras", 6, 2
+    if form == "TIFF":
+        image.save(out, form, exif=data)
+        content = bytearray(out.getvalue())
+        start = len(content) - 120
+        content[start + at : start + at + len(noise)] = noise
+        with contextlib.suppress(PictureError):  # of a TIFF, the picture's own data are written the same way
+            decode(bytes(content))
+        return
+    written = bytearray(data.tobytes())
+    written[at : at + len(noise)] = noise
+    image.save(out, form, exif=bytes(written))
+    assert decode(out.getvalue()).shape in ((24, 40, 3), (40, 24, 3))
 
 
 @SEEDED

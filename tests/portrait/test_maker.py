@@ -12,6 +12,7 @@ from PIL import Image
 from photo2cartoon.assets.catalogue import read_catalogue
 from photo2cartoon.errors import UserError
 from photo2cartoon.params import PortraitParams
+from photo2cartoon.pictures import encode_png
 from photo2cartoon.portrait import Photograph, PictureError, PortraitMaker, decode
 from photo2cartoon.portrait.align import eye_angle
 from photo2cartoon.portrait.background import on_white
@@ -210,3 +211,15 @@ def test_a_photograph_of_many_megapixels_gives_the_same_portrait(weights, astron
         assert np.abs(back - expected).max() < 0.02 * np.ptp(expected)
         inside = made.rgba[..., 3] & whole.rgba[..., 3] == 255
         assert np.abs(made.rgba.astype(int) - whole.rgba)[inside].mean() < 14
+
+
+@pytest.mark.parametrize("shape", [(16, 4300), (8000, 20), (16, 60_000)])
+def test_a_strip_is_a_photograph_without_a_face(maker, shape):
+    out = np.zeros((*shape, 3), np.uint8)
+    for call in (
+        maker,
+        lambda rgb: maker.of(Photograph(encode_png(rgb))),
+        lambda rgb: maker.all_of(Photograph(encode_png(rgb))),
+    ):
+        with pytest.raises(PictureError, match="no face"):
+            call(out)

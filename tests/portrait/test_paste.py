@@ -79,3 +79,16 @@ def test_a_portrait_beyond_the_picture_changes_nothing(maker, astronaut):
     matrix = made.matrix.copy()
     matrix[0, 2] -= 5000
     assert (paste(rgb, dataclasses.replace(made, matrix=matrix), on_white(made.rgba)) == rgb).all()
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_a_small_head_is_not_ragged(maker, astronaut, size):
+    """Lines of one pixel of a large cartoon become an even grey, however small the head is."""
+    rgb = cv2.resize(turned(astronaut, 0), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    made = PortraitMaker(maker.finder, maker.segmenter, min_face=16).cut(rgb, maker.finder(rgb)[0].points, size=size)
+    whole = dataclasses.replace(made, rgba=np.full_like(made.rgba, 255))
+    checked = np.indices((size, size)).sum(axis=0) % 2 * 255
+    grey = paste(rgb, whole, np.repeat(checked[..., None], 3, axis=2).astype(np.uint8))
+    x, y = np.rint(cv2.invertAffineTransform(made.matrix) @ (size / 2, size / 2, 1)).astype(int)
+    assert abs(grey[y - 12 : y + 12, x - 12 : x + 12].mean() - 127.5) < 4
+    assert grey[y - 12 : y + 12, x - 12 : x + 12].std() < 5

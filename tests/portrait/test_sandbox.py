@@ -92,13 +92,17 @@ def test_a_picture_that_ends_the_decoder_is_refused_and_the_next_is_not(hopper):
     sandbox.close()
 
 
-def test_without_a_process_the_picture_is_refused_and_the_next_is_not(hopper, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(sandbox_module.subprocess, "Popen"), (sandbox_module.mmap, "mmap"), (sandbox_module.os, "memfd_create")],
+)
+def test_without_a_process_the_picture_is_refused_and_the_next_is_not(hopper, monkeypatch, module, name):
     def refuse(*_, **__):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     made, files = Sandbox(), len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as none_left:
-        none_left.setattr(sandbox_module.subprocess, "Popen", refuse)
+        none_left.setattr(module, name, refuse)
         made.start(MAX_PIXELS)
         with pytest.raises(PictureError, match="the decoder does not start: Resource temporarily unavailable"):
             made(hopper.read_bytes(), None, *LIMITS)

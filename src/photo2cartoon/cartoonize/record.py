@@ -7,6 +7,7 @@ options and code.
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import json
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import photo2cartoon
+from photo2cartoon.errors import UserError
 from photo2cartoon.files import folder_hash, sha256_of
 from photo2cartoon.layout import CARTOON_RECORD
 from photo2cartoon.portrait.decode import MAX_BYTES
@@ -74,7 +76,7 @@ class Record:
         self._journal: RowWriter | None = None
         self._before: dict[str, CartoonRow] = {}
         if made:
-            with contextlib.suppress(OSError, ValueError, TypeError):
+            with contextlib.suppress(OSError, ValueError, TypeError, csv.Error):
                 self._before = {row.picture: row for row in read_rows(folder / CARTOON_RECORD, CartoonRow)}
 
     def kept(self, picture: str, sha256: str, names: Iterable[str]) -> list[Path]:
@@ -95,22 +97,35 @@ class Record:
         return paths if all(path.is_file() for path in paths) else []
 
     def add(self, picture: str, result: str, note: str = "", cartoons: Iterable[Path] = (), sha256: str = "") -> None:
-        """Add the row of a picture. The first drawn one starts the file, so that a run without any leaves none."""
+        """Add the row of a picture. Without a file of the run before, the first drawn one starts it.
+
+        Raises:
+            UserError: the disk is full or not writable.
+        """
         names = [path.relative_to(self._folder).as_posix() for path in cartoons]
         row = CartoonRow(picture, result, note, "; ".join(names), sha256, self._made if names else "")
         self._rows[picture] = row
-        if self._journal:
-            self._journal.add(row)
-        elif self._made and result == DRAWN:
-            # Rows of the run before stay until their picture is reached.
-            rows = self._before | self._rows
-            write_rows(self._folder / CARTOON_RECORD, rows.values(), CartoonRow)
-            self._journal = RowWriter(self._folder / CARTOON_RECORD, CartoonRow, append=True)
+        path = self._folder / CARTOON_RECORD
+        try:
+            if self._journal:
+                self._journal.add(row)
+            elif self._made and (result == DRAWN or path.is_file()):
+                # Rows of the run before stay until their picture is reached.
+                write_rows(path, (self._before | self._rows).values(), CartoonRow)
+                self._journal = RowWriter(path, CartoonRow, append=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
     def close(self, whole: bool) -> None:
-        """Close the file; after a whole run it has the rows of this run alone, sorted by picture."""
-        if self._journal:
+        """Close the file; after a whole run it has the rows of this run alone, sorted by picture.
+
+        Raises:
+            UserError: the rows of a whole run cannot be written.
+        """
+        if not self._journal:
+            return
+        with contextlib.suppress(OSError):  # `add` has said so
             self._journal.close()
-            if whole:
-                rows = sorted(self._rows.values(), key=lambda row: row.picture)
-                write_rows(self._folder / CARTOON_RECORD, rows, CartoonRow)
+        if whole:
+            rows = sorted(self._rows.values(), key=lambda row: row.picture)
+            write_rows(self._folder / CARTOON_RECORD, rows, CartoonRow)

@@ -5,6 +5,7 @@ A cartoon is encoded once: here, or by the server that drew it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,11 +27,13 @@ from photo2cartoon.portrait.photograph import Decoder
 from photo2cartoon.progress import bar, note
 from photo2cartoon.provenance import encode
 from photo2cartoon.provenance.mark import Mark
+from photo2cartoon.provenance.verify import verify
 from photo2cartoon.serving.call import Call
 from photo2cartoon.serving.messages import BusyError, LateError
 
 Draw = Callable[[Path, str], list[bytes]]  # makes encoded pictures of a file, in one of `encode.FORMATS`
 
+ANSWERED = ("no face", "too small", "too many")  # reasons that only whoever has looked at a picture can give
 MOST_LOST = 3  # pictures in a row without an answer, after which the server is taken to be gone
 
 
@@ -128,16 +131,28 @@ def target_of(source: Path, out: Path) -> Path:
     if source.is_dir():
         if out.is_file():
             raise UserError(f"{out}: is a file; a folder of pictures needs a folder to go to")
-        if out.resolve() == source.resolve():
+        if out.resolve() in (source.resolve(), *source.resolve().parents):
             raise UserError(f"{out}: holds the photographs, which would be replaced; name another folder")
         return out
     if out.is_dir():
         out = out / f"{source.stem}.png"
-    if out.exists() and out.samefile(source):
-        raise UserError(f"{out}: is the photograph itself, which would be replaced; name another file")
+        if out.exists() and not out.samefile(source) and not _is_generated(out):
+            raise UserError(f"{out}: is there already, and no cartoon; name the file to replace it")
+    _must_not_be(source, out)
     if out.suffix.lower() not in encode.SUFFIXES:
         raise UserError(f"{out}: name ends in '{out.suffix}', expected {', '.join(encode.SUFFIXES)}")
     return out
+
+
+def _must_not_be(source: Path, target: Path) -> None:
+    if target.exists() and target.samefile(source):
+        raise UserError(f"{target}: is the photograph itself, which would be replaced; name another file")
+
+
+def _is_generated(picture: Path) -> bool:
+    with contextlib.suppress(UserError):
+        return verify(picture).mark is not None
+    return False
 
 
 def cartoonize(
@@ -190,6 +205,7 @@ def _cartoonize_folder(source: Path, out: Path, draw: Draw, label: str, numbered
                 record.add(name, error.reason, error.detail, (), sha256)
                 failed.append(f"{source / name}: {error}")
                 note(failed[-1])
+                lost = 0 if error.reason in ANSWERED else lost
             except (encode.FormatError, LateError, BusyError) as error:
                 record.add(name, "not drawn", str(error), (), sha256)
                 failed.append(f"{source / name}: not drawn: {error}")
@@ -233,6 +249,8 @@ def _cartoonize_one(source: Path, out: Path, draw: Draw, numbered: bool) -> list
     except encode.FormatError as error:
         raise encode.FormatError(f"{out}: {error}") from None
     paths = [Path(name) for name, _ in zip(_names(out, numbered), pictures, strict=False)]
+    for path in paths:
+        _must_not_be(source, path)
     for path, picture in zip(paths, pictures, strict=True):
         with atomic_write(path) as partial:
             partial.write_bytes(picture)

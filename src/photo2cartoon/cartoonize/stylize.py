@@ -95,7 +95,7 @@ class ModelChoice:
             return LoadedModel(f"Triton at {self.server}", client.stylize, client=client)
         if self.checkpoint:
             return LoadedModel(str(self.checkpoint), by_torch(self.checkpoint), _checkpoint_version(self.checkpoint))
-        if self.model and (self.model.exists() or str(self.model) not in pretrained.names()):
+        if self.model and (self.model.is_file() or str(self.model) not in pretrained.names()):
             return LoadedModel(str(self.model), by_onnxruntime(self.model), f"graph {sha256_of(self.model)[:16]}")
         if not self.model:
             storage = storage_at(self.repository)
@@ -105,7 +105,7 @@ class ModelChoice:
                 return LoadedModel(f"{name} in {self.repository}", by_onnxruntime(graph), name)
         name = str(self.model or pretrained.DEFAULT)
         draw = by_onnxruntime(pretrained.graph(name))
-        return LoadedModel(f"{name}, which comes with the project", draw, _checkpoint_version(Path(name)))
+        return LoadedModel(f"{name}, which comes with the project", draw, _checkpoint_version(pretrained.FOLDER / name))
 
 
 def _checkpoint_version(checkpoint: Path) -> str:
@@ -144,12 +144,27 @@ def by_onnxruntime(graph: Path) -> Stylize:
     except Exception as error:  # onnxruntime's errors have no common class
         raise UserError(f"{graph}: not a readable ONNX graph: {first_line(error)}") from None
     if inputs == ["input"] and "output" in outputs:
-        return _original(session)
+        shape = session.get_inputs()[0].shape
+        if len(shape) != 4 or shape[1] != 3:
+            raise UserError(f"{graph}: its 'input' has the shape {shape}; photo2cartoon's is [1, 3, S, S]")
+        return _in_a_line(graph, _original(session))
     if inputs != INPUTS or "cartoon" not in outputs:
         raise UserError(
             f"{graph}: does not map 'portrait' and 'colour' to 'cartoon'; `p2c export` writes graphs that do"
         )
-    return functools.partial(draw, session)
+    return _in_a_line(graph, functools.partial(draw, session))
+
+
+def _in_a_line(graph: Path, stylize: Stylize) -> Stylize:
+    """Name the graph in errors of running it, as when it draws at one size alone."""
+
+    def run(portraits: np.ndarray, colour: float = COLOUR) -> np.ndarray:
+        try:
+            return stylize(portraits, colour)
+        except Exception as error:  # onnxruntime's errors have no common class
+            raise UserError(f"{graph}: cannot draw: {first_line(error)}") from None
+
+    return run
 
 
 def _original(session: Any) -> Stylize:

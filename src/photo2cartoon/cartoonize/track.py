@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 
 from photo2cartoon.portrait.find import Face
 from photo2cartoon.portrait.maker import own_size
+from photo2cartoon.portrait.shrink import shrunk
 
 # A person unseen for longer than this is gone; shorter gaps are interpolated between the two sightings. Seconds.
 GAP = 1.0
@@ -80,7 +80,7 @@ class Track:
         if min(part.shape[:2]) * scale < NEAR_FACE / 2:
             return []  # nearly all of the area is outside the frame
         if scale < 1:
-            part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            part = shrunk(part, scale)
         faces = find(np.ascontiguousarray(part))
         return [Face((face.points + 0.5) / scale - 0.5 + (left, top), face.score) for face in faces]
 

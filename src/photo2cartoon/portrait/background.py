@@ -9,6 +9,7 @@ from PIL import ImageColor
 from photo2cartoon.errors import UserError
 from photo2cartoon.portrait.cutout import inner_colours
 from photo2cartoon.portrait.maker import Portrait
+from photo2cartoon.portrait.shrink import shrunk
 
 COLOUR = 0.9  # default strength of the photograph's colours in a cartoon, 0 to 1
 WHITE, TRANSPARENT, PHOTOGRAPH = "white", "transparent", "photograph"
@@ -80,7 +81,7 @@ def _framed(rgb: np.ndarray, matrix: np.ndarray, side: int) -> np.ndarray:
     """Return the part of a photograph that a portrait shows, uint8 `[side, side, 3]`; white beyond the edges."""
     step = int(1 / np.linalg.norm(matrix[0, :2]))
     if step > 1:  # shrunk by a whole number first, as warping takes single pixels
-        rgb = cv2.resize(rgb, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+        rgb = shrunk(rgb, 1 / step)
         matrix = np.column_stack([matrix[:, :2] * step, matrix[:, 2] + matrix[:, :2].sum(axis=1) * (step - 1) / 2])
     return cv2.warpAffine(rgb, matrix, (side, side), borderValue=(255, 255, 255))
 

@@ -10,6 +10,7 @@ import numpy as np
 from photo2cartoon.portrait.align import LEFT_EYE_CORNER, RIGHT_EYE_CORNER, eye_angle, scaled
 from photo2cartoon.portrait.background import on_white
 from photo2cartoon.portrait.maker import Portrait
+from photo2cartoon.portrait.shrink import shrunk
 
 SIDE = 768  # of the shown photograph, at most; and of the portrait beside it
 FACE, POINT, EYES, CROP = (60, 140, 255), (255, 220, 0), (255, 60, 60), (40, 200, 80)
@@ -64,7 +65,7 @@ def explain_refusal(rgb: np.ndarray, faces: Sequence[np.ndarray], reason: str) -
 def _reduced(rgb: np.ndarray) -> tuple[np.ndarray, float]:
     """Return a copy of the photograph with at most `SIDE` pixels a side, and its scale."""
     scale = min(1.0, SIDE / max(rgb.shape[:2]))
-    return (cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else rgb.copy()), scale
+    return (shrunk(rgb, scale) if scale < 1 else rgb.copy()), scale
 
 
 def _from_shown(matrix: np.ndarray, scale: float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import math
@@ -10,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 COMMON = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF")  # what strangers may send; Pillow opens MPO as JPEG
 COMMON_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"})
@@ -19,6 +20,16 @@ SUFFIXES = COMMON_SUFFIXES | {".bmp", ".tif", ".tiff", ".gif"}
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64_000_000
 MIN_SIDE = 16
+# What makes an image upright, by its EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class PictureError(Exception):
@@ -107,7 +118,7 @@ def decode_coarsely(
             raise PictureError("unreadable", "not a picture of a known format") from None
         except MemoryError:
             raise PictureError("too large", "decoding takes more memory than there is") from None
-        except (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, RuntimeError) as error:
+        except Exception as error:  # of a damaged file, Pillow's readers raise errors of any class
             raise PictureError("unreadable", f"damaged picture ({error})") from None
 
 
@@ -140,8 +151,7 @@ def register_heif() -> None:
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:
-    ImageOps.exif_transpose(image, in_place=True)
-    image = _as_srgb(image)
+    image = _as_srgb(_upright(image))
     if image.mode.startswith("I") or image.mode == "F":
         return np.repeat(_to_8_bit(np.asarray(image), image.mode)[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -149,6 +159,18 @@ def _upright_rgb(image: Image.Image) -> np.ndarray:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF data ask; damaged data are ignored.
+
+    `ImageOps.exif_transpose` would also write the data anew, which fails where a camera wrote a tag with an unusual type.
+    """
+    orientation = None
+    with contextlib.suppress(Exception):
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
 
 
 def _as_srgb(image: Image.Image) -> Image.Image:
@@ -160,7 +182,8 @@ def _as_srgb(image: Image.Image) -> Image.Image:
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
+        name = ImageCms.getProfileDescription(source)
+        if "sRGB" in name and "linear" not in name.lower():
             return image
         target = "RGBA" if image.mode == "RGBA" else "RGB"
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=target)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from photo2cartoon.portrait.boxes import Box
+from photo2cartoon.portrait.shrink import shrunk
 
 # HOG detects faces from 80 px; the photograph is searched at each of these longest sides until a face is found.
 SEARCH_SIDES = (640, 1280)
@@ -116,7 +117,7 @@ def _shrunk(rgb: np.ndarray, side: int) -> tuple[np.ndarray, float]:
     """Return the image with its longer side at most `side`, and its scale."""
     scale = min(1.0, side / max(rgb.shape[:2]))
     if scale < 1:
-        rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        rgb = shrunk(rgb, scale)
     return rgb, scale
 
 

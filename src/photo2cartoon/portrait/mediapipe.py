@@ -16,6 +16,7 @@ import numpy as np
 from photo2cartoon.portrait.align import eye_angle
 from photo2cartoon.portrait.boxes import SAME_FACE, Box, overlap, rotated, turned_back, without_duplicates
 from photo2cartoon.portrait.litert import Network
+from photo2cartoon.portrait.shrink import shrunk
 
 # The detector divides its image into a grid; it answers for each cell with a score, a box and six points.
 CELLS, SCORE = 48, 0.5
@@ -127,7 +128,7 @@ class FullRange:
         part = rgb[max(top, 0) : top + height, max(left, 0) : left + width]
         size = [max(1, round(edge * scale)) for edge in part.shape[1::-1]]
         if (step := int(1 / scale)) > 1:  # by a whole number first, which is much faster
-            part = cv2.resize(part, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+            part = shrunk(part, 1 / step)
         small = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
         image = np.zeros((side, side, 3), np.float32)
         x, y = round(max(-left, 0) * scale), round(max(-top, 0) * scale)
@@ -252,7 +253,7 @@ def _warped(rgb: np.ndarray, matrix: np.ndarray, side: int, size: float) -> np.n
     part = rgb[top:bottom, left:right]
     if not part.size:
         return np.zeros((side, side, 3), np.uint8)
-    small = cv2.resize(part, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+    small = shrunk(part, 1 / step)
     scale = np.array([part.shape[1] / small.shape[1], part.shape[0] / small.shape[0]])
     moved = matrix.copy()
     moved[:, 2] += matrix[:, :2] @ ((left, top) + (scale - 1) / 2)

@@ -7,6 +7,7 @@ import numpy as np
 
 from photo2cartoon.portrait.background import without_white
 from photo2cartoon.portrait.maker import Portrait
+from photo2cartoon.portrait.shrink import shrunk
 
 # The cartoon fades out at the edges over this share of the square's side, because necks and shoulders extend beyond it.
 FADE = 1 / 16
@@ -34,6 +35,12 @@ def paste(rgb: np.ndarray, portrait: Portrait, cartoon: np.ndarray) -> np.ndarra
     # From pixels of this part of the photograph to portrait pixels.
     matrix = portrait.matrix.copy()
     matrix[:, 2] += portrait.matrix[:, :2] @ (left, top)
+    if (
+        step := int(np.linalg.norm(matrix[0, :2]))
+    ) > 1:  # shrunk by a whole number first, as warping takes single pixels
+        layer = shrunk(layer, 1 / step)
+        matrix[:, 2] -= (step - 1) / 2
+        matrix /= step
     layer = cv2.warpAffine(
         layer, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=0
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import mmap
 import os
 import selectors
@@ -106,11 +107,13 @@ class Sandbox:
         if self._process and self._process.poll() is None and len(self._pixels) >= 3 * max_pixels:
             return self._process
         self.close()
-        pixels = os.memfd_create("pixels")
-        os.ftruncate(pixels, 3 * max_pixels)  # pages are taken only when they are written
         # In Triton's stub the executable is the stub; its python is the one of the environment.
         python = next(path for path in (Path(sys.prefix) / "bin/python3", Path(sys.executable)) if path.exists())
+        pixels, shared = -1, None
         try:
+            pixels = os.memfd_create("pixels")
+            os.ftruncate(pixels, 3 * max_pixels)  # pages are taken only when they are written
+            shared = mmap.mmap(pixels, 3 * max_pixels)
             self._process = subprocess.Popen(
                 [python, "-m", "photo2cartoon.portrait.sandbox", str(pixels), str(self._memory)],
                 stdin=subprocess.PIPE,
@@ -119,13 +122,16 @@ class Sandbox:
                 env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **KEEP_MEMORY},
                 start_new_session=True,
             )
-        except OSError as error:  # no process or memory is left
-            os.close(pixels)
+        except OSError as error:  # no process, memory or descriptor is left
+            if shared is not None:
+                shared.close()
             raise PictureError("unreadable", f"the decoder does not start: {error.strerror}") from None
+        finally:
+            if pixels >= 0:
+                os.close(pixels)
         with contextlib.suppress(OSError):  # a whole picture at once instead of 64 kB after 64 kB
             fcntl.fcntl(_streams(self._process)[0], fcntl.F_SETPIPE_SZ, 1 << 20)
-        self._pixels = mmap.mmap(pixels, 3 * max_pixels)
-        os.close(pixels)
+        self._pixels = shared
         self._ready = False
         return self._process
 
@@ -185,6 +191,7 @@ def _serve(pixels: int, memory: int) -> None:
 
     from PIL import Image
 
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # its remarks on damaged files; the answer has the reason
     Image.init()
     register_heif()  # before memory is limited, and for a first picture that is as fast as the second
     signal.signal(signal.SIGINT, signal.SIG_IGN)

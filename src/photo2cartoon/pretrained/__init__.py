@@ -18,9 +18,9 @@ def names() -> tuple[str, ...]:
 
 
 def resolve(checkpoint: Path | str) -> Path:
-    """Return the folder of a checkpoint: the path itself, or the folder of the bundled generator of that name."""
+    """Return the folder of a checkpoint: the path itself, or the bundled generator's of that name if the path is none."""
     path = Path(checkpoint)
-    return FOLDER / path if str(checkpoint) in names() and not path.exists() else path
+    return FOLDER / path if str(checkpoint) in names() and not (path / CARD).is_file() else path
 
 
 def graph(name: str = DEFAULT) -> Path:

@@ -16,7 +16,7 @@ export async function load(files, report) {
   let loaded = 0;
   const fetched = (kind) =>
     fetchFile(files[kind].name, (bytes) => {
-      loaded += bytes;
+      loaded = Math.min(loaded + bytes, total); // a server may have compressed a file, and count other bytes
       report(loaded, total);
     });
   const kinds = Object.keys(files);
