@@ -140,13 +140,35 @@ def test_what_was_sent_is_dropped_without_writing_the_rest_again(tmp_path):
     path.write_text("\n".join([*lines, '{"kind": "ta']))
     before = path.read_bytes()
     with path.open("r+") as file:
-        spool.drop(file, path, 1)
-        spool.drop(file, path, 2)  # of the three that are left
+        spool.drop(path, 1)
+        spool.drop(path, 2)  # of the three that are left
         assert [record["number"] for record in spool.records(file)] == [3]
         after = path.read_bytes()
         assert len(after) == len(before) and after.endswith(before[before.index(lines[3].encode()) :])
-        spool.drop(file, path, 1)
+        spool.drop(path, 1)
     assert not path.exists()
+
+
+def test_a_disk_that_is_full_for_a_record_keeps_the_others(tmp_path):
+    """And says what it has lost."""
+    program = """
+import resource
+from photo2cartoon.tracking.spool import Spool, left_behind, records
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+large, first, second = {"text": "x" * 300}, {"number": 1}, {"number": 2}
+for order, sent in (([large, first], 1), ([first, large, second], 0), ([first, second], 1), ([large], 0), ([first], 1)):
+    made = Spool("run", "server")
+    for record in order:
+        made.append(record)
+    for _ in range(sent):
+        made.sent()
+    left = made.close()
+    found = [record for path, file in left_behind("server") for record in records(file) if not path.unlink(True)]
+    print(tuple(left), [record["number"] for record in found])
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["(1, 0) [1]", "(2, 1) [1, 2]", "(1, 0) [2]", "(0, 1) []", "(0, 0) []"]
+    assert run.stderr.count("kept in memory only: File too large") == 3
 
 
 def test_records_for_another_server_are_left_to_it(elsewhere, monkeypatch):

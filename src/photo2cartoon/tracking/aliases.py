@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.tracking import registry
-from photo2cartoon.tracking.client import answering, connect, unreachable
+from photo2cartoon.tracking.client import answering, connect, open_client
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
 SERVED_IN = "served_in"  # tag of a version: the model repositories whose newest it is
@@ -39,14 +39,15 @@ def find_alias(model: str, alias: str) -> Any | None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    try:
-        return mlflow.MlflowClient().get_model_version_by_alias(model, alias)
-    except mlflow.MlflowException as error:
-        # MLflow reports the first for a missing model and the second for a missing alias.
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise unreachable(error) from None
+    mlflow, client = connect(), open_client()
+    with answering():
+        try:
+            return client.get_model_version_by_alias(model, alias)
+        except mlflow.MlflowException as error:
+            # MLflow reports the first for a missing model and the second for a missing alias.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
 
 
 def champion_version(model: str) -> int | None:
@@ -88,7 +89,7 @@ def begin_rollback(model: str, place: str) -> int:
     Raises:
         UserError: there is no version to go back to, or MLflow cannot be reached.
     """
-    client, champion, previous = connect().MlflowClient(), champion_version(model), find_alias(model, PREVIOUS)
+    client, champion, previous = open_client(), champion_version(model), find_alias(model, PREVIOUS)
     begun, served = _rollback(model), _served_in(model, place)
     if begun and begun.place == place and champion in (begun.start, begun.back):
         start, back = begun.start, begun.back
@@ -121,7 +122,7 @@ def is_rolled_back_to(model: str, version: int, place: str, seconds: float) -> b
 
 
 def _rollback(model: str) -> Rollback | None:
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         tag = client.get_registered_model(model).tags.get(ROLLBACK)
     try:
@@ -160,7 +161,7 @@ def mark_served(model: str, version: int, place: str, before: int | None = None)
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     former = next((number for number in _served_in(model, place) if number != version), before)
     if former not in (None, version) and registry.get_version(model, former):
         set_alias(model, PREVIOUS, former)
@@ -195,7 +196,7 @@ def mark_refused(model: str, version: int, reason: str) -> None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         client.set_model_version_tag(model, str(version), REFUSED, reason)
         client.set_registered_model_tag(model, REFUSED, f"version {version}: {reason}")
@@ -207,7 +208,7 @@ def set_alias(model: str, alias: str, version: int) -> None:
     Raises:
         UserError: MLflow cannot be reached, or has no such version.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         client.set_registered_model_alias(model, alias, str(version))
 

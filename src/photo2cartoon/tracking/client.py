@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,11 @@ def track_at(uri: str) -> None:
 
 
 def connect() -> ModuleType:
-    """Return the mlflow module, configured and quiet."""
+    """Return the mlflow module, configured and quiet.
+
+    Raises:
+        UserError: the tracking URI has no scheme.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -63,10 +68,32 @@ def connect() -> ModuleType:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     uri = tracking_uri()
+    check_uri(uri)
     if uri.startswith("sqlite:///"):
         make_folder(Path(uri.removeprefix("sqlite:///")).parent)
     mlflow.set_tracking_uri(uri)
     return mlflow
+
+
+def open_client() -> Any:
+    """Open `mlflow.MlflowClient`.
+
+    Raises:
+        UserError: the tracking URI has no scheme or one that MLflow does not know, or its database cannot be opened.
+    """
+    mlflow = connect()
+    with answering():
+        return mlflow.MlflowClient()
+
+
+def check_uri(uri: str) -> None:
+    """Check that a tracking URI is no address without a scheme, which MLflow would take for a folder.
+
+    Raises:
+        UserError: it is one.
+    """
+    if re.match(r"[\w.-]+:\d+(/|$)", uri):
+        raise UserError(f"{URI_VARIABLE}: '{uri}' has no scheme: http://{uri}?")
 
 
 def unreachable(error: Exception) -> UserError:
@@ -82,9 +109,12 @@ def answering() -> Iterator[None]:
         UserError: MLflow cannot be reached, or refuses the request.
     """
     from mlflow import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
+    except SQLAlchemyError as error:  # a database that is none, or of another kind
+        raise unreachable(getattr(error, "orig", None) or error) from None
     except (MlflowException, OSError) as error:
         raise unreachable(error) from None
 

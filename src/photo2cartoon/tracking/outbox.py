@@ -49,10 +49,15 @@ class Outbox:
         self._deadline = time.monotonic() + wait
         self._waiting.put(None)
         self._thread.join(wait)  # a server that takes a call and never answers holds nobody up for longer
-        if left := self._spool.close():
+        left = self._spool.close()
+        if left.kept:
             note(
-                f"MLflow at {tracking_uri()} does not answer: {left} records are kept in {self._spool.path}, the next"
+                f"MLflow at {tracking_uri()} does not answer: {left.kept} records are kept in {self._spool.path}, the next"
                 " stage sends them"
+            )
+        if left.lost:
+            note(
+                f"MLflow at {tracking_uri()} does not answer: {left.lost} records that the disk had no room for are lost"
             )
 
     def _run(self) -> None:
@@ -100,7 +105,7 @@ def deliver(client: Any) -> None:
                     break
                 note(f"MLflow refuses a record of {path.name}: {first_line(error)[:200]}")
             sent += 1
-        spool.drop(file, path, sent)
+        spool.drop(path, sent)
         if sent:
             note(f"MLflow at {tracking_uri()}: {sent} records of {path.stem} were sent")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from photo2cartoon.errors import UserError
 from photo2cartoon.ports import LOOPBACK
-from photo2cartoon.tracking.client import VIEW, connect, experiment, tracking_uri
+from photo2cartoon.tracking.client import VIEW, experiment, open_client, tracking_uri
 
 
 def run_page(port: int) -> None:
@@ -22,7 +22,7 @@ def run_page(port: int) -> None:
         raise UserError(f"runs are tracked at {uri}: open that page")
     if not Path(uri.removeprefix("sqlite:///")).exists():
         raise UserError("nothing was tracked here yet: `make demo` or `dvc repro` does")
-    page = f"http://{LOOPBACK}:{port}/#/experiments/{experiment(connect().MlflowClient())}/models?{VIEW}"
+    page = f"http://{LOOPBACK}:{port}/#/experiments/{experiment(open_client())}/models?{VIEW}"
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",

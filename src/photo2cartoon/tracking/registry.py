@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from photo2cartoon.tracking.client import answering, connect, unreachable
+from photo2cartoon.tracking.client import answering, connect, open_client
 from photo2cartoon.tracking.runs import Run
 
 GENERATOR_HASH = "generator_sha256"  # tag of a version, and in the metadata of its graph
@@ -39,9 +39,8 @@ def register(model: str, logged: str, run: Run, tags: Mapping[str, str], descrip
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    client = mlflow.MlflowClient()
-    try:
+    mlflow, client = connect(), open_client()
+    with answering():
         with contextlib.suppress(mlflow.MlflowException):
             client.create_registered_model(model, description=ABOUT_MODEL)
         known = find_version(model, GENERATOR_HASH, tags[GENERATOR_HASH])
@@ -63,8 +62,6 @@ def register(model: str, logged: str, run: Run, tags: Mapping[str, str], descrip
         link = [*others, {"name": model, "version": int(made.version)}]
         client.set_logged_model_tags(logged, {VERSIONS_TAG: json.dumps(link)})
         return int(made.version)
-    except mlflow.MlflowException as error:
-        raise unreachable(error) from None
 
 
 def describe(model: str, version: int, description: str) -> None:
@@ -73,7 +70,7 @@ def describe(model: str, version: int, description: str) -> None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         client.update_model_version(model, str(version), description[:LONGEST_DESCRIPTION])
 
@@ -84,7 +81,7 @@ def find_version(model: str, tag: str, value: str) -> Any | None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         versions = client.search_model_versions(f"name = '{model}'")
     found = [version for version in versions if version.tags.get(tag) == value]
@@ -97,13 +94,14 @@ def get_version(model: str, version: int) -> Any | None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    mlflow = connect()
-    try:
-        return mlflow.MlflowClient().get_model_version(model, str(version))
-    except mlflow.MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise unreachable(error) from None
+    mlflow, client = connect(), open_client()
+    with answering():
+        try:
+            return client.get_model_version(model, str(version))
+        except mlflow.MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
 
 def read_tags(model: str, version: int) -> dict[str, str]:
@@ -112,7 +110,7 @@ def read_tags(model: str, version: int) -> dict[str, str]:
     Raises:
         UserError: MLflow cannot be reached, or has no such version.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         return dict(client.get_model_version(model, str(version)).tags)
 
@@ -123,7 +121,7 @@ def set_tags(model: str, version: int, tags: Mapping[str, str]) -> None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         for key, value in tags.items():
             client.set_model_version_tag(model, str(version), key, value)
@@ -135,7 +133,7 @@ def delete_tag(model: str, version: int, key: str) -> None:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         if key in client.get_model_version(model, str(version)).tags:
             client.delete_model_version_tag(model, str(version), key)
@@ -147,7 +145,7 @@ def list_versions(model: str) -> list[Any]:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         found = client.search_model_versions(f"name = '{model}'", max_results=1000)
         # A search returns no aliases.

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from photo2cartoon.tracking.client import EXPERIMENT, answering, connect, experiment, unreachable
+from photo2cartoon.tracking.client import EXPERIMENT, answering, experiment, open_client, unreachable
 from photo2cartoon.tracking.lineage import lineage
 from photo2cartoon.tracking.outbox import Outbox, apply, deliver
 from photo2cartoon.tracking.process import PROCESS_TAG, identity, is_lost
@@ -142,7 +142,7 @@ def begin(name: str, whole: str | None, title: str, resume: str | None = None, o
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         deliver(client)
         close_lost(client)
@@ -244,7 +244,7 @@ def close_runs(kubeflow: str, status: str) -> list[str]:
     Raises:
         UserError: MLflow cannot be reached.
     """
-    client = connect().MlflowClient()
+    client = open_client()
     with answering():
         running = _running(client, f" and tags.kubeflow_run = '{kubeflow}'")
         for run in running:

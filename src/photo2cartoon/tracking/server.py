@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 
 from photo2cartoon.errors import UserError, without_credentials
-from photo2cartoon.tracking.client import URI_VARIABLE, tracking_uri
+from photo2cartoon.tracking.client import URI_VARIABLE, check_uri, tracking_uri
 
 TIMEOUT_SECONDS = 20.0
 QUESTION = "api/2.0/mlflow/experiments/search?max_results=1"  # `health` and `version` answer to every host name
@@ -22,9 +22,10 @@ def must_answer(uri: str = "") -> None:
         uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
 
     Raises:
-        UserError: it does not answer, or it refuses the host name.
+        UserError: it does not answer, it refuses the host name, or the URI has no scheme.
     """
     uri = (uri or tracking_uri()).rstrip("/")
+    check_uri(uri)
     if not uri.startswith(("http://", "https://")):
         return
     shown = without_credentials(uri)

@@ -9,17 +9,22 @@ from pathlib import Path
 from photo2cartoon.errors import UserError, first_line
 from photo2cartoon.layout import GRAPH, REGISTERED_GRAPH
 from photo2cartoon.tracking import registry
-from photo2cartoon.tracking.client import connect
+from photo2cartoon.tracking.client import answering, connect, open_client
 
 
 def add_files(model: str, version: int, folder: Path, tags: Mapping[str, str]) -> None:
-    """Add the files of a folder, and tags, to a version: the exported graph and its report."""
-    client = connect().MlflowClient()
-    found = client.get_model_version(model, str(version))
-    if found.source.startswith(registry.LOGGED):
-        client.log_model_artifacts(found.source.removeprefix(registry.LOGGED), str(folder))
-    else:  # registered by an earlier release, among the files of a run
-        client.log_artifacts(found.run_id, str(folder), found.source.split("/artifacts/", 1)[1])
+    """Add the files of a folder, and tags, to a version: the exported graph and its report.
+
+    Raises:
+        UserError: MLflow cannot be reached, or has no such version.
+    """
+    client = open_client()
+    with answering():
+        found = client.get_model_version(model, str(version))
+        if found.source.startswith(registry.LOGGED):
+            client.log_model_artifacts(found.source.removeprefix(registry.LOGGED), str(folder))
+        else:  # registered by an earlier release, among the files of a run
+            client.log_artifacts(found.run_id, str(folder), found.source.split("/artifacts/", 1)[1])
     registry.set_tags(model, version, tags)
 
 
@@ -30,7 +35,7 @@ def download(model: str, version: int, name: str, folder: Path) -> Path:
         UserError: the version has no such file, or MLflow cannot be reached.
     """
     mlflow = connect()
-    client = mlflow.MlflowClient()
+    client = open_client()
     try:
         place = client.get_model_version(model, str(version)).source
         if place.startswith(registry.LOGGED):
