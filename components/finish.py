@@ -6,7 +6,7 @@ from components import component
 
 
 @component()
-def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train_job: bool):
+def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train_job: bool, namespace: str):
     """Close the run's MLflow runs that a lost pod left running, remove its TrainJob, and notify the webhook.
 
     Args:
@@ -14,6 +14,7 @@ def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train
         mlflow_uri: MLflow tracking URI; if empty, the environment's MLFLOW_TRACKING_URI.
         webhook: address that gets a JSON message; empty for none.
         train_job: whether training was a TrainJob.
+        namespace: namespace of the TrainJob; empty for the pipeline's own.
     """
     import os
 
@@ -43,7 +44,7 @@ def finish(status: PipelineTaskFinalStatus, mlflow_uri: str, webhook: str, train
         if run and train_job:
             from components.train_job_submit import delete_jobs_of
 
-            attempt(delete_jobs_of, run)
+            attempt(delete_jobs_of, run, namespace or None)
         if webhook:
             message = {"pipeline": "photo2cartoon", "run": run, "state": state, "error": status.error_message}
             attempt(notify, webhook, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ class Follower:
             return  # a pod that is being replaced, or a server that restarts; the next look asks for the same lines
         for line in text.splitlines():
             stamp, _, words = line.partition(" ")
-            if stamp > since:
+            if _instant(stamp) > _instant(since):
                 print(words, flush=True)
                 self._last = words.strip() or self._last
                 self._shown[instance] = stamp
@@ -196,10 +197,21 @@ def _why_pending(pod: Any) -> str:
     return "Kubernetes gives no reason"
 
 
+def _instant(stamp: str) -> tuple[int, int]:
+    """Return a time as Kubernetes writes it, in seconds and nanoseconds; zeros for an empty text.
+
+    It is in the node's time zone, and trailing zeros of the nanoseconds are left out, so texts cannot be compared.
+    """
+    if not stamp:
+        return 0, 0
+    fraction = re.search(r"\.(\d+)", stamp)
+    seconds = datetime.fromisoformat(stamp.replace(fraction[0], "") if fraction else stamp)
+    return int(seconds.timestamp()), int(fraction[1].ljust(9, "0")) if fraction else 0
+
+
 def _seconds_since(stamp: str) -> int:
-    """Return the seconds since a time as Kubernetes writes it, with nanoseconds."""
-    seconds = datetime.fromisoformat(stamp[:19] + "+00:00")
-    return max(1, int((datetime.now(UTC) - seconds).total_seconds()) + 1)
+    """Return the whole seconds since a time as Kubernetes writes it, rounded up."""
+    return max(1, int(time.time()) - _instant(stamp)[0] + 1)
 
 
 @contextlib.contextmanager

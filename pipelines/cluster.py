@@ -75,7 +75,11 @@ class TrainJobSpec(Section):
     shared_memory: Quantity = Field("8Gi", description="size of /dev/shm on each machine")
     node_selector: dict[str, str] = Field({}, description="labels that the machines must have")
     tolerations: tuple[Toleration, ...] = ()
-    namespace: str | None = Field(None, description="namespace of the job; null for the pipeline's own")
+    namespace: str | None = Field(
+        None,
+        description="namespace of the job, where the pipeline's service account needs the Role of kubernetes/components/train-job; null"
+        " for the pipeline's own",
+    )
 
 
 class Cluster(Section):

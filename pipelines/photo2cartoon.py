@@ -95,7 +95,10 @@ def build(cluster: Cluster) -> Callable:
             return task.outputs
 
         # Runs at the end whatever happened.
-        ended = finish(mlflow_uri=mlflow_uri, webhook=cluster.webhook or "", train_job=bool(cluster.train_job))
+        job = cluster.train_job
+        ended = finish(
+            mlflow_uri=mlflow_uri, webhook=cluster.webhook or "", train_job=bool(job), namespace=(job and job.namespace) or "",
+        )  # fmt: skip
         on_cluster(ended, "finish", cached=False)
         with dsl.ExitHandler(ended, name="steps"):
             sources = {"photos": photos, "cartoons": cartoons, "revision": revision}

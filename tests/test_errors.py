@@ -2,7 +2,7 @@
 
 import pytest
 
-from photo2cartoon.errors import UserError, first_line, without_credentials
+from photo2cartoon.errors import UserError, exit_on_user_error, first_line, without_credentials
 from photo2cartoon.params import load
 from photo2cartoon.progress import note
 from photo2cartoon.tracking.client import link
@@ -32,3 +32,9 @@ def test_a_password_in_params_is_refused(tmp_path):
 def test_an_error_that_says_nothing_is_named_by_its_class():
     assert first_line(ValueError("\n first\nsecond")) == "first"
     assert first_line(TimeoutError()) == "TimeoutError"
+
+
+def test_a_file_that_must_not_be_read_is_the_users(capsys):
+    with pytest.raises(SystemExit) as ended, exit_on_user_error("p2c"):
+        raise PermissionError(13, "Permission denied", "secret.onnx")
+    assert ended.value.code == 1 and capsys.readouterr().err == "p2c: secret.onnx: Permission denied\n"

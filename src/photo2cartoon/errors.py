@@ -40,9 +40,15 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def exit_on_user_error(program: str) -> Iterator[None]:
-    """Exit with one line, `program: reason`, and the error's exit code on a `UserError`; bugs keep their traceback."""
+    """Exit with one line, `program: reason`, and the error's exit code on a `UserError`; bugs keep their traceback.
+
+    A file that must not be read or written, wherever it is met, is the user's, too.
+    """
     try:
         yield
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except PermissionError as error:
+        print(f"{program}: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

@@ -33,7 +33,16 @@ def chat():
 
 def ended(state, webhook="", error=""):
     status = PipelineTaskFinalStatus(state, "job", "steps", None, error)
-    finish.python_func(status, "", webhook, False)
+    finish.python_func(status, "", webhook, False, "")
+
+
+def test_the_train_job_is_removed_where_it_was_made(monkeypatch):
+    monkeypatch.setenv(KUBEFLOW_RUN, "run-1")
+    removed = []
+    monkeypatch.setattr("components.train_job_submit.delete_jobs_of", lambda *given: removed.append(given))
+    for namespace in ("", "training"):
+        finish.python_func(PipelineTaskFinalStatus("CANCELED", "job", "steps", None, ""), "", "", True, namespace)
+    assert removed == [("run-1", None), ("run-1", "training")]
 
 
 def test_a_lost_pods_run_is_closed_and_the_webhook_notified(chat, monkeypatch):

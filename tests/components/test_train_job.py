@@ -7,6 +7,7 @@ import site
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from kubernetes.config import kube_config
 
 from components import train_job
 from components.train_distributed import train as train_distributed
+from components.train_job_follow import _instant, _seconds_since
 from components.train_job_submit import delete_jobs_of
 from photo2cartoon.errors import UserError
 from photo2cartoon.ports import free_ports
@@ -299,3 +301,17 @@ def test_a_step_of_the_pipeline_trains_on_machines_of_its_own(faces, weights, st
         refused = {each for each in Trainer.asked if not allowed(*each)}
         # The SDK looks for Trainer's version, and goes on without it.
         assert {path.rsplit("/", 1)[-1] for _, path in refused} <= {"kubeflow-trainer-public"}
+
+
+def test_times_of_a_log_are_compared_as_times():
+    """Kubernetes writes them in the node's time zone, without trailing zeros."""
+    stamps = [
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00.5Z",
+        "2026-01-01T00:00:00.51Z",
+        "2026-01-01T02:00:01.1+02:00",
+    ]
+    assert sorted(reversed(stamps), key=_instant) == stamps and _instant("") < _instant(stamps[0])
+    for zone in (UTC, timezone(timedelta(hours=2)), timezone(timedelta(hours=-5))):
+        stamp = (datetime.now(zone) - timedelta(seconds=6)).isoformat()
+        assert 6 <= _seconds_since(stamp) <= 9, stamp

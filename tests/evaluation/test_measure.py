@@ -151,6 +151,8 @@ def test_a_recipe_of_one_run_is_refused(p2c, tmp_path):
         (["full", "a/checkpoints/step-100", "b/checkpoints/step-100"], ["full", "a", "b"]),
         (["runs/a", "runs/a/more", "older/a"], ["runs", "more", "older"]),
         (["mine.onnx", "mine.safetensors"], ["mine.onnx", "mine.safetensors"]),
+        (["slim/generator.onnx", "full/generator.onnx", "slim"], ["slim", "full", "slim-2"]),
+        (["photographs.onnx"], ["photographs.onnx"]),  # the name of a baseline
     ],
 )
 def test_models_of_one_name_are_told_apart_by_their_folders(models, names):

@@ -41,6 +41,28 @@ def test_a_difference_is_judged_on_the_same_photographs():
     )
 
 
+def test_a_worse_value_is_never_better_however_its_draws_lie():
+    """A resample leaves out a third of the photographs, so it covers less of the style, of one model more than of another."""
+    scores = {"champion": {"recall": 0.80}, "step-000001": {"recall": 0.75}}
+    noise = 0.02 * np.random.default_rng(2).normal(size=(2, 1000))
+    draws = {"champion": {"recall": 0.45 + noise[0]}, "step-000001": {"recall": 0.70 + noise[1]}}
+    found = compare(scores, draws, "step-000001", "champion", "recall")
+    assert found.verdict == ALIKE and found.low < found.value < found.high
+    scores["step-000001"]["recall"] = 0.95
+    assert compare(scores, draws, "step-000001", "champion", "recall").verdict == BETTER
+
+
+def test_a_hundred_draws_do_for_the_best_of_many():
+    """False verdicts stay as rare as the interval says, where the outermost draw would be taken for a thousandth part."""
+    rng, wrong = np.random.default_rng(3), 0
+    for _ in range(1000):
+        values, spread = rng.normal(size=2), rng.normal(size=(2, 100))
+        scores = {name: {"fid": float(value)} for name, value in zip("ab", values, strict=True)}
+        draws = {name: {"fid": value + each} for name, value, each in zip("ab", values, spread, strict=True)}
+        wrong += compare(scores, draws, "a", "b", "fid", among=20).verdict != ALIKE
+    assert wrong <= 10
+
+
 def test_the_best_by_the_first_metric_is_chosen_in_its_own_direction():
     scores = {
         "photographs": {"kernel_face": 0.0, "identity_dlib": 1.0},

@@ -5,6 +5,7 @@ import json
 import pickle
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -256,6 +257,11 @@ def test_what_is_none_of_these_files(tmp_path, p2c):
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
     torch.save({0: {1: torch.zeros(3)}}, tmp_path / "numbers.pt")
     torch.save({"genA2B": {"ConvBlock1.1.weight": torch.zeros(())}}, tmp_path / "scalar.pt")
+    torch.save({"genA2B": {"ConvBlock1.1.weight": torch.zeros(0, 3, 7, 7)}}, tmp_path / "none.pt")
+    (tmp_path / "stateless.pdparams").write_bytes(
+        b"\x80\x02}X\x01\0\0\0acnumpy.core.multiarray\n_reconstruct\n)Rs."  # {"a": _reconstruct()}
+    )
+    (tmp_path / "deep.pdparams").write_bytes(b"\x80\x02" + b"}X\x01\0\0\0a" * 5000 + b"}" + b"s" * 5000 + b".")
     (tmp_path / "list.pdparams").write_bytes(pickle.dumps([1, 2], protocol=2))
     (tmp_path / "empty.pdparams").write_bytes(pickle.dumps(collections.OrderedDict(), protocol=2))
     for name, reason in (
@@ -265,6 +271,9 @@ def test_what_is_none_of_these_files(tmp_path, p2c):
         ("tensor.pt", "holds a Tensor, not weights by their names"),
         ("numbers.pt", "holds none of genA2B, genB2A, disGA, disGB, disLA, disLB, but 0"),
         ("scalar.pt", "genA2B: 'ConvBlock1.1.weight' has shape (), which is no convolution"),
+        ("none.pt", "genA2B: 'ConvBlock1.1.weight' has shape (0, 3, 7, 7), which is no convolution"),
+        ("stateless.pdparams", "truncated or damaged pickle"),
+        ("deep.pdparams", "truncated or damaged pickle (maximum recursion depth exceeded"),
         ("list.pdparams", "holds a list, not weights by their names"),
         ("empty.pdparams", "holds none of genA2B"),
     ):
@@ -274,6 +283,30 @@ def test_what_is_none_of_these_files(tmp_path, p2c):
     done = p2c("import-weights", "list.pdparams", "--out", "out", code=1)
     assert done.stderr == "p2c: list.pdparams: holds a list, not weights by their names\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_an_old_file_is_cut_anywhere(tmp_path):
+    """Of torch 1.5 and before, without a zip."""
+    torch.save(states(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "old.pt").read_bytes()
+    for end in (*range(16, 4000, 37), len(content) - 1):
+        (tmp_path / "cut.pt").write_bytes(content[:end])
+        with pytest.raises(UserError, match=r"cut\.pt: (truncated or damaged|refused)"):
+            import_weights(tmp_path / "cut.pt", tmp_path / "out")
+
+
+def test_a_graph_of_a_later_onnx_is_a_sentence(tmp_path):
+    """onnxruntime reads older ones than onnx writes."""
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("input", "output")]
+    constant = onnx.helper.make_node("Constant", [], ["c"], value_float=1.0)
+    added = onnx.helper.make_node("Add", ["input", "c"], ["output"])
+    graph = onnx.helper.make_graph([constant, added], "later", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version())])
+    onnx.save(model, str(tmp_path / "later.onnx"))
+    with pytest.raises(
+        UserError, match=r"later\.onnx: (its constants cannot be computed|not photo2cartoon's generator)"
+    ):
+        import_weights(tmp_path / "later.onnx", tmp_path / "out")
 
 
 @pytest.mark.slow

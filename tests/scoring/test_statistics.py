@@ -114,8 +114,11 @@ def test_coverage_counts_what_has_a_neighbour():
 def test_the_floor_is_what_equals_score():
     rng = np.random.default_rng(4)
     style = rng.normal(size=(200, 8))
-    floor = floor_of_kernel(style)
-    equals = [value(KernelDistance(rng.normal(size=(100, 8)), style), count=100) for _ in range(60)]
-    others = [value(KernelDistance(rng.normal(1.0, 1, size=(100, 8)), style), count=100) for _ in range(20)]
-    assert 0 < floor < min(others) and np.mean(np.array(equals) < floor) > 0.75
-    assert np.isnan(floor_of_kernel(style[:3]))
+    floors = {}
+    for count in (15, 30, 100, 300):
+        floor = floors[count] = floor_of_kernel(style, count)
+        equals = [value(KernelDistance(rng.normal(size=(count, 8)), style), count=count) for _ in range(100)]
+        others = [value(KernelDistance(rng.normal(1.0, 1, size=(count, 8)), style), count=count) for _ in range(20)]
+        assert 0 < floor < min(others) and np.mean(np.array(equals) < floor) > 0.9, count
+    assert floors[15] > 2 * floors[100] == 2 * floors[300]
+    assert np.isnan(floor_of_kernel(style[:3], 9))

@@ -12,6 +12,7 @@ import yaml
 from photo2cartoon import params
 from photo2cartoon.dataset.sample import draw_head
 from photo2cartoon.errors import UserError
+from photo2cartoon.style import project
 from photo2cartoon.style.project import Pictures, new_style, parameters, stages
 from tests.conftest import ROOT
 
@@ -107,3 +108,15 @@ def test_a_folder_with_something_in_it_and_a_wrong_name_are_refused(cartoons, tm
         new_style(tmp_path / "there", Pictures(cartoons))
     with pytest.raises(UserError, match="letters, digits"):
         new_style(tmp_path / "my style", Pictures(cartoons))
+
+
+def test_ctrl_c_leaves_nothing(cartoons, tmp_path, monkeypatch):
+    """Half of a project could be neither used nor made again."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(project, "_version", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        new_style(tmp_path / "mine", Pictures(cartoons))
+    assert not (tmp_path / "mine").exists()

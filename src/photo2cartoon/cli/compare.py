@@ -119,13 +119,18 @@ def _groups(path: Path) -> dict[str, list[str]]:
 
 def _named(models: list[str]) -> dict[str, str]:
     """Return a short name for each model, unique among them: its own, or the parts of its path that the others lack."""
+    from photo2cartoon.evaluation.measure import PHOTOGRAPHS, STRANGERS
+
     paths = {model: Path(model) for model in models}
     names: dict[str, str] = {}
     for model, path in paths.items():
         twins = [other.with_suffix("").parts for other in paths.values() if other.stem == path.stem]
         own = [part for part in path.with_suffix("").parts if not all(part in twin for twin in twins)]
         name = path.stem if len(twins) == 1 else "_".join(own)
-        names[model] = str(path).strip("/").replace("/", "_") if not name or name in names.values() else name
+        taken = {PHOTOGRAPHS, STRANGERS, *names.values()}
+        whole = str(path).strip("/").replace("/", "_")
+        candidates = (name, whole, *(f"{whole}-{number}" for number in range(2, len(models) + 3)))
+        names[model] = next(each for each in candidates if each and each not in taken)
     return names
 
 

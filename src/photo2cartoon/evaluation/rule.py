@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Final, Literal
 
 import numpy as np
@@ -52,7 +53,7 @@ class Difference:
 
 
 def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str, among: int = 1) -> Difference:
-    """Compare two models by the paired bootstrap; without scores or draws of both they cannot be told apart.
+    """Compare two models by a normal interval with the spread of the paired bootstrap; without scores or draws of both they cannot be told apart.
 
     Args:
         scores, draws: as for `choose`.
@@ -67,8 +68,11 @@ def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str, 
     known = of_draws[np.isfinite(of_draws)]
     if len(known) < 2 or not math.isfinite(value):
         return Difference(ALIKE, value, -math.inf, math.inf)
+    # Not the draws' percentiles: draws of a share of the style that is covered lie below the value, and a hundred draws, as
+    # of Frechet distances, have no thousandth part.
     excluded = (100 - LEVEL) / among
-    low, high = (float(end) for end in np.percentile(known, [excluded / 2, 100 - excluded / 2]))
+    half = NormalDist().inv_cdf(1 - excluded / 200) * float(known.std(ddof=1))
+    low, high = value - half, value + half
     if high >= 0 and low <= 0:
         return Difference(ALIKE, value, low, high, 100 - excluded)
     is_better = (high < 0) == (direction(metric) > 0)

@@ -101,8 +101,11 @@ def read_states(source: Path) -> tuple[str, dict[str, dict[str, Tensor]], int | 
     """
     if not source.is_file():
         raise UserError(f"{source}: no such file")
-    with source.open("rb") as file:
-        head = file.read(16)
+    try:
+        with source.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     side = None
     if head[:2] == b"PK" or head.startswith(b"\x80\x02\x8a\x0a"):
         kind, found = "torch", _read_torch(source)
@@ -146,7 +149,7 @@ def infer(source: Path, states: Mapping[str, Mapping[str, Tensor]], size: int | 
         if first is None:
             wanted = "model.1.weight_orig" if name.startswith("dis") else "ConvBlock1.1.weight"
             raise UserError(f"{source}: {name}: '{wanted}' is missing")
-        if state[first].dim() != 4:
+        if state[first].dim() != 4 or not state[first].numel():
             raise UserError(
                 f"{source}: {name}: '{first}' has shape {tuple(state[first].shape)}, which is no convolution"
             )
@@ -212,7 +215,7 @@ def _read_torch(source: Path) -> Any:
         raise UserError(
             f"{source}: refused: it holds more than tensors{f' ({refused.group()})' if refused else ''}"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except Exception as error:  # of a damaged file, torch raises errors of any class
         raise UserError(
             f"{source}: truncated or damaged ({first_line(error) if str(error) else 'ends early'})"
         ) from None
@@ -253,8 +256,8 @@ def _must_draw_the_same(source: Path, generator: torch.nn.Module, size: int) -> 
     from photo2cartoon.serving.session import open_session
 
     picture = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    session = open_session(source)
     try:
+        session = open_session(source)
         expected = session.run([OUTPUT], {INPUT: picture.numpy()})[0]
     except Exception as error:  # onnxruntime's errors have no common class
         raise UserError(f"{source}: cannot draw {size}x{size} px: {first_line(error)}") from None

@@ -43,7 +43,10 @@ def read_graph(path: Path) -> tuple[dict[str, np.ndarray], int | None]:
     if INPUT not in given or OUTPUT not in outputs:
         raise UserError(f"{path}: maps {list(given)} to {outputs}, photo2cartoon's graph '{INPUT}' to '{OUTPUT}'")
     expected = list(_uses())
-    found = list(_constants_in_use(model))
+    try:
+        found = list(_constants_in_use(model))
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise UserError(f"{path}: its constants cannot be computed: {first_line(error)}") from None
     tensors: dict[str, np.ndarray] = {}
     for (name, form), (node, value) in zip(expected, found, strict=False):
         shaped = _as(form, value)

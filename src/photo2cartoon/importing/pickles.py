@@ -70,14 +70,14 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            found = _Reader(file).load()
+            found = _plain(_Reader(file).load())
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: refused: {error}") from None
-    except (EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, MemoryError, OverflowError) as error:
+    except Exception as error:  # of a damaged file, pickle raises errors of any class
         raise UserError(f"{path}: truncated or damaged pickle ({error})") from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: holds a {type(found).__name__}, not weights by their names")
-    return _plain(found)
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -28,7 +28,7 @@ def cached(network: str, images: Tensor, extract: Callable[[Tensor], np.ndarray]
     digest = hashlib.sha256(f"{VERSION} {network} {tuple(images.shape)}".encode())
     digest.update(np.ascontiguousarray(images.numpy()).data)
     path = _folder() / f"{digest.hexdigest()[:32]}.npy"
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, EOFError):
         found = np.load(path, allow_pickle=False)
         path.touch()
         return found

@@ -99,8 +99,10 @@ class Scorer:
             )
 
     def floors(self) -> dict[str, float]:
-        """Return the kernel distances that equals score, by metric: the style's own random halves."""
-        found = {f"kernel_{name}": floor_of_kernel(features) for name, features in self._style.items()}
+        """Return the kernel distances that equals score, by metric: two random parts of the style itself."""
+        found = {
+            f"kernel_{name}": floor_of_kernel(features, len(self.set.photos)) for name, features in self._style.items()
+        }
         return {name: value for name, value in found.items() if name in METRICS}
 
     def of_photographs(self) -> Scored:

@@ -133,17 +133,18 @@ def half_interval(draws: np.ndarray) -> float:
     return float(1.96 * known.std(ddof=1)) if len(known) > 1 else float("inf")
 
 
-def floor_of_kernel(style: np.ndarray, splits: int = 200, seed: int = 0) -> float:
-    """Return the kernel distance that equals score: the 95th percentile between random halves of the style itself.
+def floor_of_kernel(style: np.ndarray, count: int, splits: int = 200, seed: int = 0) -> float:
+    """Return the kernel distance that equals score: the 95th percentile between two random parts of the style itself.
 
-    The estimate is unbiased, so its mean between halves is 0; below this value a set cannot be told from the style.
+    The estimate is unbiased, so its mean between parts is 0; below this value a set cannot be told from the style.
 
     Args:
         style: `[m, D]`; NaN for fewer than four.
-        splits: number of random halves.
-        seed: of the halves.
+        count: number of images that are scored: one part has as many, half of the style at most. Fewer images scatter more.
+        splits: number of random divisions.
+        seed: of the divisions.
     """
-    m = len(style)
+    m, part = len(style), max(2, min(count, len(style) // 2))
     if m < 4:
         return float("nan")
     rng, features = np.random.default_rng(seed), style.astype(np.float64)
@@ -152,7 +153,7 @@ def floor_of_kernel(style: np.ndarray, splits: int = 200, seed: int = 0) -> floa
     distances = []
     for _ in range(splits):
         order = rng.permutation(m)
-        a, b = order[: m // 2], order[m // 2 :]
+        a, b = order[:part], order[part:]
         within = sum(kernel[np.ix_(half, half)].sum() / (len(half) * (len(half) - 1)) for half in (a, b))
         distances.append(within - 2 * kernel[np.ix_(a, b)].mean())
     return float(np.percentile(distances, 95))

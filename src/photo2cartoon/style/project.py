@@ -93,8 +93,8 @@ def new_style(folder: Path, pictures: Pictures) -> dict[str, int]:
         (partial / "README.md").write_text(_readme(folder.name), encoding="utf-8")
     try:
         _version(folder, list(found))
-    except UserError:
-        shutil.rmtree(folder)
+    except BaseException:  # Ctrl-C as well: a half of a project could be neither used nor made again
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     return {kind: len(files) for kind, files in found.items()}
 

@@ -44,7 +44,7 @@ def dvc_hash(data: Path) -> str | None:
     """Return the hash by which `dvc.lock` of the working directory names a folder, or None."""
     import yaml
 
-    with contextlib.suppress(OSError, yaml.YAMLError, AttributeError, ValueError):
+    with contextlib.suppress(OSError, yaml.YAMLError, AttributeError, ValueError, KeyError, TypeError):
         path = data.resolve().relative_to(Path.cwd()).as_posix()
         for stage in yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].values():
             for out in stage.get("outs", ()):
