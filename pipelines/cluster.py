@@ -77,8 +77,8 @@ class TrainJobSpec(Section):
     tolerations: tuple[Toleration, ...] = ()
     namespace: str | None = Field(
         None,
-        description="namespace of the job, where the pipeline's service account needs the Role of kubernetes/components/train-job; null"
-        " for the pipeline's own",
+        description="namespace of the job; null for the pipeline's own. In another one, the pipeline's service account needs"
+        " the Role of kubernetes/components/train-job, too",
     )
 
 

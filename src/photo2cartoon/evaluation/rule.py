@@ -53,7 +53,9 @@ class Difference:
 
 
 def compare(scores: Scores, draws: Draws, first: str, second: str, metric: str, among: int = 1) -> Difference:
-    """Compare two models by a normal interval with the spread of the paired bootstrap; without scores or draws of both they cannot be told apart.
+    """Compare two models by the paired bootstrap; without scores or draws of both they cannot be told apart.
+
+    The interval is normal: around the difference of the scores, with the spread of the draws' differences.
 
     Args:
         scores, draws: as for `choose`.
