@@ -134,7 +134,9 @@ class Project:
         place = self.folder / path
         if place.is_dir():
             return folder_hash(place, pattern)
-        return folder_hash(place.parent, place.name) if pattern else str(place.is_file())
+        if pattern:
+            return folder_hash(place.parent, place.name)
+        return str(place.is_file() and place.read_text().rstrip().endswith("</html>"))
 
     def debris(self) -> list[str]:
         """Return partial files and folders."""

@@ -313,7 +313,8 @@ def tried(case: Case, folder: Path) -> str:
     )
     if not good:
         print(f"{case.service} {case.fault}: {code} {errors[-1500:]}", file=sys.stderr)
-    partial = [path.name for path in work.rglob(".*") if path.is_file() and ".partial" in path.name]
+    partial = [path.name for path in work.rglob(".*") if ".partial" in path.name]
+    partial += [name for name in ("got/weights.dat", "c.png") if not case.succeeds and (work / name).exists()]
     lost = len(partial) + (not case.succeeds and folder_hash(work / "raw") != before)
     said = (
         lines[-1].replace("|", "\\|").replace(str(folder), "…")[:230] if lines else "(ended well)" if code == 0 else "?"

@@ -128,6 +128,7 @@ def test_a_cache_on_a_full_disk_is_an_error_and_loses_nothing(make, tmp_path):
     assert "DVC's cache lacks files of data/raw, mostly because its disk is full" in done.stderr
     assert "`dvc commit data/raw`" in done.stderr
     assert "exit status 1\n6\n" in done.stdout
+    assert done.returncode == 0, done.stderr
     assert "not in cache" not in done.stdout.split("exit status")[1]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from photo2cartoon.cartoonize.stills import Cartoonizer
 from photo2cartoon.cartoonize.stylize import ModelChoice, by_torch
 from photo2cartoon.params import PortraitParams
-from photo2cartoon.portrait import Photograph, PictureError
+from photo2cartoon.portrait import Photograph, PictureError, decode
 from photo2cartoon.portrait.options import DrawOptions
 from photo2cartoon.provenance.mark import Mark, read_packet
 from photo2cartoon.serving.aio import AsyncClient
@@ -206,6 +206,13 @@ def test_every_choice_as_without_a_server(server, maker, group, call):
             left, top, right, bottom = maker.of(Photograph(group)).box
             assert (difference[top:bottom, left:right] if call.paste else difference).max() <= 1
             assert difference.mean() < 2
+            for face in maker.all_of(Photograph(group), 256) if call.paste else ():
+                left, top, right, bottom = face.box
+                served, drawn = (
+                    np.abs(levels(picture) - decode(group).astype(int))[top:bottom, left:right].mean()
+                    for picture in (one, other)
+                )
+                assert served > 0.5 * drawn > 5, "each of them is drawn"
     else:
         assert there == here
     found = read_packet(Image.open(io.BytesIO(there[0])).info["xmp"])

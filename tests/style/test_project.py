@@ -68,10 +68,15 @@ def test_stages_are_the_projects_without_its_modules():
 
 
 def test_its_parameters_are_valid_for_each_kind_of_pictures(tmp_path):
-    for kinds, recipe in ((("cartoons",), "restyle"), (("cartoons", "photos", "drawings"), "paired")):
+    for kinds, recipe in (
+        (("cartoons",), "restyle"),
+        (("cartoons", "photos"), "restyle"),
+        (("cartoons", "photos", "drawings"), "paired"),
+    ):
         (tmp_path / "params.yaml").write_text(parameters("mine", kinds))
         read = params.load(tmp_path / "params.yaml")
         assert read.train.recipe == recipe and read.select.model_name == "mine"
+        assert {kind: getattr(read.ingest, f"{kind}_at") for kind in kinds} == {kind: f"data/{kind}" for kind in kinds}
 
 
 @pytest.mark.parametrize(

@@ -108,11 +108,11 @@ def test_without_aliases_it_says_how_they_come(model):
 
 
 def test_places_with_spaces_are_known_again(model):
-    aliases.mark_served(model, 1, "/home/a b/triton_repo")
+    aliases.mark_served(model, 1, "/srv/a b/triton_repo")
     aliases.mark_served(model, 1, "s3://bucket/models")
-    aliases.mark_served(model, 2, "/home/a b/triton_repo")
+    aliases.mark_served(model, 2, "/srv/a b/triton_repo")
     places = [registry.read_tags(model, version).get(aliases.SERVED_IN) for version in (1, 2)]
-    assert places == ["s3://bucket/models", "'/home/a b/triton_repo'"]
+    assert places == ["s3://bucket/models", "'/srv/a b/triton_repo'"]
 
 
 def test_why_a_version_was_not_served_is_forgotten_with_the_next_one_that_is(model):

@@ -68,9 +68,14 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(trained, faces, weights, t
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(faces, weights, tiny, tmp_path):
-    wild = tiny.model_copy(update={"lr": 1e30, "steps": 40, "checkpoint_every": 1})
-    with pytest.raises(UserError, match=r"is (nan|inf|-inf) at step \d+: try a lower train.lr"):
-        train(wild, faces, weights, tmp_path / "run")
+    good = tiny.model_copy(update={"steps": 1, "checkpoint_every": 1})
+    kept = train(good, faces, weights, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    wild = good.model_copy(update={"lr": 1e30, "steps": 40})
+    reason = rf"is (nan|inf|-inf) at step \d+: try a lower train.lr; the last good checkpoint is {kept.parent}/step-"
+    with pytest.raises(UserError, match=reason):
+        train(wild, faces, weights, tmp_path / "run", resume=True)
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
     client = connect().MlflowClient()
     run = json.loads((tmp_path / "run/run.json").read_text())["mlflow_run"]
     assert client.get_run(run).info.status == "FAILED"
