@@ -139,22 +139,27 @@ def in_processes(program, folder, size=2):
 def test_work_of_one_process_may_take_longer_than_a_step_may(tmp_path):
     """The main process scores a checkpoint alone. A collective operation of the steps that waits as long ends the run."""
     program = """
-import time, torch
+import os, sys, time, torch
 from datetime import timedelta
+from pathlib import Path
 from photo2cartoon.errors import UserError
 from photo2cartoon.training import distributed
-distributed.TIMEOUT = timedelta(seconds=2)
+distributed.TIMEOUT = timedelta(seconds=5)  # also of the meeting, so neither comes before both have imported all that
+Path(os.environ["RANK"]).touch()
+while not (Path("0").exists() and Path("1").exists()):
+    time.sleep(0.05)
 group = distributed.init(torch.device("cpu"))
-time.sleep(4 * group.is_main)
+time.sleep(8 * group.is_main)
 group.wait_for_all()
 assert group.agree(7) and not group.agree(group.rank)
 if not group.is_main:
     try:
         group.any(False)
     except UserError as error:
-        raise SystemExit(str(error))
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)  # gloo's threads may abort a process that ends after a timeout
 else:
-    time.sleep(4)
+    time.sleep(9)
 """
     (_, main), (error, other) = in_processes(program, tmp_path)
     assert (main, other) == (0, 1) and error.startswith("train: lost the connection to another process"), error

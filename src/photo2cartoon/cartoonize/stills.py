@@ -117,12 +117,13 @@ def must_exist(source: Path) -> None:
         raise UserError(f"{source}: no such picture or folder")
 
 
-def target_of(source: Path, out: Path) -> Path:
+def target_of(source: Path, out: Path, marked: bool = False) -> Path:
     """Return the file or folder that the cartoons of a picture or of a folder go to.
 
     Args:
         source: a file or a folder.
         out: a file, or a folder, for a file; a folder for a folder.
+        marked: whether the cartoons are marked as generated: a name that a folder gives then replaces no other picture.
 
     Raises:
         UserError: there is no source, `out` does not fit it, or the cartoons would replace the photographs.
@@ -136,7 +137,7 @@ def target_of(source: Path, out: Path) -> Path:
         return out
     if out.is_dir():
         out = out / f"{source.stem}.png"
-        if out.exists() and not out.samefile(source) and not _is_generated(out):
+        if marked and out.exists() and not out.samefile(source) and not _is_generated(out):
             raise UserError(f"{out}: is there already, and no cartoon; name the file to replace it")
     _must_not_be(source, out)
     if out.suffix.lower() not in encode.SUFFIXES:

@@ -84,7 +84,7 @@ def cartoonize(
     portrait, own = values.portrait, values.assets.folder
     out = out or _beside(source, video_reader.SUFFIXES)
     moves = source.is_file() and source.suffix.lower() in video_reader.SUFFIXES
-    out = out if moves else stills.target_of(source, out)
+    out = out if moves else stills.target_of(source, out, marked=True)
     portraits_here = moves or not server
     choice = ModelChoice(checkpoint, model, server, repository)
     if portraits_here:

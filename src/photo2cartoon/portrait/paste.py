@@ -35,9 +35,8 @@ def paste(rgb: np.ndarray, portrait: Portrait, cartoon: np.ndarray) -> np.ndarra
     # From pixels of this part of the photograph to portrait pixels.
     matrix = portrait.matrix.copy()
     matrix[:, 2] += portrait.matrix[:, :2] @ (left, top)
-    if (
-        step := int(np.linalg.norm(matrix[0, :2]))
-    ) > 1:  # shrunk by a whole number first, as warping takes single pixels
+    step = int(np.linalg.norm(matrix[0, :2]))
+    if step > 1:  # shrunk by a whole number first, as warping takes single pixels
         layer = shrunk(layer, 1 / step)
         matrix[:, 2] -= (step - 1) / 2
         matrix /= step
