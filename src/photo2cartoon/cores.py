@@ -24,6 +24,6 @@ def usable_memory() -> int:
     """Return how many bytes of memory this process may use: of the machine, and its container's limit."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for place in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        with contextlib.suppress(OSError, ValueError):  # without a limit the file says "max"
             memory = min(memory, int(place.read_text()))
     return memory
